@@ -1,1 +1,6 @@
+//! pullproof.
 
+pub mod clock;
+pub mod credentials;
+pub mod inventory;
+pub mod oci;

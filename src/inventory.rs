@@ -1,0 +1,159 @@
+//! The inventory: every image reference and who uses it, from all sources.
+//!
+//! A source is a cluster, a directory of Kubernetes YAML or a list of references. Each delivers a
+//! [`SourceState`]; their union is the [`Inventory`]. Complete or nothing: a source that could not be
+//! read in full says so, and its last complete state stands in. An error is never an empty list,
+//! since a list that was empty by error is how images get lost (restic#4612, harbor#12975).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::credentials::Keyring;
+use crate::oci::platform::Platform;
+use crate::oci::reference::{InvalidReference, Reference};
+
+/// Why an image must stay pullable, strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// A workload of an active cluster names it, at any replica count.
+    Runtime,
+    /// A workload of a standby cluster names it.
+    Failover,
+    /// A rollback would pull it.
+    Rollback,
+    /// A list names it.
+    Listed,
+    /// Nothing names it now, but something did recently.
+    Remembered,
+    /// A string somewhere looks like it.
+    Mentioned,
+}
+
+impl Class {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Runtime => "runtime",
+            Self::Failover => "failover",
+            Self::Rollback => "rollback",
+            Self::Listed => "listed",
+            Self::Remembered => "remembered",
+            Self::Mentioned => "mentioned",
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// One container of one workload, as people look for it.
+///
+/// `kind` and `name` are those of the top owner: a Pod of a Deployment is the Deployment's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct User {
+    /// `None` where clusters are not named.
+    pub cluster: Option<Arc<str>>,
+    /// Empty for a list.
+    pub namespace: Arc<str>,
+    /// As Kubernetes writes it (`Deployment`), or `List`.
+    pub kind: Arc<str>,
+    pub name: Arc<str>,
+    pub container: Arc<str>,
+    /// The image as it is written there, possibly malformed.
+    pub image: Arc<str>,
+    pub class: Class,
+    /// The object that named it where that is not the workload itself (`ReplicaSet/web-6f7c`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub via: Option<Arc<str>>,
+}
+
+/// What a workload's nodeSelector says about the nodes that it may run on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeConstraint {
+    /// `kubernetes.io/os`
+    pub os: Option<String>,
+    /// `kubernetes.io/arch`
+    pub architecture: Option<String>,
+}
+
+impl NodeConstraint {
+    pub fn admits(&self, platform: &Platform) -> bool {
+        self.os.as_ref().is_none_or(|os| *os == platform.os)
+            && self
+                .architecture
+                .as_ref()
+                .is_none_or(|arch| *arch == platform.architecture)
+    }
+}
+
+/// One use of one image.
+#[derive(Debug, Clone)]
+pub struct ImageUse {
+    pub user: User,
+    pub reference: Result<Reference, InvalidReference>,
+    /// Names of the pull secrets in the user's namespace: the pod's, then its ServiceAccount's.
+    pub pull_secrets: Arc<[Arc<str>]>,
+    pub constraint: Arc<NodeConstraint>,
+}
+
+/// What reading a pull secret gave.
+#[derive(Debug, Clone)]
+pub enum PullSecret {
+    Found(Arc<Keyring>),
+    /// It does not exist. The kubelet goes on without it, and so do we.
+    Missing,
+    /// It may exist, but pullproof may not or could not read it.
+    Unreadable(String),
+}
+
+/// What one source says, whole.
+#[derive(Debug, Clone)]
+pub struct SourceState {
+    pub name: Arc<str>,
+    /// Why it is not complete now; `None` means that everything was read.
+    pub incomplete: Option<String>,
+    /// When it was last complete; `None` means never, and `uses` is then what is known so far.
+    pub complete_at: Option<Timestamp>,
+    /// The last complete state while incomplete.
+    pub uses: Arc<[ImageUse]>,
+    /// By namespace and name; holds every secret that `uses` names.
+    pub pull_secrets: Arc<BTreeMap<(Arc<str>, Arc<str>), PullSecret>>,
+    /// The platforms of the cluster's nodes; `None` where Nodes cannot be read, and for files:
+    /// then every platform is needed.
+    pub platforms: Option<Arc<[Platform]>>,
+}
+
+impl SourceState {
+    /// A source that was not read yet.
+    pub fn unread(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            incomplete: Some("it was not read yet".to_owned()),
+            complete_at: None,
+            uses: [].into(),
+            pull_secrets: Arc::default(),
+            platforms: None,
+        }
+    }
+}
+
+/// The union over all sources.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    pub sources: Vec<Arc<SourceState>>,
+}
+
+impl Inventory {
+    pub fn is_complete(&self) -> bool {
+        self.sources
+            .iter()
+            .all(|source| source.incomplete.is_none())
+    }
+}

@@ -1,0 +1,187 @@
+//! Manifests and indexes: from bytes to the objects that they name.
+//!
+//! Every limit has a name. A body that breaks one is invalid, never half read: a manifest of which
+//! only a part was understood would prove only that part.
+
+use serde::Deserialize;
+
+use super::descriptor::{Descriptor, RawDescriptor};
+use super::digest::Digest;
+use super::media_type::{self, Kind};
+
+/// The largest manifest that is read: registries must take 4 MiB (distribution-spec, "Pushing
+/// Manifests") and refuse more.
+pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// Most children that an index, and most layers that a manifest may have.
+pub const CHILDREN_MAX: usize = 512;
+
+/// A parsed manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manifest {
+    Index {
+        children: Vec<Descriptor>,
+        subject: Option<Digest>,
+    },
+    Image {
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+        subject: Option<Digest>,
+    },
+    /// Well-formed, of a kind whose references cannot be followed.
+    Unsupported { media_type: String },
+}
+
+/// Why a body is not a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidManifest {
+    #[error("it is not a JSON object of the expected shape: {0}")]
+    NotJson(String),
+    #[error("it is larger than 4 MiB")]
+    TooLarge,
+    #[error("it names more than {CHILDREN_MAX} objects")]
+    TooManyChildren,
+    #[error("it has neither `manifests` nor `config` and `layers`")]
+    NoShape,
+}
+
+#[derive(Debug, Deserialize)]
+struct Raw {
+    #[serde(rename = "mediaType", default)]
+    media_type: Option<String>,
+    #[serde(rename = "schemaVersion", default)]
+    schema_version: Option<u32>,
+    #[serde(default)]
+    manifests: Option<Vec<RawDescriptor>>,
+    #[serde(default)]
+    config: Option<RawDescriptor>,
+    #[serde(default)]
+    layers: Option<Vec<RawDescriptor>>,
+    #[serde(default)]
+    subject: Option<RawDescriptor>,
+}
+
+impl Manifest {
+    /// Reads a body. `content_type` is the registry's header; the body's own `mediaType` is believed
+    /// first, since it is what the digest covers.
+    pub fn parse(body: &[u8], content_type: Option<&str>) -> Result<Self, InvalidManifest> {
+        if body.len() > MANIFEST_BYTES_MAX {
+            return Err(InvalidManifest::TooLarge);
+        }
+        let raw: Raw = serde_json::from_slice(body)
+            .map_err(|error| InvalidManifest::NotJson(error.to_string()))?;
+        let declared = raw
+            .media_type
+            .as_deref()
+            .or(content_type)
+            .unwrap_or_default();
+        if raw.schema_version == Some(1) || media_type::kind(declared) == Kind::Schema1 {
+            return Ok(Self::Unsupported {
+                media_type: "docker schema 1".to_owned(),
+            });
+        }
+        let subject = raw.subject.map(|subject| Descriptor::from(subject).digest);
+        match (raw.manifests, raw.config, raw.layers) {
+            (Some(children), None, None) => Ok(Self::Index {
+                children: bounded(children)?,
+                subject,
+            }),
+            (None, Some(config), layers) => Ok(Self::Image {
+                config: config.into(),
+                layers: bounded(layers.unwrap_or_default())?,
+                subject,
+            }),
+            // An index that also has a config would be read differently by different clients.
+            (Some(_), _, _) | (None, None, _) => match media_type::kind(declared) {
+                Kind::Index | Kind::Manifest | Kind::Schema1 => Err(InvalidManifest::NoShape),
+                Kind::Other if declared.is_empty() || declared.starts_with("application/json") => {
+                    Err(InvalidManifest::NoShape)
+                }
+                Kind::Other => Ok(Self::Unsupported {
+                    media_type: declared.to_owned(),
+                }),
+            },
+        }
+    }
+}
+
+fn bounded(raw: Vec<RawDescriptor>) -> Result<Vec<Descriptor>, InvalidManifest> {
+    if raw.len() > CHILDREN_MAX {
+        return Err(InvalidManifest::TooManyChildren);
+    }
+    Ok(raw.into_iter().map(Into::into).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn index_and_manifest_are_told_apart_by_shape() {
+        let index = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{D}","size":7,
+               "platform":{{"os":"linux","architecture":"arm64","variant":"v8"}},"annotations":{{}}}}]}}"#,
+            media_type::OCI_MANIFEST
+        );
+        let Manifest::Index {
+            children,
+            subject: None,
+        } = Manifest::parse(index.as_bytes(), Some(media_type::OCI_INDEX)).unwrap()
+        else {
+            panic!("not an index")
+        };
+        assert_eq!(
+            children[0].platform.as_ref().unwrap().to_string(),
+            "linux/arm64/v8"
+        );
+        let image = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"c","digest":"{D}","size":2}},
+               "layers":[{{"mediaType":"l","digest":"{D}","size":3,"urls":["https://x.example/"]}}]}}"#
+        );
+        let Manifest::Image { config, layers, .. } =
+            Manifest::parse(image.as_bytes(), None).unwrap()
+        else {
+            panic!("not an image")
+        };
+        assert_eq!((config.size, layers[0].has_urls), (2, true));
+    }
+
+    #[test]
+    fn bad_bodies_are_invalid_and_unknown_kinds_are_unsupported() {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"manifests":[{"digest":"x","size":1}]}"#,
+            r#"{"config":{"digest":"sha256:00","size":1}}"#,
+        ] {
+            assert!(
+                Manifest::parse(body.as_bytes(), Some(media_type::OCI_MANIFEST)).is_err(),
+                "{body}"
+            );
+        }
+        let children = vec![format!(r#"{{"digest":"{D}","size":1}}"#); CHILDREN_MAX + 1].join(",");
+        let wide = format!(r#"{{"manifests":[{children}]}}"#);
+        assert_eq!(
+            Manifest::parse(wide.as_bytes(), None),
+            Err(InvalidManifest::TooManyChildren)
+        );
+        let large = vec![b' '; MANIFEST_BYTES_MAX + 1];
+        assert_eq!(
+            Manifest::parse(&large, None),
+            Err(InvalidManifest::TooLarge)
+        );
+        let signed = r#"{"schemaVersion":1,"fsLayers":[]}"#;
+        assert!(matches!(
+            Manifest::parse(signed.as_bytes(), None),
+            Ok(Manifest::Unsupported { .. })
+        ));
+        let wasm = r#"{"mediaType":"application/vnd.other+json","x":1}"#;
+        assert!(matches!(
+            Manifest::parse(wasm.as_bytes(), None),
+            Ok(Manifest::Unsupported { .. })
+        ));
+    }
+}
