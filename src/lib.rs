@@ -4,3 +4,4 @@ pub mod clock;
 pub mod credentials;
 pub mod inventory;
 pub mod oci;
+pub mod verify;

@@ -1,0 +1,16 @@
+//! Verification: from references to verdicts.
+//!
+//! [`round::Round`] is a machine without input or output: it says what to ask and is told the
+//! answers. [`judge`] reads the table of objects that the machine filled and gives each image its
+//! verdict. [`engine`] is the pump between the machine and a registry.
+//!
+//! Invariants: `broken` needs a positive fact that was confirmed; whatever is not proof is `unknown`;
+//! an object is asked for once a round however many images share it.
+
+pub mod engine;
+pub mod finding;
+pub mod judge;
+pub mod node;
+pub mod round;
+pub mod table;
+pub mod target;

@@ -1,0 +1,112 @@
+//! A manifest reduced to what verification needs: which objects it names, how large they must be.
+//!
+//! About 50 bytes an edge, so that a hundred thousand images fit in memory.
+
+use std::sync::Arc;
+
+use crate::oci::descriptor::Descriptor;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::Manifest;
+use crate::oci::media_type;
+use crate::oci::platform::Platform;
+
+/// A parsed manifest, known by its digest and therefore never changing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Bytes of the manifest itself.
+    pub size: u64,
+    pub shape: Shape,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    Index(Box<[ChildEdge]>),
+    Image {
+        config: BlobEdge,
+        layers: Box<[BlobEdge]>,
+    },
+    /// Its references cannot be followed: what they need is not known.
+    Unsupported(Arc<str>),
+    /// It has the right digest and is no manifest: nobody can pull it.
+    Invalid(Arc<str>),
+}
+
+/// A child of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildEdge {
+    pub digest: Digest,
+    pub size: u64,
+    pub platform: Option<Platform>,
+    /// Build caches list layers as children of an index.
+    pub is_blob: bool,
+}
+
+/// A config or a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobEdge {
+    pub digest: Digest,
+    pub size: u64,
+    /// Foreign layers are fetched elsewhere: they count as present and are not asked for.
+    pub is_distributable: bool,
+}
+
+impl Node {
+    /// Reads a body that is known to have the right digest.
+    pub fn read(body: &[u8], content_type: Option<&str>) -> Self {
+        let shape = match Manifest::parse(body, content_type) {
+            Ok(Manifest::Index {
+                children,
+                subject: _,
+            }) => Shape::Index(children.into_iter().map(ChildEdge::from).collect()),
+            Ok(Manifest::Image {
+                config,
+                layers,
+                subject: _,
+            }) => Shape::Image {
+                config: (&config).into(),
+                layers: layers.iter().map(BlobEdge::from).collect(),
+            },
+            Ok(Manifest::Unsupported { media_type }) => Shape::Unsupported(media_type.into()),
+            Err(error) => Shape::Invalid(error.to_string().into()),
+        };
+        Self {
+            size: body.len() as u64,
+            shape,
+        }
+    }
+}
+
+impl From<Descriptor> for ChildEdge {
+    fn from(descriptor: Descriptor) -> Self {
+        let Descriptor {
+            media_type,
+            digest,
+            size,
+            platform,
+            has_urls: _,
+        } = descriptor;
+        // A manifest of an unknown kind still calls itself one; whatever else stands among the
+        // children is a blob, and asking for it as a manifest would find it missing.
+        let is_blob = media_type::kind(&media_type) == media_type::Kind::Other
+            && !media_type.is_empty()
+            && !media_type.contains("manifest")
+            && !media_type.contains("index");
+        Self {
+            digest,
+            size,
+            platform,
+            is_blob,
+        }
+    }
+}
+
+impl From<&Descriptor> for BlobEdge {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self {
+            digest: descriptor.digest,
+            size: descriptor.size,
+            is_distributable: !descriptor.has_urls
+                && !media_type::is_nondistributable(&descriptor.media_type),
+        }
+    }
+}

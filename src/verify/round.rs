@@ -1,0 +1,729 @@
+//! One round over the images of one registry, as a machine: it says what to ask, and is told the
+//! answers. It reads no clock and opens no connection, so that each fault is a line in a test.
+//!
+//! Depth first: the newest question is asked first, so that an image's walk ends soon after its tag
+//! was resolved, and a tag that moves meanwhile is rare.
+//!
+//! A `404` is only a claim. It becomes `Missing` when a control object of the same registry answered
+//! after it and a second request on a new connection says the same. Three requests, at once: a
+//! registry behind a lagging replica or a broken proxy does not page anybody.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::finding::{Code, Verdict};
+use super::judge;
+use super::node::{Node, Shape};
+use super::table::{Fact, ObjectKey, ObjectKind, ObjectState, RepositoryId, Table};
+use super::target::{AuthId, Cadence, Root, Target};
+use crate::oci::digest::Digest;
+use crate::oci::platform::Platform;
+
+/// An index in an index in an index in an index: deeper ones are not followed.
+pub const DEPTH_MAX: u8 = 4;
+/// Most objects that are followed below one root.
+pub const NODES_MAX: u32 = 4096;
+/// A walk that took longer has its tag resolved again.
+const WALK_LONG: SignedDuration = SignedDuration::from_secs(30);
+/// So many failures to reach the registry in a row, none reached between them, end the round: the
+/// rest would only wait for the same timeout.
+const UNREACHED_IN_A_ROW_MAX: u32 = 16;
+/// How often a tag is followed within one round when it keeps moving.
+const RESOLUTIONS_MAX: u8 = 4;
+
+/// What to ask the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    pub auth: AuthId,
+    pub repository: Arc<str>,
+    pub ask: Ask,
+    /// Ask by GET on a new connection: the second look at a claim.
+    pub confirm: bool,
+    trace: Trace,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// HEAD: which digest the tag names.
+    Tag(Arc<str>),
+    /// HEAD if the manifest is `known`, else GET.
+    Manifest { digest: Digest, known: bool },
+    /// HEAD of a manifest, only to learn whether this identity may have it.
+    Access { digest: Digest },
+    /// HEAD.
+    Blob { digest: Digest },
+    /// GET: the platform in the config of a manifest that no index describes.
+    Config { digest: Digest },
+    /// Whether the registry still answers as it should: an object proven in this round, or `/v2/`.
+    Control {
+        proven: Option<(Digest, ObjectKind)>,
+    },
+    /// HEAD of a digest that cannot exist: a registry that has it has everything, and proves nothing.
+    Canary { digest: Digest },
+}
+
+/// Which root the question was asked for, and how deep below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Trace {
+    root: u32,
+    depth: u8,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    Tag {
+        digest: Digest,
+    },
+    /// `node` where the manifest was not known before.
+    Manifest {
+        node: Option<Arc<Node>>,
+        size: Option<u64>,
+    },
+    Blob {
+        size: Option<u64>,
+    },
+    Config {
+        platform: Option<Platform>,
+    },
+    /// The control answered.
+    Alive,
+    /// The registry itself says that it is not there.
+    Absent,
+    /// The bytes that came do not have the digest that was asked for.
+    WrongDigest,
+    /// Anything else; the code's verdict is `unknown`.
+    Failed {
+        code: Code,
+        message: Arc<str>,
+    },
+}
+
+/// What a tag was found to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagState {
+    Resolved { digest: Digest, at: Timestamp },
+    Missing { at: Timestamp },
+    Unknown { code: Code, message: Arc<str> },
+}
+
+pub(super) type TagKey = (AuthId, RepositoryId, Arc<str>);
+
+/// The results of a round that do not outlive it.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    pub(super) tags: HashMap<TagKey, TagState>,
+    /// Roots under which not everything was followed.
+    pub(super) over_budget: HashSet<Digest>,
+    /// The registry claims to have what cannot exist.
+    pub(super) untrusted: bool,
+}
+
+/// What is meant with a tag in this round.
+#[derive(Debug, Clone, Copy, Default)]
+struct TagPlan {
+    resolutions: u8,
+    /// Its image is to be walked, not only asked for.
+    is_walked: bool,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Round {
+    table: Table,
+    targets: Arc<[Target]>,
+    cadence: Cadence,
+    now: Timestamp,
+    stack: Vec<Question>,
+    in_flight: usize,
+    resolved: Resolved,
+    tags: HashMap<TagKey, TagPlan>,
+    budgets: Vec<u32>,
+    roots: Vec<Digest>,
+    /// Claims of absence that wait for a control asked after them.
+    claims: Vec<Question>,
+    /// Claims that the control now in flight will vouch for.
+    controlled: Vec<Question>,
+    proven: Option<(AuthId, Arc<str>, Digest, ObjectKind)>,
+    unreached: u32,
+    gave_up: Option<(Code, Arc<str>)>,
+    started_at: Timestamp,
+    finishing: bool,
+}
+
+/// What a finished round leaves.
+#[derive(Debug)]
+pub struct Finished {
+    pub table: Table,
+    pub resolved: Resolved,
+    /// The registry answered at least once, and was not given up.
+    pub is_up: bool,
+}
+
+impl Round {
+    /// Begins a round. `canary` is a digest that nobody can have made.
+    pub fn begin(
+        mut table: Table,
+        targets: Arc<[Target]>,
+        cadence: Cadence,
+        canary: Digest,
+        now: Timestamp,
+    ) -> Self {
+        table.round = table.round.wrapping_add(1);
+        let mut round = Self {
+            table,
+            targets,
+            cadence,
+            now,
+            stack: Vec::new(),
+            in_flight: 0,
+            resolved: Resolved::default(),
+            tags: HashMap::new(),
+            budgets: Vec::new(),
+            roots: Vec::new(),
+            claims: Vec::new(),
+            controlled: Vec::new(),
+            proven: None,
+            unreached: 0,
+            gave_up: None,
+            started_at: now,
+            finishing: false,
+        };
+        let targets = Arc::clone(&round.targets);
+        // Backwards, since the stack hands out the last first.
+        for target in targets.iter().rev() {
+            round.ask_root(target, target.content, true);
+            if let Some(access) = target.access {
+                round.ask_root(target, access, false);
+            }
+        }
+        if let Some(target) = targets.first() {
+            round.stack.push(Question {
+                auth: target.content,
+                repository: Arc::clone(&target.repository),
+                ask: Ask::Canary { digest: canary },
+                confirm: false,
+                trace: Trace::default(),
+            });
+        }
+        round
+    }
+
+    /// The next question, if there is one now. None while others are in flight may become some when
+    /// they are answered; [`Self::is_done`] tells the end.
+    pub fn next_question(&mut self) -> Option<Question> {
+        if let Some((code, message)) = self.gave_up.clone() {
+            while let Some(question) = self.stack.pop().or_else(|| self.claims.pop()) {
+                self.fail(&question, code, &message);
+            }
+            return None;
+        }
+        if self.controlled.is_empty() && !self.claims.is_empty() {
+            self.controlled = std::mem::take(&mut self.claims);
+            let control = self.control(true);
+            self.in_flight += 1;
+            return Some(control);
+        }
+        if let Some(question) = self.stack.pop() {
+            self.in_flight += 1;
+            return Some(question);
+        }
+        if self.in_flight == 0 && !self.finishing {
+            self.resolve_again();
+            if let Some(question) = self.stack.pop() {
+                self.in_flight += 1;
+                return Some(question);
+            }
+            self.finishing = true;
+        }
+        None
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.in_flight == 0
+            && self.stack.is_empty()
+            && self.claims.is_empty()
+            && (self.finishing || self.gave_up.is_some())
+    }
+
+    /// Takes the answer to a question that [`Self::next_question`] gave.
+    pub fn record(&mut self, question: Question, answer: Answer, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.in_flight -= 1;
+        match &answer {
+            Answer::Failed {
+                code: code @ (Code::Unreachable | Code::Timeout | Code::Tls),
+                message,
+            } => {
+                self.unreached += 1;
+                if self.unreached >= UNREACHED_IN_A_ROW_MAX {
+                    self.gave_up = Some((*code, Arc::clone(message)));
+                }
+            }
+            Answer::Tag { .. }
+            | Answer::Manifest { .. }
+            | Answer::Blob { .. }
+            | Answer::Config { .. }
+            | Answer::Alive
+            | Answer::Absent
+            | Answer::WrongDigest
+            | Answer::Failed { .. } => self.unreached = 0,
+        }
+        match question.ask.clone() {
+            Ask::Canary { .. } => self.record_canary(&answer),
+            Ask::Control { proven } => self.record_control(proven.is_some(), &answer),
+            Ask::Tag(tag) => self.record_tag(question, tag, answer),
+            Ask::Manifest { digest, .. } => {
+                self.record_object(question, digest, ObjectKind::Manifest, answer);
+            }
+            Ask::Access { digest } => {
+                self.record_object(question, digest, ObjectKind::Access, answer);
+            }
+            Ask::Blob { digest } => self.record_object(question, digest, ObjectKind::Blob, answer),
+            Ask::Config { digest } => {
+                // A config that cannot be read leaves the platform open; its absence is found by
+                // the question for the blob itself.
+                if let Answer::Config { platform } = answer {
+                    self.table.configs.insert(digest, platform);
+                }
+            }
+        }
+    }
+
+    /// How many questions are known to be open, for a progress bar.
+    pub fn open(&self) -> usize {
+        self.stack.len() + self.in_flight + self.claims.len()
+    }
+
+    pub fn finish(self) -> Finished {
+        let is_up = self.gave_up.is_none() && (self.unreached == 0 || self.proven.is_some());
+        Finished {
+            table: self.table,
+            resolved: self.resolved,
+            is_up,
+        }
+    }
+
+    fn ask_root(&mut self, target: &Target, auth: AuthId, expand: bool) {
+        let id = self.table.repository_id(&target.repository);
+        match &target.root {
+            Root::Tag(tag) => {
+                let key = (auth, id, Arc::clone(tag));
+                let plan = self.tags.entry(key).or_default();
+                plan.is_walked |= expand;
+                if plan.resolutions == 0 {
+                    plan.resolutions = 1;
+                    self.push(
+                        auth,
+                        &target.repository,
+                        Ask::Tag(Arc::clone(tag)),
+                        Trace::default(),
+                    );
+                }
+            }
+            Root::Digest(digest) if expand => self.visit_root(auth, &target.repository, *digest),
+            Root::Digest(digest) => {
+                let key = ObjectKey {
+                    auth,
+                    repository: id,
+                    digest: *digest,
+                    kind: ObjectKind::Access,
+                };
+                if self.reach(key, 0) {
+                    self.push(
+                        auth,
+                        &target.repository,
+                        Ask::Access { digest: *digest },
+                        Trace::default(),
+                    );
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, auth: AuthId, repository: &Arc<str>, ask: Ask, trace: Trace) {
+        let repository = Arc::clone(repository);
+        self.stack.push(Question {
+            auth,
+            repository,
+            ask,
+            confirm: false,
+            trace,
+        });
+    }
+
+    fn visit_root(&mut self, auth: AuthId, repository: &Arc<str>, digest: Digest) {
+        let root = u32::try_from(self.roots.len()).expect("fewer than 2^32 roots");
+        self.roots.push(digest);
+        self.budgets.push(NODES_MAX);
+        self.visit_manifest(auth, repository, digest, Trace { root, depth: 0 });
+    }
+
+    /// Marks an object as reached. True if it has to be asked for.
+    fn reach(&mut self, key: ObjectKey, depth: u8) -> bool {
+        let round = self.table.round;
+        let state = self.table.objects.entry(key).or_insert(ObjectState {
+            fact: Fact::Unasked,
+            proven_at: None,
+            round: round.wrapping_sub(1),
+            depth,
+        });
+        if state.round == round {
+            return false;
+        }
+        state.round = round;
+        state.depth = depth;
+        true
+    }
+
+    fn visit_manifest(
+        &mut self,
+        auth: AuthId,
+        repository: &Arc<str>,
+        digest: Digest,
+        trace: Trace,
+    ) {
+        let id = self.table.repository_id(repository);
+        let key = ObjectKey {
+            auth,
+            repository: id,
+            digest,
+            kind: ObjectKind::Manifest,
+        };
+        if self.reach(key, trace.depth) {
+            let known = self.table.nodes.contains_key(&digest);
+            self.push(auth, repository, Ask::Manifest { digest, known }, trace);
+        } else if let Some(state) = self.table.objects.get_mut(&key)
+            && state.depth > trace.depth
+        {
+            // Reached again on a shorter way: what was too deep then may not be now.
+            state.depth = trace.depth;
+            if matches!(state.fact, Fact::Present { .. }) {
+                self.expand(auth, repository, digest, trace);
+            }
+        }
+    }
+
+    fn visit_blob(&mut self, auth: AuthId, repository: &Arc<str>, digest: Digest, trace: Trace) {
+        let id = self.table.repository_id(repository);
+        let key = ObjectKey {
+            auth,
+            repository: id,
+            digest,
+            kind: ObjectKind::Blob,
+        };
+        if !self.reach(key, trace.depth) {
+            return;
+        }
+        let due_before = self.started_at - self.cadence.blob_interval;
+        let state = self.table.objects.get(&key).expect("it was just reached");
+        let is_proven = matches!(state.fact, Fact::Present { .. })
+            && state.proven_at.is_some_and(|at| at > due_before);
+        if !is_proven {
+            self.push(auth, repository, Ask::Blob { digest }, trace);
+        }
+    }
+
+    /// Asks for what a present manifest names.
+    fn expand(&mut self, auth: AuthId, repository: &Arc<str>, digest: Digest, trace: Trace) {
+        let Some(node) = self.table.nodes.get(&digest).map(Arc::clone) else {
+            return;
+        };
+        let width = match &node.shape {
+            Shape::Index(children) => children.len(),
+            Shape::Image { layers, .. } => layers.len() + 1,
+            Shape::Unsupported(_) | Shape::Invalid(_) => 0,
+        };
+        let width = u32::try_from(width).expect("bounded by the parser");
+        let budget = self
+            .budgets
+            .get_mut(trace.root as usize)
+            .expect("roots have budgets");
+        if trace.depth >= DEPTH_MAX || *budget < width {
+            let root = self
+                .roots
+                .get(trace.root as usize)
+                .expect("roots have digests");
+            self.resolved.over_budget.insert(*root);
+            return;
+        }
+        *budget -= width;
+        let below = Trace {
+            root: trace.root,
+            depth: trace.depth + 1,
+        };
+        match &node.shape {
+            Shape::Index(children) => {
+                for child in children.iter().rev() {
+                    if child.is_blob {
+                        self.visit_blob(auth, repository, child.digest, below);
+                    } else {
+                        self.visit_manifest(auth, repository, child.digest, below);
+                    }
+                }
+            }
+            Shape::Image { config, layers } => {
+                if trace.depth == 0 && !self.table.configs.contains_key(&config.digest) {
+                    let ask = Ask::Config {
+                        digest: config.digest,
+                    };
+                    self.push(auth, repository, ask, below);
+                }
+                for edge in layers.iter().rev().chain([config]) {
+                    if edge.is_distributable {
+                        self.visit_blob(auth, repository, edge.digest, below);
+                    }
+                }
+            }
+            Shape::Unsupported(_) | Shape::Invalid(_) => {}
+        }
+    }
+
+    fn record_canary(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Tag { .. } | Answer::Manifest { .. } | Answer::Blob { .. } | Answer::Alive => {
+                self.resolved.untrusted = true;
+                let message = "it answers 200 for a digest that cannot exist";
+                self.gave_up = Some((Code::Untrusted, message.into()));
+            }
+            Answer::Config { .. }
+            | Answer::Absent
+            | Answer::WrongDigest
+            | Answer::Failed { .. } => {}
+        }
+    }
+
+    fn control(&self, by_object: bool) -> Question {
+        let (auth, repository, proven) = match (&self.proven, self.targets.first()) {
+            (Some((auth, repository, digest, kind)), _) if by_object => {
+                (*auth, Arc::clone(repository), Some((*digest, *kind)))
+            }
+            (_, Some(target)) => (target.content, Arc::clone(&target.repository), None),
+            (_, None) => (AuthId::OWN, "".into(), None),
+        };
+        let ask = Ask::Control { proven };
+        Question {
+            auth,
+            repository,
+            ask,
+            confirm: true,
+            trace: Trace::default(),
+        }
+    }
+
+    fn record_control(&mut self, was_object: bool, answer: &Answer) {
+        match answer {
+            Answer::Alive | Answer::Tag { .. } | Answer::Manifest { .. } | Answer::Blob { .. } => {
+                for mut question in std::mem::take(&mut self.controlled) {
+                    question.confirm = true;
+                    self.stack.push(question);
+                }
+            }
+            // The object that was proven is gone itself, for instance in a collection that is at
+            // work right now: the registry's own front door decides.
+            Answer::Absent | Answer::WrongDigest | Answer::Config { .. } if was_object => {
+                self.proven = None;
+                self.claims.append(&mut self.controlled);
+            }
+            Answer::Absent | Answer::WrongDigest | Answer::Config { .. } => {
+                let message =
+                    "it said that something is missing, and then did not answer a control";
+                for question in std::mem::take(&mut self.controlled) {
+                    self.fail(&question, Code::ServerError, message);
+                }
+            }
+            Answer::Failed { code, message } => {
+                for question in std::mem::take(&mut self.controlled) {
+                    self.fail(&question, *code, message);
+                }
+            }
+        }
+    }
+
+    fn record_tag(&mut self, question: Question, tag: Arc<str>, answer: Answer) {
+        let id = self.table.repository_id(&question.repository);
+        let key = (question.auth, id, tag);
+        match answer {
+            Answer::Tag { digest } => {
+                let plan = self.tags.entry(key.clone()).or_default();
+                let is_walked = plan.is_walked;
+                let state = TagState::Resolved {
+                    digest,
+                    at: self.now,
+                };
+                match self.resolved.tags.insert(key, state) {
+                    // It did not move: what its walk found is what is there.
+                    Some(TagState::Resolved { digest: before, .. }) if before == digest => {
+                        plan.resolutions = RESOLUTIONS_MAX;
+                    }
+                    Some(_) | None if is_walked => {
+                        plan.resolutions += 1;
+                        self.visit_root(question.auth, &question.repository, digest);
+                    }
+                    Some(_) | None => {}
+                }
+            }
+            Answer::Absent if question.confirm => {
+                self.resolved
+                    .tags
+                    .insert(key, TagState::Missing { at: self.now });
+            }
+            Answer::Absent => self.claims.push(question),
+            Answer::Failed { code, message } => {
+                // A tag that was resolved once in this round keeps what it was resolved to.
+                self.resolved
+                    .tags
+                    .entry(key)
+                    .or_insert(TagState::Unknown { code, message });
+            }
+            Answer::Manifest { .. }
+            | Answer::Blob { .. }
+            | Answer::Config { .. }
+            | Answer::Alive
+            | Answer::WrongDigest => {
+                let message = "the answer was not one to the question".into();
+                self.resolved.tags.insert(
+                    key,
+                    TagState::Unknown {
+                        code: Code::ServerError,
+                        message,
+                    },
+                );
+            }
+        }
+    }
+
+    fn record_object(
+        &mut self,
+        question: Question,
+        digest: Digest,
+        kind: ObjectKind,
+        answer: Answer,
+    ) {
+        let id = self.table.repository_id(&question.repository);
+        let key = ObjectKey {
+            auth: question.auth,
+            repository: id,
+            digest,
+            kind,
+        };
+        let (fact, is_present) = match answer {
+            Answer::Manifest { node, size } => {
+                if let Some(node) = node {
+                    self.table.nodes.insert(digest, node);
+                }
+                (Fact::Present { size }, true)
+            }
+            Answer::Blob { size } => (Fact::Present { size }, true),
+            Answer::Absent if question.confirm => (Fact::Missing, false),
+            Answer::Absent => {
+                self.claims.push(question);
+                return;
+            }
+            Answer::WrongDigest => (Fact::WrongDigest, false),
+            Answer::Failed { code, message } => (Fact::Unknown { code, message }, false),
+            Answer::Tag { .. } | Answer::Config { .. } | Answer::Alive => {
+                let message = "the answer was not one to the question".into();
+                (
+                    Fact::Unknown {
+                        code: Code::ServerError,
+                        message,
+                    },
+                    false,
+                )
+            }
+        };
+        let state = self
+            .table
+            .objects
+            .get_mut(&key)
+            .expect("it was reached before it was asked for");
+        state.fact = fact;
+        if is_present {
+            state.proven_at = Some(self.now);
+            self.proven = Some((
+                question.auth,
+                Arc::clone(&question.repository),
+                digest,
+                kind,
+            ));
+            if kind == ObjectKind::Manifest {
+                let trace = Trace {
+                    depth: state.depth,
+                    ..question.trace
+                };
+                self.expand(question.auth, &question.repository, digest, trace);
+            }
+        }
+    }
+
+    /// Gives a question up without having asked it.
+    fn fail(&mut self, question: &Question, code: Code, message: &str) {
+        let id = self.table.repository_id(&question.repository);
+        let unknown = || Fact::Unknown {
+            code,
+            message: message.into(),
+        };
+        let mut fail_object = |digest: Digest, kind: ObjectKind| {
+            let key = ObjectKey {
+                auth: question.auth,
+                repository: id,
+                digest,
+                kind,
+            };
+            if let Some(state) = self.table.objects.get_mut(&key) {
+                state.fact = unknown();
+            }
+        };
+        match &question.ask {
+            Ask::Tag(tag) => {
+                let key = (question.auth, id, Arc::clone(tag));
+                let message = message.into();
+                self.resolved
+                    .tags
+                    .entry(key)
+                    .or_insert(TagState::Unknown { code, message });
+            }
+            Ask::Manifest { digest, .. } => fail_object(*digest, ObjectKind::Manifest),
+            Ask::Access { digest } => fail_object(*digest, ObjectKind::Access),
+            Ask::Blob { digest } => fail_object(*digest, ObjectKind::Blob),
+            Ask::Config { .. } | Ask::Control { .. } | Ask::Canary { .. } => {}
+        }
+    }
+
+    /// A verdict belongs to one root digest. A tag whose walk did not end well, or took long, is
+    /// resolved again; if it moved, the new root is walked.
+    fn resolve_again(&mut self) {
+        let targets = Arc::clone(&self.targets);
+        for target in targets.iter() {
+            let Root::Tag(tag) = &target.root else {
+                continue;
+            };
+            let id = self.table.repository_id(&target.repository);
+            let key = (target.content, id, Arc::clone(tag));
+            let Some(TagState::Resolved { at, .. }) = self.resolved.tags.get(&key) else {
+                continue;
+            };
+            let resolved_at = *at;
+            let report = judge::judge(target, &self.table, &self.resolved, self.cadence, self.now);
+            let took_long = report
+                .checked_at
+                .is_some_and(|end| end.duration_since(resolved_at) > WALK_LONG);
+            let is_well = report.verdict == Verdict::Pullable && !took_long;
+            let plan = self.tags.entry(key).or_default();
+            if !is_well && plan.resolutions < RESOLUTIONS_MAX {
+                self.push(
+                    target.content,
+                    &target.repository,
+                    Ask::Tag(Arc::clone(tag)),
+                    Trace::default(),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,535 @@
+//! The machine against a world written as text: each fault is a line.
+
+use super::*;
+use crate::verify::finding::Report;
+use crate::verify::node::{BlobEdge, ChildEdge};
+use crate::verify::target::Needs;
+use std::collections::{HashMap, HashSet};
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+/// A registry as a map from names to what it answers.
+#[derive(Default)]
+struct World {
+    tags: HashMap<&'static str, &'static str>,
+    nodes: HashMap<Digest, Arc<Node>>,
+    /// Objects that are not there.
+    gone: HashSet<Digest>,
+    /// Objects that are there again when asked a second time.
+    flapping: HashSet<Digest>,
+    faults: HashMap<Digest, Code>,
+    sizes: HashMap<Digest, u64>,
+    dead: bool,
+    control_dead: bool,
+    lies: bool,
+    asked: Vec<Ask>,
+    /// Moves the tag after that many questions.
+    moves: Option<(usize, &'static str, &'static str)>,
+}
+
+impl World {
+    /// `app -> idx[amd64 m1(c1 b1 b2), arm64 m2(c2 b1)]`
+    fn standard() -> Self {
+        let mut world = Self::default();
+        world.tags.insert("app", "idx");
+        world.index("idx", &[("linux/amd64", "m1"), ("linux/arm64", "m2")]);
+        world.image("m1", &["c1", "b1", "b2"]);
+        world.image("m2", &["c2", "b1"]);
+        world
+    }
+
+    fn index(&mut self, name: &str, children: &[(&str, &str)]) {
+        let edge = |(platform, child): &(&str, &str)| ChildEdge {
+            digest: digest(child),
+            size: 10,
+            platform: (!platform.is_empty()).then(|| platform.parse().unwrap()),
+            is_blob: false,
+        };
+        let shape = Shape::Index(children.iter().map(edge).collect());
+        self.nodes
+            .insert(digest(name), Arc::new(Node { size: 10, shape }));
+    }
+
+    fn image(&mut self, name: &str, blobs: &[&str]) {
+        let edge = |blob: &&str| BlobEdge {
+            digest: digest(blob),
+            size: 7,
+            is_distributable: true,
+        };
+        let edges: Vec<BlobEdge> = blobs.iter().map(edge).collect();
+        let shape = Shape::Image {
+            config: edges[0],
+            layers: edges[1..].into(),
+        };
+        self.nodes
+            .insert(digest(name), Arc::new(Node { size: 10, shape }));
+    }
+
+    fn answer(&mut self, question: &Question) -> Answer {
+        self.asked.push(question.ask.clone());
+        if let Some((after, tag, to)) = self.moves
+            && self.asked.len() > after
+        {
+            self.tags.insert(tag, to);
+        }
+        let failed = |code: Code| Answer::Failed {
+            code,
+            message: "scripted".into(),
+        };
+        if self.dead {
+            return failed(Code::Unreachable);
+        }
+        match &question.ask {
+            Ask::Canary { .. } if self.lies => Answer::Manifest {
+                node: None,
+                size: None,
+            },
+            Ask::Canary { .. } => Answer::Absent,
+            Ask::Control { .. } if self.control_dead => failed(Code::Timeout),
+            Ask::Control { .. } => Answer::Alive,
+            Ask::Tag(tag) => match self.tags.get(&**tag) {
+                Some(name) => Answer::Tag {
+                    digest: digest(name),
+                },
+                None => Answer::Absent,
+            },
+            Ask::Config { .. } => Answer::Config {
+                platform: "linux/amd64".parse().ok(),
+            },
+            Ask::Manifest { digest, .. } | Ask::Access { digest } | Ask::Blob { digest } => {
+                if let Some(code) = self.faults.get(digest) {
+                    return failed(*code);
+                }
+                if self.flapping.remove(digest) || self.gone.contains(digest) {
+                    return Answer::Absent;
+                }
+                let is_blob = matches!(question.ask, Ask::Blob { .. });
+                let size =
+                    Some(
+                        self.sizes
+                            .get(digest)
+                            .copied()
+                            .unwrap_or(if is_blob { 7 } else { 10 }),
+                    );
+                if is_blob {
+                    Answer::Blob { size }
+                } else {
+                    Answer::Manifest {
+                        node: self.nodes.get(digest).cloned(),
+                        size,
+                    }
+                }
+            }
+        }
+    }
+
+    fn count(&self, of: impl Fn(&Ask) -> bool) -> usize {
+        self.asked.iter().filter(|ask| of(ask)).count()
+    }
+}
+
+fn cadence() -> Cadence {
+    Cadence {
+        interval: SECOND * 600,
+        blob_interval: SECOND * 3600,
+    }
+}
+
+fn target(tag: &str, needs: Needs) -> Target {
+    Target {
+        repository: "team/app".into(),
+        root: Root::Tag(tag.into()),
+        content: AuthId::OWN,
+        access: None,
+        needs,
+    }
+}
+
+fn run(table: Table, world: &mut World, targets: &[Target], now: i64) -> (Finished, Vec<Report>) {
+    let mut now = Timestamp::from_second(now).unwrap();
+    let targets: Arc<[Target]> = targets.into();
+    let mut round = Round::begin(
+        table,
+        Arc::clone(&targets),
+        cadence(),
+        digest("canary"),
+        now,
+    );
+    let mut open = Vec::new();
+    loop {
+        while let Some(question) = round.next_question() {
+            open.push(question);
+        }
+        if open.is_empty() {
+            assert!(round.is_done(), "the machine stopped with questions left");
+            break;
+        }
+        // The oldest first: answers come in another order than the questions were made.
+        let question = open.remove(0);
+        let answer = world.answer(&question);
+        now += SignedDuration::from_millis(1);
+        round.record(question, answer, now);
+    }
+    let finished = round.finish();
+    let reports = targets
+        .iter()
+        .map(|target| judge::judge(target, &finished.table, &finished.resolved, cadence(), now))
+        .collect();
+    (finished, reports)
+}
+
+/// One image, one round.
+fn check(world: &mut World, needs: Needs) -> Report {
+    run(Table::default(), world, &[target("app", needs)], 0)
+        .1
+        .remove(0)
+}
+
+fn nodes(platforms: &[&str]) -> Needs {
+    Needs::These(
+        platforms
+            .iter()
+            .map(|platform| platform.parse().unwrap())
+            .collect(),
+    )
+}
+
+fn codes(report: &Report) -> Vec<Code> {
+    report.findings.iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_whole_image_is_pullable_on_all_platforms() {
+    let mut world = World::standard();
+    let report = check(&mut world, Needs::All);
+    assert_eq!(
+        (
+            report.verdict,
+            report.findings.len(),
+            report.platforms.len()
+        ),
+        (Verdict::Pullable, 0, 2)
+    );
+    assert!(report.proven_at.is_some() && report.fresh_until > report.proven_at);
+    // idx, m1, m2; c1, b1, b2, c2: one question each, although b1 is shared.
+    assert_eq!(world.count(|ask| matches!(ask, Ask::Manifest { .. })), 3);
+    assert_eq!(world.count(|ask| matches!(ask, Ask::Blob { .. })), 4);
+    assert_eq!(world.count(|ask| matches!(ask, Ask::Tag(_))), 1);
+}
+
+#[test]
+fn each_missing_object_is_named_with_the_way_to_it() {
+    for (name, code, path, platform) in [
+        ("idx", Code::ManifestMissing, vec![], None),
+        ("m2", Code::ChildMissing, vec!["idx"], Some("linux/arm64")),
+        (
+            "c2",
+            Code::ConfigMissing,
+            vec!["idx", "m2"],
+            Some("linux/arm64"),
+        ),
+        (
+            "b2",
+            Code::LayerMissing,
+            vec!["idx", "m1"],
+            Some("linux/amd64"),
+        ),
+    ] {
+        let mut world = World::standard();
+        world.gone.insert(digest(name));
+        let report = check(&mut world, Needs::All);
+        assert_eq!(report.verdict, Verdict::Broken, "{name}");
+        assert_eq!(codes(&report), [code]);
+        let finding = &report.findings[0];
+        assert_eq!(finding.subject, Some(digest(name)));
+        assert_eq!(
+            finding.path,
+            path.into_iter().map(digest).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            finding
+                .platform
+                .as_ref()
+                .map(ToString::to_string)
+                .as_deref(),
+            platform
+        );
+        assert_eq!(report.proven_at, None);
+        // The claim, a control, and the same again: nothing is missing by one answer.
+        assert_eq!(world.count(|ask| matches!(ask, Ask::Control { .. })), 1);
+        assert_eq!(
+            world.count(|ask| matches!(ask,
+                Ask::Manifest { digest: d, .. } | Ask::Blob { digest: d } if *d == digest(name))),
+            2
+        );
+    }
+}
+
+#[test]
+fn a_missing_tag_is_broken_and_confirmed() {
+    let mut world = World::standard();
+    world.tags.clear();
+    let report = check(&mut world, Needs::All);
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Broken, vec![Code::TagMissing])
+    );
+    assert_eq!(world.count(|ask| matches!(ask, Ask::Tag(_))), 2);
+}
+
+#[test]
+fn a_claim_that_does_not_repeat_is_no_fact() {
+    let mut world = World::standard();
+    world.flapping.insert(digest("m2"));
+    assert_eq!(check(&mut world, Needs::All).verdict, Verdict::Pullable);
+}
+
+#[test]
+fn a_registry_that_fails_the_control_makes_nothing_missing() {
+    let mut world = World::standard();
+    world.gone.insert(digest("m2"));
+    world.control_dead = true;
+    let report = check(&mut world, Needs::All);
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Unknown, vec![Code::Timeout])
+    );
+}
+
+#[test]
+fn every_fault_that_is_no_proof_is_unknown() {
+    for code in Code::ALL
+        .iter()
+        .filter(|code| code.verdict() == Verdict::Unknown)
+    {
+        for name in ["idx", "m1", "c1", "b2"] {
+            let mut world = World::standard();
+            world.faults.insert(digest(name), *code);
+            let report = check(&mut world, Needs::All);
+            assert_eq!(
+                (report.verdict, codes(&report)),
+                (Verdict::Unknown, vec![*code]),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_wrong_size_is_broken_and_a_size_that_is_not_told_is_not() {
+    let mut world = World::standard();
+    world.sizes.insert(digest("b2"), 6);
+    let report = check(&mut world, Needs::All);
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Broken, vec![Code::SizeMismatch])
+    );
+}
+
+#[test]
+fn what_nobody_needs_is_listed_and_decides_nothing() {
+    let mut world = World::standard();
+    world.gone.insert(digest("m2"));
+    let report = check(&mut world, nodes(&["linux/amd64"]));
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Pullable, vec![Code::ChildMissing])
+    );
+    assert!(!report.findings[0].needed);
+    assert_eq!(
+        report
+            .platforms
+            .iter()
+            .map(|p| (p.needed, p.verdict))
+            .collect::<Vec<_>>(),
+        [(true, Verdict::Pullable), (false, Verdict::Broken)]
+    );
+    assert_eq!(
+        check(&mut world, nodes(&["linux/arm64"])).verdict,
+        Verdict::Broken
+    );
+}
+
+#[test]
+fn a_missing_attestation_is_nobodys_loss() {
+    let mut world = World::standard();
+    world.index("idx", &[("linux/amd64", "m1"), ("unknown/unknown", "gone")]);
+    world.gone.insert(digest("gone"));
+    assert_eq!(check(&mut world, Needs::All).verdict, Verdict::Pullable);
+}
+
+#[test]
+fn a_platform_that_nodes_need_and_the_index_lacks_is_broken() {
+    let report = check(
+        &mut World::standard(),
+        nodes(&["linux/amd64", "linux/riscv64"]),
+    );
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Broken, vec![Code::PlatformMissing])
+    );
+    assert_eq!(report.platforms[2].digest, None);
+}
+
+#[test]
+fn a_registry_that_has_what_cannot_exist_proves_nothing() {
+    let mut world = World::standard();
+    world.lies = true;
+    let report = check(&mut world, Needs::All);
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Unknown, vec![Code::Untrusted])
+    );
+}
+
+#[test]
+fn a_dead_registry_is_given_up_and_everything_is_unknown() {
+    let mut world = World {
+        dead: true,
+        ..World::standard()
+    };
+    let targets: Vec<Target> = (0..500)
+        .map(|n| target(&format!("t{n}"), Needs::All))
+        .collect();
+    let (finished, reports) = run(Table::default(), &mut world, &targets, 0);
+    assert!(!finished.is_up);
+    assert!(
+        reports
+            .iter()
+            .all(|report| codes(report) == [Code::Unreachable])
+    );
+}
+
+#[test]
+fn the_second_round_gets_no_manifest_and_asks_blobs_only_when_due() {
+    let mut world = World::standard();
+    let targets = [target("app", Needs::All)];
+    let (finished, _) = run(Table::default(), &mut world, &targets, 0);
+    world.asked.clear();
+    let (finished, reports) = run(finished.table, &mut world, &targets, 600);
+    assert_eq!(
+        world.count(|ask| matches!(ask, Ask::Manifest { known: false, .. })),
+        0
+    );
+    assert_eq!(
+        world.count(|ask| matches!(ask, Ask::Manifest { known: true, .. })),
+        3
+    );
+    assert_eq!(world.count(|ask| matches!(ask, Ask::Blob { .. })), 0);
+    assert_eq!(
+        reports[0].proven_at.unwrap().as_second(),
+        0,
+        "a proof is as old as its oldest object"
+    );
+    world.asked.clear();
+    run(finished.table, &mut world, &targets, 3700);
+    assert_eq!(world.count(|ask| matches!(ask, Ask::Blob { .. })), 4);
+}
+
+#[test]
+fn a_tag_that_moves_while_it_is_walked_is_judged_by_what_it_names_at_the_end() {
+    let mut world = World::standard();
+    world.index("new", &[("linux/amd64", "m1")]);
+    world.gone.insert(digest("m2"));
+    world.moves = Some((3, "app", "new"));
+    let report = check(&mut world, Needs::All);
+    assert_eq!(
+        (report.verdict, report.digest),
+        (Verdict::Pullable, Some(digest("new")))
+    );
+}
+
+#[test]
+fn loops_and_deep_indexes_end() {
+    let mut world = World::standard();
+    world.index("idx", &[("", "a")]);
+    for (name, child) in [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e", "idx")] {
+        world.index(name, &[("", child)]);
+    }
+    let report = check(&mut world, Needs::All);
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert!(codes(&report).contains(&Code::Unsupported));
+}
+
+#[test]
+fn a_diamond_of_indexes_costs_what_it_has_and_not_what_it_spans() {
+    let mut world = World::standard();
+    let wide: Vec<(&str, &str)> = vec![("", "l1"); 500];
+    world.index("idx", &wide);
+    world.index("l1", &vec![("", "l2"); 500]);
+    world.index("l2", &vec![("", "l3"); 500]);
+    world.image("l3", &["c1"]);
+    let report = check(&mut world, Needs::All);
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert!(world.asked.len() < 50 && report.findings.len() < 10);
+}
+
+#[test]
+fn a_workload_that_may_not_pull_is_unknown_and_the_content_still_exists() {
+    let mut world = World::standard();
+    let with_secret = Target {
+        access: Some(AuthId(1)),
+        ..target("app", Needs::All)
+    };
+    let table = Table::default();
+    let now = Timestamp::UNIX_EPOCH;
+    let targets: Arc<[Target]> = [with_secret.clone()].into();
+    let mut round = Round::begin(table, targets, cadence(), digest("canary"), now);
+    while let Some(question) = round.next_question() {
+        let answer = if question.auth == AuthId(1) {
+            Answer::Failed {
+                code: Code::Forbidden,
+                message: "denied".into(),
+            }
+        } else {
+            world.answer(&question)
+        };
+        round.record(question, answer, now);
+    }
+    let finished = round.finish();
+    let report = judge::judge(
+        &with_secret,
+        &finished.table,
+        &finished.resolved,
+        cadence(),
+        now,
+    );
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Unknown, vec![Code::Forbidden])
+    );
+    assert!(
+        report
+            .platforms
+            .iter()
+            .all(|platform| platform.verdict == Verdict::Pullable)
+    );
+}
+
+#[test]
+fn the_table_forgets_what_no_image_names() {
+    let mut world = World::standard();
+    let (finished, _) = run(
+        Table::default(),
+        &mut world,
+        &[target("app", Needs::All)],
+        0,
+    );
+    world.index("idx", &[("linux/amd64", "m1")]);
+    world.tags.insert("app", "new");
+    world.index("new", &[("linux/amd64", "m1")]);
+    let (finished, _) = run(
+        finished.table,
+        &mut world,
+        &[target("app", Needs::All)],
+        600,
+    );
+    let mut table = finished.table;
+    assert_eq!(table.nodes.len(), 4);
+    table.forget_unreached();
+    assert_eq!((table.nodes.len(), table.objects.len()), (2, 5));
+}

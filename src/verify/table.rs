@@ -1,0 +1,106 @@
+//! What is known about each object of one registry: one row for a distinct
+//! (identity, repository, digest), shared by all images that name it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::finding::Code;
+use super::node::Node;
+use super::target::AuthId;
+use crate::oci::digest::Digest;
+use crate::oci::platform::Platform;
+
+/// A repository's number in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RepositoryId(u32);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    Manifest,
+    Blob,
+    /// A manifest again, asked for only to learn whether an identity may have it.
+    Access,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ObjectKey {
+    pub auth: AuthId,
+    pub repository: RepositoryId,
+    pub digest: Digest,
+    pub kind: ObjectKind,
+}
+
+/// The last thing that was learnt of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// It was never asked for.
+    Unasked,
+    /// It is there. The size is `None` where the registry redirects without telling.
+    Present { size: Option<u64> },
+    /// Not there: said by the registry itself, and confirmed.
+    Missing,
+    /// Its bytes do not have its digest.
+    WrongDigest,
+    /// Anything else. The code's verdict is `unknown`.
+    Unknown { code: Code, message: Arc<str> },
+}
+
+#[derive(Debug, Clone)]
+pub struct ObjectState {
+    pub fact: Fact,
+    /// When it was last there; kept through unknown and missing.
+    pub proven_at: Option<Timestamp>,
+    /// The number of the last round that reached it; in that round it was asked for if it was due.
+    pub round: u32,
+    /// The depth at which its children were last visited, in that round.
+    pub depth: u8,
+}
+
+/// The table of one registry. It lives as long as the daemon, and is filled by rounds.
+#[derive(Debug, Default)]
+pub struct Table {
+    names: Vec<Arc<str>>,
+    ids: HashMap<Arc<str>, RepositoryId>,
+    pub objects: HashMap<ObjectKey, ObjectState>,
+    /// Manifests by digest: immutable, so fetched once.
+    pub nodes: HashMap<Digest, Arc<Node>>,
+    /// Platforms of configs of lone manifests: immutable too. `None`: the config does not say.
+    pub configs: HashMap<Digest, Option<Platform>>,
+    pub round: u32,
+}
+
+impl Table {
+    pub fn repository_id(&mut self, name: &Arc<str>) -> RepositoryId {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let number = u32::try_from(self.names.len()).expect("fewer than 2^32 repositories");
+        let id = RepositoryId(number);
+        self.names.push(Arc::clone(name));
+        self.ids.insert(Arc::clone(name), id);
+        id
+    }
+
+    /// The id of a repository that may not have been seen yet.
+    pub fn known_repository(&self, name: &str) -> Option<RepositoryId> {
+        self.ids.get(name).copied()
+    }
+
+    pub fn repository(&self, id: RepositoryId) -> &Arc<str> {
+        self.names
+            .get(id.0 as usize)
+            .expect("ids come from this table")
+    }
+
+    /// Forgets what the round that just ended did not reach, so that the table follows the inventory
+    /// and not its history. Only after a round over all images.
+    pub fn forget_unreached(&mut self) {
+        let round = self.round;
+        self.objects.retain(|_, state| state.round == round);
+        let kept: HashSet<Digest> = self.objects.keys().map(|key| key.digest).collect();
+        self.nodes.retain(|digest, _| kept.contains(digest));
+        self.configs.retain(|digest, _| kept.contains(digest));
+    }
+}

@@ -1,0 +1,69 @@
+//! What is to be proven: one image, with one identity, for certain platforms.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use crate::oci::digest::Digest;
+use crate::oci::platform::Platform;
+
+/// Whose credentials ask. Zero is the registry entry's own, or nobody's; all others are the pull
+/// secrets of workloads, each an identity of its own whose answers are never another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct AuthId(pub u32);
+
+impl AuthId {
+    pub const OWN: Self = Self(0);
+}
+
+/// How an image is named in its repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Root {
+    Tag(Arc<str>),
+    /// A pinned digest; a tag beside it is not looked at, as no runtime does.
+    Digest(Digest),
+}
+
+/// One image to prove.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub repository: Arc<str>,
+    pub root: Root,
+    /// Who asks whether the content exists.
+    pub content: AuthId,
+    /// Who must be able to pull it, where that is somebody else.
+    pub access: Option<AuthId>,
+    pub needs: Needs,
+}
+
+/// The platforms that must be pullable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Needs {
+    /// It is not known who will pull, so all that the index has.
+    All,
+    These(Arc<[Platform]>),
+}
+
+impl Needs {
+    /// Whether a child for this platform counts. One that does not say counts always.
+    pub fn include(&self, platform: Option<&Platform>) -> bool {
+        match (self, platform) {
+            // An attestation is nobody's platform.
+            (_, Some(platform)) if platform.is_unknown() => false,
+            (Self::All, _) | (Self::These(_), None) => true,
+            (Self::These(nodes), Some(platform)) => nodes.iter().any(|node| platform.serves(node)),
+        }
+    }
+}
+
+/// How often an object is asked for, and so how long its proof counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cadence {
+    /// Tags and manifests.
+    pub interval: SignedDuration,
+    /// Configs and layers.
+    pub blob_interval: SignedDuration,
+}
+
+/// A proof is too old after this many times the interval.
+pub const STALE_AFTER_INTERVALS: i32 = 3;
