@@ -113,6 +113,9 @@ pub enum PullSecret {
     Unreadable(String),
 }
 
+/// What was read of pull secrets, by namespace and name.
+pub type PullSecrets = BTreeMap<(Arc<str>, Arc<str>), PullSecret>;
+
 /// What one source says, whole.
 #[derive(Debug, Clone)]
 pub struct SourceState {
@@ -124,7 +127,7 @@ pub struct SourceState {
     /// The last complete state while incomplete.
     pub uses: Arc<[ImageUse]>,
     /// By namespace and name; holds every secret that `uses` names.
-    pub pull_secrets: Arc<BTreeMap<(Arc<str>, Arc<str>), PullSecret>>,
+    pub pull_secrets: Arc<PullSecrets>,
     /// The platforms of the cluster's nodes; `None` where Nodes cannot be read, and for files:
     /// then every platform is needed.
     pub platforms: Option<Arc<[Platform]>>,

@@ -89,6 +89,13 @@ codes! {
     Stale = "stale" => Unknown,
 }
 
+impl Code {
+    /// Whether another credential could change it.
+    pub fn verdict_is_about_credentials(self) -> bool {
+        matches!(self, Self::Unauthorized | Self::Forbidden)
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())

@@ -254,7 +254,7 @@ impl Round {
         self.in_flight -= 1;
         match &answer {
             Answer::Failed {
-                code: code @ (Code::Unreachable | Code::Timeout | Code::Tls),
+                code: code @ (Code::Unreachable | Code::Timeout | Code::Tls | Code::RateLimited),
                 message,
             } => {
                 self.unreached += 1;
@@ -622,7 +622,11 @@ impl Round {
                 self.claims.push(question);
                 return;
             }
-            Answer::WrongDigest => (Fact::WrongDigest, false),
+            Answer::WrongDigest if question.confirm => (Fact::WrongDigest, false),
+            Answer::WrongDigest => {
+                self.claims.push(question);
+                return;
+            }
             Answer::Failed { code, message } => (Fact::Unknown { code, message }, false),
             Answer::Tag { .. } | Answer::Config { .. } | Answer::Alive => {
                 let message = "the answer was not one to the question".into();

@@ -1,0 +1,17 @@
+//! The registry client: the read side of the OCI distribution-spec, for one host.
+//!
+//! It turns questions into requests and answers into facts, and knows nothing of verdicts. It never
+//! writes to a registry: there is no method for it here.
+//!
+//! Invariants: credentials go to the registry's own host and its token realms only, never across a
+//! redirect, and never from one identity to another's request; a body is bounded before it is read;
+//! an error is never an absence.
+
+pub mod address;
+pub mod auth;
+pub mod challenge;
+pub mod client;
+pub mod fault;
+pub mod manifest_cache;
+pub mod retry;
+pub mod stats;
