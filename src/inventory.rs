@@ -98,7 +98,8 @@ impl NodeConstraint {
 pub struct ImageUse {
     pub user: User,
     pub reference: Result<Reference, InvalidReference>,
-    /// Names of the pull secrets in the user's namespace: the pod's, then its ServiceAccount's.
+    /// Names of the pull secrets in the user's namespace: the pod's, or else those of its
+    /// service account.
     pub pull_secrets: Arc<[Arc<str>]>,
     pub constraint: Arc<NodeConstraint>,
 }
@@ -113,7 +114,7 @@ pub enum PullSecret {
     Unreadable(String),
 }
 
-/// What was read of pull secrets, by namespace and name.
+/// By namespace and name.
 pub type PullSecrets = BTreeMap<(Arc<str>, Arc<str>), PullSecret>;
 
 /// What one source says, whole.
