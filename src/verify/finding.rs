@@ -164,6 +164,19 @@ impl Report {
         }
     }
 
+    /// Makes the verdict what the findings say. Only a proof without needed findings is pullable.
+    pub fn settle(&mut self) {
+        let findings = self.findings.iter().filter(|finding| finding.needed);
+        self.verdict = findings
+            .map(|finding| finding.code.verdict())
+            .max()
+            .unwrap_or(Verdict::Pullable);
+        if self.verdict != Verdict::Pullable {
+            self.proven_at = None;
+            self.fresh_until = None;
+        }
+    }
+
     pub fn never_checked() -> Self {
         Self::only(Code::NeverChecked, "it was not checked yet".to_owned())
     }

@@ -467,22 +467,17 @@ impl Walk<'_> {
             findings,
             ..
         } = self;
-        let verdict = findings
-            .iter()
-            .filter(|finding| finding.needed)
-            .map(|finding| finding.code.verdict())
-            .max()
-            .unwrap_or(Verdict::Pullable);
-        let is_proven = verdict == Verdict::Pullable;
-        Report {
+        let mut report = Report {
             digest: Some(root),
-            verdict,
+            verdict: Verdict::Unknown,
             platforms,
             findings,
-            proven_at: proof.oldest.filter(|_| is_proven),
-            fresh_until: proof.fresh_until.filter(|_| is_proven),
+            proven_at: proof.oldest,
+            fresh_until: proof.fresh_until,
             checked_at: Some(proof.newest.unwrap_or(now)),
-        }
+        };
+        report.settle();
+        report
     }
 }
 

@@ -1,0 +1,293 @@
+//! From uses to images: one image for a distinct (reference, credential), with all who use it. Pure.
+//!
+//! Two namespaces with different pull secrets are two images, although they name the same content:
+//! what one may pull says nothing about the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::credentials::Credential;
+use crate::inventory::{ImageUse, Inventory, PullSecret, SourceState, User};
+use crate::oci::platform::Platform;
+use crate::oci::reference::{InvalidReference, Reference};
+use crate::verify::finding::{Code, Finding, Report, Verdict};
+use crate::verify::target::Needs;
+
+/// Whose credential pulls an image.
+#[derive(Debug, Clone)]
+pub enum Puller {
+    /// No pull secret fits: the registry entry's credential, or nobody's.
+    Own,
+    /// The matching entries of the workload's pull secrets, in the order in which they are tried.
+    Secrets {
+        label: Arc<str>,
+        credentials: Vec<Arc<Credential>>,
+        /// One more that may fit, and could not be read: a refusal is then not the last word.
+        unread: Option<Arc<str>>,
+    },
+    /// A pull secret that may fit could not be read.
+    Unavailable { label: Arc<str>, reason: Arc<str> },
+}
+
+impl Puller {
+    /// Equal for the same credentials, wherever they are kept.
+    fn key(&self) -> PullerKey {
+        match self {
+            Self::Own => PullerKey::Own,
+            Self::Secrets { credentials, .. } => PullerKey::Secrets(
+                credentials
+                    .iter()
+                    .map(|credential| credential.id().to_string())
+                    .collect(),
+            ),
+            Self::Unavailable { label, .. } => PullerKey::Unavailable(Arc::clone(label)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PullerKey {
+    Own,
+    Secrets(Vec<String>),
+    Unavailable(Arc<str>),
+}
+
+/// What tells images apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageKey {
+    pub reference: Reference,
+    pub puller: PullerKey,
+}
+
+/// One image, and everybody who needs it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub key: ImageKey,
+    pub puller: Puller,
+    pub needs: Needs,
+    pub users: Vec<User>,
+}
+
+impl Image {
+    pub fn host(&self) -> &str {
+        self.key.reference.host()
+    }
+}
+
+/// A string that is no reference, and who wrote it.
+#[derive(Debug, Clone)]
+pub struct Malformed {
+    pub problem: InvalidReference,
+    pub users: Vec<User>,
+}
+
+/// All images of an inventory, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Images {
+    pub images: Vec<Arc<Image>>,
+    pub malformed: Vec<Malformed>,
+}
+
+impl Images {
+    /// The registries that are named, in order.
+    pub fn hosts(&self) -> BTreeSet<String> {
+        self.images
+            .iter()
+            .map(|image| image.host().to_owned())
+            .collect()
+    }
+
+    pub fn of_host(&self, host: &str) -> Vec<Arc<Image>> {
+        self.images
+            .iter()
+            .filter(|image| image.host() == host)
+            .cloned()
+            .collect()
+    }
+}
+
+/// Which platforms count, where the configuration says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PlatformChoice {
+    /// Those of the nodes that may run the workload.
+    #[default]
+    Needed,
+    All,
+    These(Arc<[Platform]>),
+}
+
+/// Groups the uses of an inventory. `choose` tells the platforms that count for a registry's host.
+pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -> Images {
+    let mut images: BTreeMap<ImageKey, Image> = BTreeMap::new();
+    let mut malformed: BTreeMap<String, Malformed> = BTreeMap::new();
+    for source in &inventory.sources {
+        for image_use in source.uses.iter() {
+            match &image_use.reference {
+                Ok(reference) => {
+                    let puller = puller(image_use, reference, source);
+                    let key = ImageKey {
+                        reference: reference.clone(),
+                        puller: puller.key(),
+                    };
+                    let needs = needs(image_use, source, &choose(reference.host()));
+                    let image = images.entry(key.clone()).or_insert_with(|| Image {
+                        key,
+                        puller,
+                        needs: Needs::These([].into()),
+                        users: Vec::new(),
+                    });
+                    image.needs = union(&image.needs, needs);
+                    image.users.push(image_use.user.clone());
+                }
+                Err(problem) => malformed
+                    .entry(problem.text.clone())
+                    .or_insert_with(|| Malformed {
+                        problem: problem.clone(),
+                        users: Vec::new(),
+                    })
+                    .users
+                    .push(image_use.user.clone()),
+            }
+        }
+    }
+    let settle = |users: &mut Vec<User>| {
+        users.sort();
+        users.dedup();
+    };
+    let images = images.into_values().map(|mut image| {
+        settle(&mut image.users);
+        Arc::new(image)
+    });
+    let malformed = malformed.into_values().map(|mut entry| {
+        settle(&mut entry.users);
+        entry
+    });
+    Images {
+        images: images.collect(),
+        malformed: malformed.collect(),
+    }
+}
+
+/// The credential as the kubelet finds it: every entry that matches, of every secret, in order.
+fn puller(image_use: &ImageUse, reference: &Reference, source: &SourceState) -> Puller {
+    let mut credentials: Vec<Arc<Credential>> = Vec::new();
+    let mut labels: Vec<String> = Vec::new();
+    let mut unreadable = None;
+    for name in image_use.pull_secrets.iter() {
+        let namespace = &image_use.user.namespace;
+        let label = || format!("{namespace}/{name}");
+        match source
+            .pull_secrets
+            .get(&(Arc::clone(namespace), Arc::clone(name)))
+        {
+            Some(PullSecret::Found(keyring)) => {
+                for credential in keyring.matching(reference) {
+                    if !credentials
+                        .iter()
+                        .any(|known| known.id() == credential.id())
+                    {
+                        credentials.push(credential);
+                        labels.push(label());
+                    }
+                }
+            }
+            // The kubelet goes on without a secret that does not exist.
+            Some(PullSecret::Missing) => {}
+            Some(PullSecret::Unreadable(reason)) => {
+                unreadable.get_or_insert((label(), reason.clone()));
+            }
+            None => {
+                unreadable.get_or_insert((label(), "it was not read yet".to_owned()));
+            }
+        }
+    }
+    labels.dedup();
+    match (credentials.is_empty(), unreadable) {
+        // A yes from one that could be read is a yes; a no is only a part of the answer.
+        (false, unreadable) => Puller::Secrets {
+            label: labels.join(", ").into(),
+            credentials,
+            unread: unreadable.map(|(label, reason)| format!("{label}: {reason}").into()),
+        },
+        (true, Some((label, reason))) => Puller::Unavailable {
+            label: label.into(),
+            reason: reason.into(),
+        },
+        (true, None) => Puller::Own,
+    }
+}
+
+/// What a walk says about an image, given who pulls it: a credential that could not be read makes
+/// `unknown` of whatever it might have changed. `own_is_anonymous` tells that the walk was nobody's.
+pub fn with_puller(mut report: Report, puller: &Puller, own_is_anonymous: bool) -> Report {
+    let (reason, hides_roots) = match puller {
+        Puller::Own | Puller::Secrets { unread: None, .. } => return report,
+        Puller::Secrets {
+            unread: Some(reason),
+            ..
+        } => (reason.to_string(), false),
+        Puller::Unavailable { label, reason } => {
+            // What anybody may pull, this workload may.
+            if report.verdict == Verdict::Pullable && own_is_anonymous {
+                return report;
+            }
+            (format!("{label}: {reason}"), true)
+        }
+    };
+    let unavailable = |finding: &mut Finding| {
+        finding.code = Code::CredentialUnavailable;
+        finding.message = format!("the pull secret {reason} (without it: {})", finding.message);
+    };
+    for finding in &mut report.findings {
+        // Registries answer 404 for what a stranger may not see: missing at the root is no fact then.
+        let is_hidden =
+            hides_roots && matches!(finding.code, Code::TagMissing | Code::ManifestMissing);
+        if finding.code.verdict_is_about_credentials() || is_hidden {
+            unavailable(finding);
+        }
+    }
+    if hides_roots && report.findings.iter().all(|finding| !finding.needed) {
+        report.findings.push(Finding {
+            code: Code::CredentialUnavailable,
+            subject: report.digest,
+            platform: None,
+            needed: true,
+            path: Vec::new(),
+            message: format!("the content exists; whether the workload may pull it is not known: the pull secret {reason}"),
+        });
+    }
+    report.settle();
+    report
+}
+
+fn needs(image_use: &ImageUse, source: &SourceState, choice: &PlatformChoice) -> Needs {
+    match (choice, &source.platforms) {
+        (PlatformChoice::All, _) | (PlatformChoice::Needed, None) => Needs::All,
+        (PlatformChoice::These(platforms), _) => Needs::These(Arc::clone(platforms)),
+        (PlatformChoice::Needed, Some(nodes)) => {
+            let admitted: BTreeSet<Platform> = nodes
+                .iter()
+                .filter(|node| image_use.constraint.admits(node))
+                .cloned()
+                .collect();
+            if admitted.is_empty() {
+                // No node fits now: a pool that is scaled to zero, perhaps. Who will pull is open.
+                return Needs::All;
+            }
+            Needs::These(admitted.into_iter().collect())
+        }
+    }
+}
+
+fn union(ours: &Needs, theirs: Needs) -> Needs {
+    match (ours, theirs) {
+        (Needs::All, _) | (_, Needs::All) => Needs::All,
+        (Needs::These(ours), Needs::These(theirs)) => {
+            let all: BTreeSet<&Platform> = ours.iter().chain(theirs.iter()).collect();
+            Needs::These(all.into_iter().cloned().collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

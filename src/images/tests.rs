@@ -1,0 +1,182 @@
+//! Who pulls what, and for which platforms.
+
+use super::*;
+use crate::credentials::Keyring;
+use crate::inventory::{Class, NodeConstraint, PullSecrets};
+
+const SECRET: &str = r#"{"auths":{"r.example":{"username":"u","password":"p"}}}"#;
+
+fn image_use(namespace: &str, image: &str, secrets: &[&str]) -> ImageUse {
+    ImageUse {
+        user: User {
+            cluster: None,
+            namespace: namespace.into(),
+            kind: "Deployment".into(),
+            name: "web".into(),
+            container: "app".into(),
+            image: image.into(),
+            class: Class::Runtime,
+            via: None,
+        },
+        reference: image.parse(),
+        pull_secrets: secrets.iter().map(|name| Arc::from(*name)).collect(),
+        constraint: Arc::default(),
+    }
+}
+
+fn source(
+    uses: Vec<ImageUse>,
+    secrets: &[(&str, &str, PullSecret)],
+    nodes: Option<&[&str]>,
+) -> Inventory {
+    let secrets: PullSecrets = secrets
+        .iter()
+        .map(|(namespace, name, secret)| {
+            ((Arc::from(*namespace), Arc::from(*name)), secret.clone())
+        })
+        .collect();
+    let platforms = nodes.map(|nodes| nodes.iter().map(|node| node.parse().unwrap()).collect());
+    let mut state = SourceState::unread("test");
+    state.uses = uses.into();
+    state.pull_secrets = Arc::new(secrets);
+    state.platforms = platforms;
+    Inventory {
+        sources: vec![Arc::new(state)],
+    }
+}
+
+fn found(json: &str) -> PullSecret {
+    PullSecret::Found(Arc::new(
+        Keyring::parse_docker_config_json(json.as_bytes()).unwrap(),
+    ))
+}
+
+fn needed(_host: &str) -> PlatformChoice {
+    PlatformChoice::Needed
+}
+
+#[test]
+fn one_image_for_one_reference_and_credential() {
+    let other = SECRET.replace("\"p\"", "\"q\"");
+    let inventory = source(
+        vec![
+            image_use("a", "r.example/app:v1", &["s"]),
+            image_use("b", "r.example/app:v1", &["s"]),
+            image_use("c", "r.example/app:v1", &["s"]),
+            image_use("d", "r.example/app:v1", &[]),
+            image_use("e", "docker.io/library/nginx", &["s"]),
+            image_use("f", "nginx:latest", &[]),
+            image_use("g", "Not An Image", &[]),
+        ],
+        &[
+            ("a", "s", found(SECRET)),
+            ("b", "s", found(SECRET)),
+            ("c", "s", found(&other)),
+            ("e", "s", found(SECRET)),
+        ],
+        None,
+    );
+    let images = collect(&inventory, &needed);
+    let users: Vec<Vec<&str>> = images
+        .images
+        .iter()
+        .map(|image| image.users.iter().map(|user| &*user.namespace).collect())
+        .collect();
+    // nginx for e and f; then app for d (nobody's), a and b (the same content), c (another).
+    let [nginx, apps @ ..] = users.as_slice() else {
+        panic!("{users:?}")
+    };
+    assert_eq!(nginx, &["e", "f"]);
+    assert_eq!(apps.len(), 3);
+    assert!(
+        apps.contains(&vec!["d"]) && apps.contains(&vec!["a", "b"]) && apps.contains(&vec!["c"])
+    );
+    assert_eq!(images.malformed.len(), 1);
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_not_one_that_does_not_exist() {
+    let unreadable = PullSecret::Unreadable("forbidden".to_owned());
+    for (secret, is_own) in [(PullSecret::Missing, true), (unreadable, false)] {
+        let uses = vec![image_use("a", "r.example/app:v1", &["s"])];
+        let images = collect(&source(uses, &[("a", "s", secret)], None), &needed);
+        assert_eq!(matches!(images.images[0].puller, Puller::Own), is_own);
+    }
+}
+
+#[test]
+fn an_unreadable_secret_makes_unknown_of_what_it_might_change() {
+    let puller = Puller::Unavailable {
+        label: "a/s".into(),
+        reason: "forbidden".into(),
+    };
+    let pullable = Report {
+        verdict: Verdict::Pullable,
+        findings: vec![],
+        ..Report::never_checked()
+    };
+    let check = |report: Report, anonymous: bool, expected: Verdict| {
+        let report = with_puller(report, &puller, anonymous);
+        assert_eq!(report.verdict, expected, "{report:?}");
+        report.findings.first().map(|finding| finding.code)
+    };
+    assert_eq!(check(pullable.clone(), true, Verdict::Pullable), None);
+    assert_eq!(
+        check(pullable, false, Verdict::Unknown),
+        Some(Code::CredentialUnavailable)
+    );
+    for code in [
+        Code::Unauthorized,
+        Code::Forbidden,
+        Code::TagMissing,
+        Code::ManifestMissing,
+    ] {
+        let report = Report::only(code, "x".to_owned());
+        assert_eq!(
+            check(report, true, Verdict::Unknown),
+            Some(Code::CredentialUnavailable)
+        );
+    }
+    let layer = Report::only(Code::LayerMissing, "x".to_owned());
+    assert_eq!(
+        check(layer, true, Verdict::Broken),
+        Some(Code::LayerMissing)
+    );
+}
+
+#[test]
+fn platforms_are_those_of_the_nodes_that_may_run_it() {
+    let needs = |constraint: NodeConstraint, nodes: Option<&[&str]>, choice: PlatformChoice| {
+        let mut image_use = image_use("a", "r.example/app:v1", &[]);
+        image_use.constraint = Arc::new(constraint);
+        let images = collect(&source(vec![image_use], &[], nodes), &|_| choice.clone());
+        match &images.images[0].needs {
+            Needs::All => "all".to_owned(),
+            Needs::These(these) => these
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+        }
+    };
+    let both: Option<&[&str]> = Some(&["linux/amd64", "linux/arm64"]);
+    let arm = || NodeConstraint {
+        os: None,
+        architecture: Some("arm64".to_owned()),
+    };
+    let riscv = NodeConstraint {
+        os: None,
+        architecture: Some("riscv64".to_owned()),
+    };
+    let any = NodeConstraint::default;
+    assert_eq!(
+        needs(any(), both, PlatformChoice::Needed),
+        "linux/amd64 linux/arm64"
+    );
+    assert_eq!(needs(arm(), both, PlatformChoice::Needed), "linux/arm64");
+    assert_eq!(needs(riscv, both, PlatformChoice::Needed), "all");
+    assert_eq!(needs(any(), None, PlatformChoice::Needed), "all");
+    assert_eq!(needs(any(), both, PlatformChoice::All), "all");
+    let chosen = PlatformChoice::These(["linux/s390x".parse().unwrap()].into());
+    assert_eq!(needs(any(), both, chosen), "linux/s390x");
+}
