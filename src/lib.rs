@@ -7,6 +7,8 @@ pub mod files;
 pub mod images;
 pub mod inventory;
 pub mod oci;
+pub mod prover;
 pub mod registry;
+pub mod state;
 pub mod store;
 pub mod verify;

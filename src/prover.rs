@@ -1,0 +1,223 @@
+//! Proves the images of one registry, round after round: who asks, what is asked, what it means.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use crate::clock::Clock;
+use crate::credentials::{Credential, Keyring};
+use crate::images::{self, Image, Puller};
+use crate::oci::digest::Digest;
+use crate::registry::auth::Identity;
+use crate::registry::client::Client;
+use crate::state::{ObjectCounts, RoundResult};
+use crate::verify::engine::{self, Progress};
+use crate::verify::finding::{Code, Verdict};
+use crate::verify::judge;
+use crate::verify::round::Round;
+use crate::verify::table::{Fact, ObjectKind, Table};
+use crate::verify::target::{AuthId, Cadence, Root, Target};
+
+/// The prover of one registry.
+#[derive(Debug)]
+pub struct Prover {
+    host: Arc<str>,
+    client: Arc<Client>,
+    cadence: Cadence,
+    /// The registry entry's own credentials.
+    own: Arc<Keyring>,
+    table: Table,
+    identities: Vec<Arc<Identity>>,
+    /// By the ids of the credentials, in order: the same credentials are the same identity for as
+    /// long as the process lives, so that their proofs are found again.
+    ids: HashMap<Vec<String>, AuthId>,
+}
+
+impl Prover {
+    pub fn new(host: Arc<str>, client: Arc<Client>, cadence: Cadence, own: Arc<Keyring>) -> Self {
+        Self {
+            host,
+            client,
+            cadence,
+            own,
+            table: Table::default(),
+            // The first is nobody.
+            identities: vec![Arc::default()],
+            ids: HashMap::new(),
+        }
+    }
+
+    pub fn cadence(&self) -> Cadence {
+        self.cadence
+    }
+
+    /// One round over these images. `is_full` says that they are all that the registry has to prove.
+    pub async fn round(
+        &mut self,
+        images: &[Arc<Image>],
+        is_full: bool,
+        clock: &Arc<dyn Clock>,
+        on_progress: &(dyn Fn(Progress) + Sync),
+    ) -> RoundResult {
+        let started_at = clock.now();
+        let targets: Arc<[Target]> = images.iter().map(|image| self.target(image)).collect();
+        self.client.keys.set_identities(self.identities.clone());
+        // Of nothing that anybody has pushed: the time and the process are in it.
+        let canary = Digest::of(
+            format!("canary {} {started_at} {}", self.host, std::process::id()).as_bytes(),
+        );
+        let table = std::mem::take(&mut self.table);
+        let round = Round::begin(
+            table,
+            Arc::clone(&targets),
+            self.cadence,
+            canary,
+            started_at,
+        );
+        let concurrency = self.client.concurrency();
+        let finished =
+            engine::run(round, self.client.as_ref(), concurrency, clock, on_progress).await;
+        self.table = finished.table;
+        let now = clock.now();
+        let reports = images
+            .iter()
+            .zip(targets.iter())
+            .map(|(image, target)| {
+                let report =
+                    judge::judge(target, &self.table, &finished.resolved, self.cadence, now);
+                let own_is_anonymous = target.content == AuthId::OWN;
+                (
+                    image.key.clone(),
+                    images::with_puller(report, &image.puller, own_is_anonymous),
+                )
+            })
+            .collect();
+        if is_full {
+            self.table.forget_unreached();
+        }
+        RoundResult {
+            host: Arc::clone(&self.host),
+            ended_at: now,
+            duration: now.duration_since(started_at),
+            is_full,
+            is_up: finished.is_up,
+            reports,
+            objects: self.object_counts(),
+            rate_limit_remaining: self.client.remaining.get(),
+            requests_per_day: self.requests_per_day(&targets),
+            interval: self.cadence.interval,
+        }
+    }
+
+    fn target(&mut self, image: &Image) -> Target {
+        let reference = &image.key.reference;
+        let own = self.own.matching(reference);
+        let own_id = self.intern(own);
+        let (content, access) = match &image.puller {
+            Puller::Own | Puller::Unavailable { .. } => (own_id, None),
+            Puller::Secrets { credentials, .. } => {
+                let secrets = self.intern(credentials.clone());
+                match own_id {
+                    AuthId::OWN => (secrets, None),
+                    // Whether it exists is asked as the registry entry says, whether the workload
+                    // may have it as the workload would: two facts.
+                    own => (own, Some(secrets).filter(|secrets| *secrets != own)),
+                }
+            }
+        };
+        Target {
+            repository: reference.repository().into(),
+            root: match (reference.digest(), reference.tag()) {
+                (Some(digest), _) => Root::Digest(digest),
+                (None, Some(tag)) => Root::Tag(tag.into()),
+                (None, None) => Root::Tag("latest".into()),
+            },
+            content,
+            access,
+            needs: image.needs.clone(),
+        }
+    }
+
+    fn intern(&mut self, credentials: Vec<Arc<Credential>>) -> AuthId {
+        if credentials.is_empty() {
+            return AuthId::OWN;
+        }
+        let key: Vec<String> = credentials
+            .iter()
+            .map(|credential| credential.id().to_owned())
+            .collect();
+        *self.ids.entry(key).or_insert_with(|| {
+            let number = u32::try_from(self.identities.len()).expect("fewer than 2^32 identities");
+            self.identities.push(Arc::new(Identity { credentials }));
+            AuthId(number)
+        })
+    }
+
+    /// Distinct objects by verdict. A size is known where the registry told it or a manifest was read.
+    fn object_counts(&self) -> [ObjectCounts; 3] {
+        let mut counts = [ObjectCounts::default(); 3];
+        for (key, state) in &self.table.objects {
+            let (verdict, size) = match &state.fact {
+                Fact::Present { size } => (Verdict::Pullable, *size),
+                Fact::Missing | Fact::WrongDigest => (Verdict::Broken, None),
+                Fact::Unknown { .. } | Fact::Unasked => (Verdict::Unknown, None),
+            };
+            if key.kind == ObjectKind::Access {
+                continue;
+            }
+            let node_size = self.table.nodes.get(&key.digest).map(|node| node.size);
+            if let Some(count) = counts.get_mut(verdict as usize) {
+                count.blobs += 1;
+                count.bytes += size.or(node_size).unwrap_or(0);
+            }
+        }
+        counts
+    }
+
+    fn requests_per_day(&self, targets: &[Target]) -> u64 {
+        let per_day = |every: SignedDuration| 86_400 / every.as_secs().max(1).unsigned_abs();
+        let manifests = self
+            .table
+            .objects
+            .keys()
+            .filter(|key| key.kind != ObjectKind::Blob)
+            .count() as u64;
+        let blobs = self.table.objects.len() as u64 - manifests;
+        (targets.len() as u64 + manifests) * per_day(self.cadence.interval)
+            + blobs * per_day(self.cadence.blob_interval)
+    }
+}
+
+/// A host that cannot be asked at all, for instance since its authorities cannot be read: everything
+/// on it is unknown, for this reason.
+pub fn unaskable(
+    host: &Arc<str>,
+    images: &[Arc<Image>],
+    problem: &str,
+    interval: SignedDuration,
+    clock: &Arc<dyn Clock>,
+) -> RoundResult {
+    use crate::verify::finding::Report;
+    let reports = images
+        .iter()
+        .map(|image| {
+            (
+                image.key.clone(),
+                Report::only(Code::Unreachable, problem.to_owned()),
+            )
+        })
+        .collect();
+    RoundResult {
+        host: Arc::clone(host),
+        ended_at: clock.now(),
+        duration: SignedDuration::ZERO,
+        is_full: true,
+        is_up: false,
+        reports,
+        objects: [ObjectCounts::default(); 3],
+        rate_limit_remaining: None,
+        requests_per_day: 0,
+        interval,
+    }
+}

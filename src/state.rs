@@ -1,0 +1,365 @@
+//! What is known of all images now, as one value. Pure: events in, a [`Snapshot`] out.
+//!
+//! Everything that is shown (page, metrics, API) is a function of one snapshot, so that no two of
+//! them can disagree, and what is gone from the inventory is gone from all of them at once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::baseline::Baseline;
+use crate::images::{Image, ImageKey, Images, Puller};
+use crate::inventory::{Inventory, User};
+use crate::verify::finding::{Code, Report, Verdict};
+
+/// One image as it stands.
+#[derive(Debug, Clone)]
+pub struct ImageState {
+    /// Canonical, or as it was written where it is malformed.
+    pub reference: Arc<str>,
+    /// The registry's host; empty where the reference is malformed.
+    pub registry: Arc<str>,
+    pub is_pinned: bool,
+    /// Which pull secret; `None` for the registry entry's own credential or nobody's.
+    pub credential: Option<Arc<str>>,
+    pub users: Arc<[User]>,
+    pub report: Arc<Report>,
+    /// The last proof, also while something else is the case now.
+    pub proven_at: Option<Timestamp>,
+    /// Since when the verdict is what it is.
+    pub since: Timestamp,
+    /// It was broken before pullproof came, and never proven since.
+    pub is_known: bool,
+}
+
+impl ImageState {
+    pub fn verdict(&self) -> Verdict {
+        self.report.verdict
+    }
+}
+
+/// One source of the inventory.
+#[derive(Debug, Clone)]
+pub struct SourceStatus {
+    pub name: Arc<str>,
+    pub incomplete: Option<String>,
+    pub complete_at: Option<Timestamp>,
+    pub references: usize,
+}
+
+/// Distinct objects of one registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ObjectCounts {
+    pub blobs: u64,
+    pub bytes: u64,
+}
+
+/// One registry.
+#[derive(Debug, Clone)]
+pub struct RegistryStatus {
+    pub host: Arc<str>,
+    /// `None` before the first round ended.
+    pub is_up: Option<bool>,
+    pub last_completed_at: Option<Timestamp>,
+    /// The end of the last complete round without anything broken or unknown.
+    pub last_clean_at: Option<Timestamp>,
+    pub last_duration: Option<SignedDuration>,
+    pub interval: SignedDuration,
+    /// By verdict, in the order of [`Verdict::ALL`].
+    pub objects: [ObjectCounts; 3],
+    pub rate_limit_remaining: Option<i64>,
+    pub requests_per_day: u64,
+}
+
+/// All that is known, at one time.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub at: Timestamp,
+    /// Counts published snapshots.
+    pub sequence: u64,
+    pub sources: Vec<SourceStatus>,
+    pub images: Vec<ImageState>,
+    pub registries: Vec<RegistryStatus>,
+    /// Every image was looked at, and every source read in full, at least once.
+    pub is_ready: bool,
+    pub baseline_images: usize,
+}
+
+impl Snapshot {
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.images
+            .iter()
+            .filter(|image| image.verdict() == verdict)
+            .count()
+    }
+}
+
+/// What one round over one registry found.
+#[derive(Debug)]
+pub struct RoundResult {
+    pub host: Arc<str>,
+    pub ended_at: Timestamp,
+    pub duration: SignedDuration,
+    /// Over all images of the registry, not only new ones.
+    pub is_full: bool,
+    pub is_up: bool,
+    pub reports: Vec<(ImageKey, Report)>,
+    pub objects: [ObjectCounts; 3],
+    pub rate_limit_remaining: Option<i64>,
+    pub requests_per_day: u64,
+    pub interval: SignedDuration,
+}
+
+/// What an image was found to be, over time.
+#[derive(Debug, Clone)]
+struct Standing {
+    report: Arc<Report>,
+    proven_at: Option<Timestamp>,
+    since: Timestamp,
+}
+
+/// The state that events change.
+#[derive(Debug, Default)]
+pub struct State {
+    images: Arc<Images>,
+    sources: Vec<SourceStatus>,
+    standings: HashMap<ImageKey, Standing>,
+    registries: BTreeMap<Arc<str>, RegistryStatus>,
+    /// Canonical references that were proven once, ever.
+    proven: HashMap<String, i64>,
+    baseline: Baseline,
+    sequence: u64,
+}
+
+impl State {
+    /// Starts with what was remembered.
+    pub fn new(proven: Vec<(String, i64)>, baseline: Option<Baseline>) -> Self {
+        Self {
+            proven: proven.into_iter().collect(),
+            baseline: baseline.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    pub fn set_baseline(&mut self, baseline: Option<Baseline>) {
+        self.baseline = baseline.unwrap_or_default();
+    }
+
+    /// Takes a new inventory. What it no longer names is forgotten at once.
+    pub fn set_inventory(&mut self, inventory: &Inventory, images: Arc<Images>) {
+        self.sources = inventory
+            .sources
+            .iter()
+            .map(|source| SourceStatus {
+                name: Arc::clone(&source.name),
+                incomplete: source.incomplete.clone(),
+                complete_at: source.complete_at,
+                references: source.uses.len(),
+            })
+            .collect();
+        let named: std::collections::HashSet<&ImageKey> =
+            images.images.iter().map(|image| &image.key).collect();
+        self.standings.retain(|key, _| named.contains(key));
+        let hosts = images.hosts();
+        self.registries.retain(|host, _| hosts.contains(&**host));
+        self.images = images;
+    }
+
+    /// Takes the results of a round.
+    pub fn record(&mut self, round: RoundResult) {
+        let RoundResult {
+            host,
+            ended_at,
+            duration,
+            is_full,
+            is_up,
+            reports,
+            ..
+        } = round;
+        let mut is_clean = true;
+        for (key, report) in reports {
+            is_clean &= report.verdict == Verdict::Pullable;
+            if let Some(at) = report.proven_at {
+                self.proven
+                    .insert(key.reference.to_string(), at.as_second());
+            }
+            let before = self.standings.get(&key);
+            let standing = advance(before, report, ended_at);
+            self.standings.insert(key, standing);
+        }
+        let before = self.registries.get(&host);
+        let status = RegistryStatus {
+            host: Arc::clone(&host),
+            is_up: Some(is_up),
+            last_completed_at: if is_full {
+                Some(ended_at)
+            } else {
+                before.and_then(|before| before.last_completed_at)
+            },
+            last_clean_at: if is_full && is_clean {
+                Some(ended_at)
+            } else {
+                before.and_then(|before| before.last_clean_at)
+            },
+            last_duration: if is_full {
+                Some(duration)
+            } else {
+                before.and_then(|before| before.last_duration)
+            },
+            interval: round.interval,
+            objects: round.objects,
+            rate_limit_remaining: round.rate_limit_remaining,
+            requests_per_day: round.requests_per_day,
+        };
+        self.registries.insert(host, status);
+    }
+
+    /// References that were proven, with the second of their last proof.
+    pub fn proven(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.proven
+            .iter()
+            .map(|(reference, second)| (reference.as_str(), *second))
+    }
+
+    /// What a baseline made now would hold: broken, and never proven.
+    pub fn never_whole(&self) -> Vec<String> {
+        self.standings
+            .iter()
+            .filter(|(_, standing)| standing.report.verdict == Verdict::Broken)
+            .map(|(key, _)| key.reference.to_string())
+            .filter(|reference| !self.proven.contains_key(reference))
+            .collect()
+    }
+
+    /// All of it, as of `now`: a proof that is too old by then is no proof.
+    pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
+        self.sequence += 1;
+        let mut images: Vec<ImageState> = self
+            .images
+            .images
+            .iter()
+            .map(|image| self.image_state(image, now))
+            .collect();
+        images.extend(self.images.malformed.iter().map(|malformed| {
+            let message = malformed.problem.to_string();
+            ImageState {
+                reference: malformed.problem.text.as_str().into(),
+                registry: "".into(),
+                is_pinned: false,
+                credential: None,
+                users: malformed.users.as_slice().into(),
+                report: Arc::new(Report::only(Code::ReferenceInvalid, message)),
+                proven_at: None,
+                since: now,
+                is_known: self.baseline.knows(&malformed.problem.text, now),
+            }
+        }));
+        let is_complete = self
+            .sources
+            .iter()
+            .all(|source| source.incomplete.is_none());
+        let is_checked = self
+            .images
+            .images
+            .iter()
+            .all(|image| self.standings.contains_key(&image.key));
+        Snapshot {
+            at: now,
+            sequence: self.sequence,
+            sources: self.sources.clone(),
+            images,
+            registries: self.registries.values().cloned().collect(),
+            is_ready: is_complete && is_checked,
+            baseline_images: self.baseline.images.len(),
+        }
+    }
+
+    fn image_state(&self, image: &Image, now: Timestamp) -> ImageState {
+        let reference = image.key.reference.to_string();
+        let (report, proven_at, since) = match self.standings.get(&image.key) {
+            None => (Arc::new(Report::never_checked()), None, now),
+            Some(standing) => {
+                let report = stale_or(&standing.report, now);
+                (report, standing.proven_at, standing.since)
+            }
+        };
+        let remembered = self.proven.get(&reference);
+        let proven_at = proven_at
+            .or_else(|| remembered.and_then(|second| Timestamp::from_second(*second).ok()));
+        ImageState {
+            is_known: remembered.is_none() && self.baseline.knows(&reference, now),
+            registry: image.host().into(),
+            is_pinned: image.key.reference.digest().is_some(),
+            credential: match &image.puller {
+                Puller::Own => None,
+                Puller::Secrets { label, .. } | Puller::Unavailable { label, .. } => {
+                    Some(Arc::clone(label))
+                }
+            },
+            users: image.users.as_slice().into(),
+            reference: reference.into(),
+            report,
+            proven_at,
+            since,
+        }
+    }
+}
+
+/// What an image is after one more report. A broken verdict stands until a proof: a registry that
+/// goes down while an image is missing must not resolve the page for it. What is unknown in between
+/// is shown beside it.
+fn advance(before: Option<&Standing>, report: Report, now: Timestamp) -> Standing {
+    let proven_at = report
+        .proven_at
+        .or_else(|| before.and_then(|before| before.proven_at));
+    let stands = before.filter(|before| before.report.verdict == Verdict::Broken);
+    let report = match (report.verdict, stands) {
+        (Verdict::Unknown, Some(before)) => {
+            let is_fact = |code: Code| code.verdict() == Verdict::Broken;
+            let facts = before
+                .report
+                .findings
+                .iter()
+                .filter(|finding| is_fact(finding.code))
+                .cloned();
+            let doubts = report
+                .findings
+                .into_iter()
+                .filter(|finding| !is_fact(finding.code));
+            Report {
+                findings: facts.chain(doubts).collect(),
+                ..before.report.as_ref().clone()
+            }
+        }
+        (Verdict::Pullable | Verdict::Broken | Verdict::Unknown, _) => report,
+    };
+    let since = before
+        .filter(|before| before.report.verdict == report.verdict)
+        .map_or(now, |before| before.since);
+    Standing {
+        report: Arc::new(report),
+        proven_at,
+        since,
+    }
+}
+
+fn stale_or(report: &Arc<Report>, now: Timestamp) -> Arc<Report> {
+    if report.verdict == Verdict::Pullable && report.fresh_until.is_none_or(|until| until < now) {
+        let message = report.proven_at.map_or_else(
+            || "it was never proven".to_owned(),
+            |at| format!("the last proof is of {at}, which is too old to count"),
+        );
+        let stale = Report::only(Code::Stale, message);
+        return Arc::new(Report {
+            digest: report.digest,
+            platforms: report.platforms.clone(),
+            checked_at: report.checked_at,
+            ..stale
+        });
+    }
+    Arc::clone(report)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! What stands, what goes, and what is too old.
+
+use super::*;
+use crate::images::{PlatformChoice, collect};
+use crate::inventory::{Class, ImageUse, SourceState};
+use crate::verify::finding::Finding;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn inventory(images: &[&str]) -> (Inventory, Arc<Images>) {
+    let mut source = SourceState::unread("test");
+    source.incomplete = None;
+    source.uses = images
+        .iter()
+        .map(|image| ImageUse {
+            user: User {
+                cluster: None,
+                namespace: "shop".into(),
+                kind: "Deployment".into(),
+                name: "web".into(),
+                container: "app".into(),
+                image: (*image).into(),
+                class: Class::Runtime,
+                via: None,
+            },
+            reference: image.parse(),
+            pull_secrets: [].into(),
+            constraint: Arc::default(),
+        })
+        .collect();
+    let inventory = Inventory {
+        sources: vec![Arc::new(source)],
+    };
+    let images = Arc::new(collect(&inventory, &|_| PlatformChoice::Needed));
+    (inventory, images)
+}
+
+fn pullable(proven: i64, fresh_until: i64) -> Report {
+    Report {
+        verdict: Verdict::Pullable,
+        findings: vec![],
+        proven_at: Some(at(proven)),
+        fresh_until: Some(at(fresh_until)),
+        ..Report::never_checked()
+    }
+}
+
+fn round(images: &Images, ended_at: i64, reports: &[Report]) -> RoundResult {
+    RoundResult {
+        host: "r.example".into(),
+        ended_at: at(ended_at),
+        duration: SignedDuration::ZERO,
+        is_full: true,
+        is_up: true,
+        reports: images
+            .images
+            .iter()
+            .map(|image| image.key.clone())
+            .zip(reports.iter().cloned())
+            .collect(),
+        objects: Default::default(),
+        rate_limit_remaining: None,
+        requests_per_day: 0,
+        interval: SignedDuration::from_secs(600),
+    }
+}
+
+fn one(state: &mut State, now: i64) -> ImageState {
+    state.snapshot(at(now)).images.remove(0)
+}
+
+fn codes(image: &ImageState) -> Vec<Code> {
+    image
+        .report
+        .findings
+        .iter()
+        .map(|finding: &Finding| finding.code)
+        .collect()
+}
+
+#[test]
+fn nothing_is_green_before_it_was_checked_or_after_its_proof_is_too_old() {
+    let (inventory, images) = inventory(&["r.example/app:v1"]);
+    let mut state = State::default();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    assert_eq!(codes(&one(&mut state, 0)), [Code::NeverChecked]);
+    assert!(!state.snapshot(at(0)).is_ready);
+    state.record(round(&images, 10, &[pullable(10, 1810)]));
+    assert_eq!(one(&mut state, 1810).verdict(), Verdict::Pullable);
+    let stale = one(&mut state, 1811);
+    assert_eq!(
+        (stale.verdict(), codes(&stale), stale.proven_at),
+        (Verdict::Unknown, vec![Code::Stale], Some(at(10)))
+    );
+}
+
+#[test]
+fn a_broken_verdict_stands_through_unknown_until_a_proof() {
+    let (inventory, images) = inventory(&["r.example/app:v1"]);
+    let mut state = State::default();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    let broken = Report::only(Code::LayerMissing, "gone".to_owned());
+    let down = Report::only(Code::Unreachable, "down".to_owned());
+    state.record(round(&images, 10, &[broken]));
+    state.record(round(&images, 20, &[down.clone()]));
+    state.record(round(&images, 30, &[down.clone()]));
+    let image = one(&mut state, 31);
+    assert_eq!((image.verdict(), image.since), (Verdict::Broken, at(10)));
+    assert_eq!(codes(&image), [Code::LayerMissing, Code::Unreachable]);
+    state.record(round(&images, 40, &[pullable(40, 2000)]));
+    assert_eq!(one(&mut state, 41).verdict(), Verdict::Pullable);
+    state.record(round(&images, 50, &[down]));
+    assert_eq!(one(&mut state, 51).verdict(), Verdict::Unknown);
+}
+
+#[test]
+fn what_leaves_the_inventory_leaves_the_snapshot() {
+    let (first, images) = inventory(&["r.example/app:v1", "nonsense!"]);
+    let mut state = State::default();
+    state.set_inventory(&first, Arc::clone(&images));
+    state.record(round(&images, 10, &[pullable(10, 2000)]));
+    let snapshot = state.snapshot(at(11));
+    assert_eq!((snapshot.images.len(), snapshot.registries.len()), (2, 1));
+    assert_eq!(codes(&snapshot.images[1]), [Code::ReferenceInvalid]);
+    let (second, images) = inventory(&[]);
+    state.set_inventory(&second, images);
+    let snapshot = state.snapshot(at(12));
+    assert_eq!((snapshot.images.len(), snapshot.registries.len()), (0, 0));
+}
+
+#[test]
+fn known_is_what_was_broken_from_the_start_and_never_whole() {
+    let (inventory, images) = inventory(&["r.example/app:v1"]);
+    let mut state = State::default();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    state.record(round(
+        &images,
+        10,
+        &[Report::only(Code::TagMissing, "gone".to_owned())],
+    ));
+    let mut baseline = Baseline::default();
+    baseline.accept(state.never_whole().iter().map(String::as_str), at(11));
+    state.set_baseline(Some(baseline));
+    assert!(one(&mut state, 12).is_known);
+    state.record(round(&images, 20, &[pullable(20, 2000)]));
+    state.record(round(
+        &images,
+        30,
+        &[Report::only(Code::TagMissing, "gone".to_owned())],
+    ));
+    assert!(
+        !one(&mut state, 31).is_known,
+        "it was whole once: this is news"
+    );
+    assert_eq!(state.never_whole(), Vec::<String>::new());
+}
