@@ -1,6 +1,6 @@
 //! The configuration: one YAML file, every problem of it at once, and nothing that is not meant.
 //!
-//! Owns the keys, their defaults and their checks; reads no file.
+//! Owns the keys, their defaults and their checks; reads no file but in [`Config::check_files`].
 //! A text becomes a tree in which every node knows its place (`tree`), the tree is held against the
 //! schema (`decode`, over the types of `raw`), and what is written becomes what is meant (`check`).
 //! Whatever is not understood is refused: a gate or a limit that was misspelt must not be believed in.
@@ -15,6 +15,7 @@ pub mod cidr;
 mod decode;
 mod duration;
 pub mod endpoint;
+pub mod files;
 mod later;
 pub mod problem;
 mod raw;
@@ -26,6 +27,7 @@ mod wanted;
 
 use cidr::Cidr;
 use endpoint::{Endpoint, Listen};
+use files::NamedFile;
 use problem::{Problems, Report};
 
 /// Where the state is if nothing is configured.
@@ -251,6 +253,16 @@ impl Config {
         self.registries
             .iter()
             .find(|registry| registry.host.eq_ignore_ascii_case(host))
+    }
+
+    /// Every file that is named, each with the path of its key; a daemon watches them.
+    pub fn files(&self) -> Vec<NamedFile<'_>> {
+        files::named(self)
+    }
+
+    /// Reads every file that is named. `text` is what this was parsed from, for the places.
+    pub fn check_files(&self, text: &str, file_name: &str) -> Result<(), Problems> {
+        files::check(self, text, file_name)
     }
 }
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fs;
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -509,6 +510,64 @@ fn long_lines_are_shown_around_the_place() {
     assert!(
         line.get(column..).unwrap().starts_with("soon"),
         "{line}\n{mark}"
+    );
+}
+
+#[test]
+fn named_files_are_looked_at_apart_from_the_parse() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path();
+    let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    fs::write(base.join("ca.pem"), pem).unwrap();
+    fs::write(base.join("key.pem"), "-----BEGIN EC PRIVATE KEY-----\n").unwrap();
+    fs::write(base.join("config.json"), "{\"auths\": {}}").unwrap();
+    fs::write(base.join("keep.txt"), "").unwrap();
+    fs::create_dir(base.join("deploy")).unwrap();
+    let check = |text: &str, expected: &[&str]| {
+        let config = parse(text, "p.yaml", base).unwrap();
+        let problems = config
+            .check_files(text, "p.yaml")
+            .map_or_else(|problems| problems.problems, |()| Vec::new());
+        let base = format!("{}/", base.display());
+        let lines: Vec<String> = problems
+            .iter()
+            .map(|problem| {
+                let message = problem.message.replace(&base, "");
+                format!(
+                    "{}:{} {}: {message}",
+                    problem.line, problem.column, problem.path
+                )
+            })
+            .collect();
+        assert_eq!(lines, expected);
+    };
+    check(
+        "\
+inventory: {references: [{name: a, file: keep.txt}], manifests: [{name: b, path: deploy}]}
+registries:
+  - host: a.b
+    tls: {ca: {file: ca.pem}, clientCertificate: {file: ca.pem, keyFile: key.pem}}
+    credentials: {dockerConfig: {file: config.json}}
+",
+        &[],
+    );
+    check(
+        "\
+inventory:
+  clusters: [{name: k, kubeconfig: missing}]
+  references: [{name: a, file: deploy}]
+registries:
+  - host: a.b
+    tls: {ca: {file: key.pem}, clientCertificate: {file: ca.pem, keyFile: ca.pem}}
+    credentials: {dockerConfig: {file: keep.txt}}
+",
+        &[
+            "2:36 inventory.clusters[0].kubeconfig: missing: there is no such file; a relative name is looked up beside the configuration",
+            "3:32 inventory.references[0].file: deploy: it is a directory, not a file",
+            "6:22 registries[0].tls.ca.file: key.pem: it holds no certificate; expected PEM (-----BEGIN CERTIFICATE-----)",
+            "6:75 registries[0].tls.clientCertificate.keyFile: ca.pem: it holds no private key; expected PEM (-----BEGIN PRIVATE KEY-----)",
+            "7:40 registries[0].credentials.dockerConfig.file: keep.txt: it is not JSON as docker login writes it; expected {\"auths\": {…}}",
+        ],
     );
 }
 
