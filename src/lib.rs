@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod clock;
+pub mod config;
 pub mod credentials;
 pub mod files;
 pub mod images;

@@ -1,0 +1,312 @@
+//! The configuration: one YAML file, every problem of it at once, and nothing that is not meant.
+//!
+//! Owns the keys, their defaults and their checks; reads no file but in [`Config::check_files`].
+//! A text becomes a tree in which every node knows its place (`tree`), the tree is held against the
+//! schema (`decode`, over the types of `raw`), and what is written becomes what is meant (`check`).
+//! Whatever is not understood is refused: a gate or a limit that was misspelt must not be believed in.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::oci::platform::Platform;
+
+mod check;
+pub mod cidr;
+mod decode;
+mod duration;
+pub mod endpoint;
+pub mod files;
+mod later;
+pub mod problem;
+mod raw;
+mod registry;
+mod sources;
+mod suggest;
+mod tree;
+mod wanted;
+
+use cidr::Cidr;
+use endpoint::{Endpoint, Listen};
+use files::NamedFile;
+use problem::{Problems, Report};
+
+/// Where the state is if nothing is configured.
+pub const STATE_DIRECTORY: &str = "/var/lib/pullproof";
+
+/// A configuration without problems. Files in it are resolved against its own directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub inventory: Sources,
+    pub registries: Vec<Registry>,
+    /// For registries with an entry it is already merged into [`Registry::verify`].
+    pub verify: Verify,
+    pub http: Http,
+    pub metrics: Metrics,
+    pub network: Network,
+    pub log: Log,
+    pub state: State,
+}
+
+/// Where references come from. Names are unique among all three.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sources {
+    pub clusters: Vec<Cluster>,
+    pub references: Vec<ReferenceList>,
+    pub manifests: Vec<Manifests>,
+}
+
+impl Sources {
+    /// Nothing is configured: the current kubeconfig context then, or the cluster around us.
+    pub fn is_empty(&self) -> bool {
+        self.clusters.is_empty() && self.references.is_empty() && self.manifests.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    pub name: String,
+    pub access: ClusterAccess,
+    pub role: Role,
+    /// One that is not may be offline, and then pages nobody.
+    pub required: bool,
+    /// How long its last complete state stands in for it; `None`: not at all.
+    pub max_age: Option<Duration>,
+    /// Needed in addition to the platforms of its nodes.
+    pub platforms: Vec<Platform>,
+    pub scope: Scope,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterAccess {
+    /// With the service account of the Pod that we run in.
+    InCluster,
+    Kubeconfig {
+        /// `None`: the file that kubectl would take.
+        file: Option<PathBuf>,
+        /// `None`: the file's current context. One of the two is always given.
+        context: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Active,
+    /// Its workloads are to run when another cluster is gone; kept like the active ones.
+    Failover,
+}
+
+/// What of a cluster is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    Everything,
+    Namespaces {
+        /// At least one.
+        names: Vec<String>,
+        /// Whether the operator vouches that nothing else names images of these registries.
+        is_all: bool,
+    },
+}
+
+/// A file with one reference a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceList {
+    pub name: String,
+    pub file: PathBuf,
+}
+
+/// A file or directory of Kubernetes YAML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifests {
+    pub name: String,
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registry {
+    /// As [`crate::oci::reference::Reference::host`] gives it; compare by [`Config::registry`].
+    pub host: String,
+    /// Where it is dialled, whether that is written or follows from the host.
+    pub endpoint: Endpoint,
+    pub tls: Tls,
+    /// Besides the registry's own host, credentials may go to these URLs and what is below them.
+    pub token_realms: Vec<Endpoint>,
+    /// Without a path.
+    pub proxy: Option<Endpoint>,
+    /// Besides the workloads' own.
+    pub credentials: Option<Credentials>,
+    /// Requests in flight, 1 to 1024.
+    pub max_concurrency: u32,
+    /// More than 0; may be a fraction. `None`: only the concurrency limits.
+    pub requests_per_second: Option<f64>,
+    /// What holds for this registry, defaults included.
+    pub verify: Verify,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM; trusted besides the system's.
+    pub ca: Option<PathBuf>,
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// Both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A file as `docker login` writes it.
+    DockerConfig(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// Tags and manifests; at least a second.
+    pub interval: Duration,
+    /// Each distinct blob; at least `interval`.
+    pub blob_interval: Duration,
+    pub depth: Depth,
+    pub platforms: NeededPlatforms,
+}
+
+/// How far each object is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// It is asked for and its size compared.
+    Head,
+}
+
+/// Which platforms decide an image's verdict. All are verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NeededPlatforms {
+    /// Those of the clusters' nodes.
+    Needed,
+    All,
+    /// At least one.
+    Only(Vec<Platform>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// `/metrics`, `/livez`, `/readyz`
+    pub metrics: Listen,
+    /// The page and `/api/v1`.
+    pub ui: Listen,
+}
+
+/// At least 1 each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    pub max_series: u32,
+    pub max_series_per_namespace: u32,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// No image's host may lead here, unless it is listed.
+    pub cluster_cidrs: Vec<Cidr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub directory: PathBuf,
+    /// Whether it is written. One-shot commands keep their cache in the user's own cache directory
+    /// where it is not.
+    pub is_given: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        parse("", "", Path::new("")).expect("an empty file is a valid configuration")
+    }
+}
+
+impl Config {
+    /// The entry of a reference's host. Host names have no case.
+    pub fn registry(&self, host: &str) -> Option<&Registry> {
+        self.registries
+            .iter()
+            .find(|registry| registry.host.eq_ignore_ascii_case(host))
+    }
+
+    /// Every file that is named, each with the path of its key; a daemon watches them.
+    pub fn files(&self) -> Vec<NamedFile<'_>> {
+        files::named(self)
+    }
+
+    /// Reads every file that is named. `text` is what this was parsed from, for the places.
+    pub fn check_files(&self, text: &str, file_name: &str) -> Result<(), Problems> {
+        files::check(self, text, file_name)
+    }
+}
+
+/// Parses a configuration. `file_name` is for the problems, and `base` is the file's directory.
+pub fn parse(text: &str, file_name: &str, base: &Path) -> Result<Config, Problems> {
+    let mut report = Report::new(text);
+    let config = check_text(text, base, &mut report);
+    report.finish(file_name)?;
+    Ok(config)
+}
+
+/// What comes of a text; it counts only if the report stays empty.
+fn check_text(text: &str, base: &Path, report: &mut Report<'_>) -> Config {
+    let mut raw = raw::Config::default();
+    match tree::read(text) {
+        Err(tree::NotYaml { place, message }) => report.add_at(place, "", message),
+        Ok(documents) => {
+            let mut documents = documents.iter();
+            if let Some(root) = documents.next() {
+                let json = decode::decode(root, &raw::schema(), report);
+                match serde_json::from_value(json) {
+                    Ok(good) => raw = good,
+                    // The schema comes from these types, so only we can be at fault.
+                    Err(error) => report.add("", format!("it does not fit: {error}")),
+                }
+            }
+            for second in documents {
+                let message = "a second document begins here; a configuration is one document";
+                report.add_at(second.place, "", message);
+            }
+        }
+    }
+    check::check(raw, base, report)
+}
+
+/// The JSON schema of the file (draft 2020-12), with descriptions and defaults.
+pub fn schema() -> serde_json::Value {
+    raw::schema()
+}
+
+/// A commented example: what is not marked as an example is the default.
+pub fn example() -> &'static str {
+    include_str!("config/example.yaml")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+//! The configuration as it is written: keys, types, and what the schema says about them.
+//!
+//! Everything is optional here, so that what one key lacks hides no problem of another; `check`
+//! makes values of it. The comments are the schema's descriptions, and the defaults that the schema
+//! shows are compared with the real ones by a test.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+/// The configuration of pullproof.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "pullproof.yaml")]
+pub(super) struct Config {
+    /// Where references to images come from. Nothing here: the current kubeconfig context, or
+    /// the cluster that pullproof runs in.
+    pub(super) inventory: Option<Inventory>,
+    /// Registries that need more than their name. Others are dialled by their name, gently.
+    pub(super) registries: Option<Vec<Registry>>,
+    /// How images are verified, unless a registry says otherwise.
+    #[schemars(extend("default" = serde_json::json!({
+        "interval": "10m", "blobInterval": "1h", "depth": "head", "platforms": ["needed"]
+    })))]
+    pub(super) verify: Option<Verify>,
+    /// What pullproof listens on. Nothing on it changes anything.
+    pub(super) http: Option<Http>,
+    /// Limits of what is exported.
+    pub(super) metrics: Option<Metrics>,
+    /// What pullproof has to know of the network.
+    pub(super) network: Option<Network>,
+    /// What is logged to stderr.
+    pub(super) log: Option<Log>,
+    /// What survives a restart.
+    pub(super) state: Option<State>,
+}
+
+/// Where references to images come from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Inventory {
+    /// Kubernetes clusters.
+    pub(super) clusters: Option<Vec<Cluster>>,
+    /// Lists of references.
+    pub(super) references: Option<Vec<ReferenceList>>,
+    /// Kubernetes YAML on disk.
+    pub(super) manifests: Option<Vec<Manifests>>,
+}
+
+/// A Kubernetes cluster, reached by one of `context`, `kubeconfig` (or both) and `inCluster`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+#[expect(
+    clippy::struct_field_names,
+    reason = "a field is named as its key, and `inCluster` is Kubernetes' own word"
+)]
+pub(super) struct Cluster {
+    /// The value of the label `cluster`; unique among all sources.
+    pub(super) name: Option<String>,
+    /// A context of the kubeconfig; by default its current one.
+    pub(super) context: Option<String>,
+    /// A kubeconfig file; by default the one that kubectl would take.
+    pub(super) kubeconfig: Option<String>,
+    /// Whether this is the cluster that pullproof runs in, reached with its own service account.
+    #[schemars(extend("default" = false))]
+    pub(super) in_cluster: Option<bool>,
+    /// What its workloads are to the images that they name.
+    #[schemars(extend("default" = "active"))]
+    pub(super) role: Option<Role>,
+    /// Whether it has to be reachable; one that may be offline pages nobody.
+    #[schemars(extend("default" = true))]
+    pub(super) required: Option<bool>,
+    /// How long its last complete state stands in for it. Without it, none does.
+    #[schemars(with = "Option<DurationText>")]
+    pub(super) max_age: Option<String>,
+    /// Platforms needed in addition to those of its nodes, as `linux/arm64`.
+    #[schemars(with = "Option<Vec<PlatformText>>")]
+    pub(super) platforms: Option<Vec<String>>,
+    /// Only these namespaces; by default all.
+    pub(super) namespaces: Option<Vec<String>>,
+    /// Whether `namespaces` are all that name images of these registries.
+    #[schemars(extend("default" = false))]
+    pub(super) scope_is_all: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Role {
+    /// Its workloads run.
+    Active,
+    /// Its workloads are to run when another cluster is gone.
+    Failover,
+}
+
+/// A list of references, one a line; what follows a `#` is a comment.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "file"]))]
+pub(super) struct ReferenceList {
+    /// Unique among all sources.
+    pub(super) name: Option<String>,
+    /// The file, relative to the configuration's directory.
+    pub(super) file: Option<String>,
+}
+
+/// Kubernetes YAML on disk.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "path"]))]
+pub(super) struct Manifests {
+    /// Unique among all sources.
+    pub(super) name: Option<String>,
+    /// A file or a directory, relative to the configuration's directory.
+    pub(super) path: Option<String>,
+}
+
+/// A registry that needs more than its name.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["host"]))]
+pub(super) struct Registry {
+    /// The host as workloads write it, with the port if they write one.
+    #[schemars(extend("examples" = ["registry.example:5000"]))]
+    pub(super) host: Option<String>,
+    /// Where pullproof dials it; by default the host, by https.
+    #[schemars(extend("examples" = ["https://10.0.0.7:5000"]))]
+    pub(super) endpoint: Option<String>,
+    /// Whether it is dialled without TLS.
+    #[schemars(extend("default" = false))]
+    pub(super) plain_http: Option<bool>,
+    /// Certificates.
+    pub(super) tls: Option<Tls>,
+    /// URLs of token services, besides the registry's own host, that may be sent its credentials.
+    #[schemars(extend("examples" = [["https://auth.example/token"]]))]
+    pub(super) token_realms: Option<Vec<String>>,
+    /// A proxy for this registry.
+    #[schemars(extend("examples" = ["http://proxy.example:3128"]))]
+    pub(super) proxy: Option<String>,
+    /// Credentials besides the workloads' own pull secrets.
+    pub(super) credentials: Option<Credentials>,
+    /// Requests in flight at a time.
+    #[schemars(extend("default" = 32), range(min = 1, max = 1024))]
+    pub(super) max_concurrency: Option<u32>,
+    /// Requests a second; without it only the concurrency limits them.
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 100_000))]
+    pub(super) requests_per_second: Option<f64>,
+    /// What differs from the top-level `verify` for this registry.
+    pub(super) verify: Option<Verify>,
+}
+
+/// Certificates of a registry.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Tls {
+    /// Authorities to trust besides the system's.
+    pub(super) ca: Option<File>,
+    /// Who pullproof is to the registry.
+    pub(super) client_certificate: Option<ClientCertificate>,
+}
+
+/// A file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["file"]))]
+pub(super) struct File {
+    /// The file, relative to the configuration's directory.
+    pub(super) file: Option<String>,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["file", "keyFile"]))]
+pub(super) struct ClientCertificate {
+    /// The certificate's file.
+    pub(super) file: Option<String>,
+    /// The private key's file.
+    pub(super) key_file: Option<String>,
+}
+
+/// Where credentials come from: a map with one key.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["dockerConfig"]))]
+pub(super) struct Credentials {
+    /// A file as `docker login` writes it, or the content of a pull secret.
+    pub(super) docker_config: Option<File>,
+}
+
+/// How images are verified.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Verify {
+    /// How often tags and manifests are verified.
+    #[schemars(with = "Option<DurationText>")]
+    pub(super) interval: Option<String>,
+    /// How often each blob is verified; not more often than `interval`.
+    #[schemars(with = "Option<DurationText>")]
+    pub(super) blob_interval: Option<String>,
+    /// How far each object is read.
+    pub(super) depth: Option<Depth>,
+    /// All platforms are verified; these decide the verdict: `[needed]` (what the nodes have),
+    /// `[all]`, or a list as `[linux/amd64, linux/arm64]`.
+    #[schemars(with = "Option<Vec<PlatformText>>")]
+    pub(super) platforms: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Depth {
+    /// Everything is asked for, and sizes are compared; nothing is read.
+    Head,
+}
+
+/// What pullproof listens on: `:PORT` on every interface, or `HOST:PORT`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Http {
+    /// `/metrics`, `/livez` and `/readyz`.
+    #[schemars(with = "Option<ListenText>", extend("default" = ":8080"))]
+    pub(super) metrics: Option<String>,
+    /// The page and `/api/v1`.
+    #[schemars(with = "Option<ListenText>", extend("default" = ":8081"))]
+    pub(super) ui: Option<String>,
+}
+
+/// Limits of what is exported; what does not fit is counted.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Metrics {
+    /// Time series of images altogether.
+    #[schemars(extend("default" = 200_000), range(min = 1))]
+    pub(super) max_series: Option<u32>,
+    /// Time series of images of one namespace.
+    #[schemars(extend("default" = 20_000), range(min = 1))]
+    pub(super) max_series_per_namespace: Option<u32>,
+}
+
+/// What pullproof has to know of the network.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Network {
+    /// Ranges of the cluster's pods and services, which no image's host may lead to.
+    #[serde(rename = "clusterCIDRs")]
+    #[schemars(extend("default" = []), extend("examples" = [["10.0.0.0/16"]]))]
+    pub(super) cluster_cidrs: Option<Vec<String>>,
+}
+
+/// What is logged to stderr.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Log {
+    /// How it is written.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) format: Option<LogFormat>,
+    /// What is written.
+    #[schemars(extend("default" = "info"))]
+    pub(super) level: Option<LogLevel>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines: an object a line.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// What survives a restart.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct State {
+    /// A directory of pullproof's own.
+    #[schemars(extend("default" = "/var/lib/pullproof"))]
+    pub(super) directory: Option<String>,
+}
+
+/// Text of a certain shape, for the schema only.
+macro_rules! text_schema {
+    ($name:ident, $pattern:literal, $examples:tt) => {
+        struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "pattern": $pattern, "examples": $examples})
+            }
+        }
+    };
+}
+
+text_schema!(
+    DurationText,
+    "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
+    ["10m", "90s", "2h", "7d", "1h30m"]
+);
+text_schema!(
+    PlatformText,
+    "^(needed|all|[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?)$",
+    ["linux/amd64", "linux/arm64/v8"]
+);
+text_schema!(ListenText, "^.*:[0-9]+$", [":8080", "127.0.0.1:8080"]);
+
+/// The JSON schema of the file, draft 2020-12.
+pub(super) fn schema() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12();
+    settings
+        .into_generator()
+        .into_root_schema_for::<Config>()
+        .to_value()
+}

@@ -1,0 +1,183 @@
+//! The registries' part of the check.
+
+use std::collections::HashMap;
+
+use crate::oci::reference::{DOCKER_HUB, Reference};
+
+use super::check::Checker;
+use super::endpoint::{Endpoint, Scheme};
+use super::problem::quoted;
+use super::{ClientCertificate, Credentials, Registry, Tls, Verify, raw};
+
+pub(super) const CONCURRENCY: u32 = 32;
+
+pub(super) fn check(
+    checker: &mut Checker<'_, '_>,
+    registries: Vec<raw::Registry>,
+    defaults: &Verify,
+) -> Vec<Registry> {
+    let mut hosts: HashMap<String, usize> = HashMap::new();
+    let mut good = Vec::with_capacity(registries.len());
+    for (index, registry) in registries.into_iter().enumerate() {
+        let path = format!("registries[{index}]");
+        let registry = checker.registry(&path, registry, defaults);
+        if let Some(first) = hosts.insert(registry.host.to_ascii_lowercase(), index) {
+            let message = format!(
+                "{} is already the host of registries[{first}]; write one entry for each host",
+                quoted(&registry.host)
+            );
+            checker.report.add(&format!("{path}.host"), message);
+        }
+        good.push(registry);
+    }
+    good
+}
+
+impl Checker<'_, '_> {
+    fn registry(&mut self, path: &str, raw: raw::Registry, defaults: &Verify) -> Registry {
+        let of = |key: &str| format!("{path}.{key}");
+        let host = self.host(&of("host"), &raw.host.unwrap_or_default());
+        let written = raw
+            .endpoint
+            .and_then(|text| self.endpoint(&of("endpoint"), &text, raw.plain_http));
+        let endpoint = written.unwrap_or_else(|| {
+            let is_plain = raw.plain_http == Some(true);
+            let scheme = if is_plain {
+                Scheme::Http
+            } else {
+                Scheme::Https
+            };
+            Endpoint::of_host(&host, scheme)
+        });
+        let is_plain = endpoint.scheme == Scheme::Http;
+        let is_known = !self.report.has(&of("endpoint")) && !self.report.has(&of("plainHttp"));
+        if is_plain && is_known && raw.tls.is_some() {
+            let message = "there is no TLS over plain http; take one of the two out";
+            self.report.add(&of("tls"), message);
+        }
+        let mut token_realms = Vec::new();
+        for (index, text) in raw.token_realms.into_iter().flatten().enumerate() {
+            let path = format!("{path}.tokenRealms[{index}]");
+            let realm = self.url(&path, &text);
+            let is_clear = realm
+                .as_ref()
+                .is_some_and(|realm| realm.scheme == Scheme::Http);
+            if is_clear && !is_plain && is_known {
+                let message = "credentials would be sent in the clear; write https://";
+                self.report.add(&path, message);
+            }
+            token_realms.extend(realm);
+        }
+        let proxy = raw.proxy.and_then(|text| self.url(&of("proxy"), &text));
+        if proxy
+            .as_ref()
+            .is_some_and(|proxy| !proxy.path_prefix.is_empty())
+        {
+            let message = "a proxy has no path; write http://host:port";
+            self.report.add(&of("proxy"), message);
+        }
+        Registry {
+            host,
+            endpoint,
+            tls: self.tls(&of("tls"), raw.tls.unwrap_or_default()),
+            token_realms,
+            proxy,
+            credentials: raw
+                .credentials
+                .and_then(|credentials| credentials.docker_config?.file)
+                .map(|file| {
+                    Credentials::DockerConfig(self.file(&of("credentials.dockerConfig.file"), file))
+                }),
+            max_concurrency: raw.max_concurrency.unwrap_or(CONCURRENCY),
+            requests_per_second: raw.requests_per_second,
+            verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), defaults),
+        }
+    }
+
+    /// The host as a canonical reference names it, since by that name it is looked up.
+    fn host(&mut self, path: &str, text: &str) -> String {
+        let shown = quoted(text);
+        let problem = if let Some((_, host)) = text.split_once("://") {
+            let host = host.split('/').next().unwrap_or_default();
+            Some(format!(
+                "{shown} is a URL: write the host as workloads do, {} without the scheme",
+                quoted(host)
+            ))
+        } else if text.contains('@') {
+            Some(format!(
+                "{shown} is more than a host: write it without a user"
+            ))
+        } else if let Some((host, _)) = text.split_once('/') {
+            Some(format!(
+                "{shown} is more than a host: write {} without a path",
+                quoted(host)
+            ))
+        } else {
+            match format!("{text}/a/a").parse::<Reference>() {
+                Ok(reference) if reference.repository() == "a/a" => {
+                    return reference.host().to_owned();
+                }
+                Ok(_on_docker_hub) => Some(format!(
+                    "{shown} is not a registry's host in a reference: that needs a dot, a port or \
+                     `localhost`, else it is a repository on {DOCKER_HUB}"
+                )),
+                Err(invalid) => Some(format!(
+                    "{shown} is not a registry's host: {}",
+                    invalid.problem
+                )),
+            }
+        };
+        if let Some(problem) = problem {
+            self.report.add(path, problem);
+        }
+        text.to_owned()
+    }
+
+    fn endpoint(&mut self, path: &str, text: &str, plain_http: Option<bool>) -> Option<Endpoint> {
+        let endpoint = self.url(path, text)?;
+        let problem = match (endpoint.scheme, plain_http) {
+            _ if endpoint.path_prefix.ends_with("/v2") => {
+                Some("write it without /v2, which every registry has")
+            }
+            (Scheme::Https, Some(true)) => {
+                Some("it is https, but plainHttp is true; write http:// or take plainHttp out")
+            }
+            (Scheme::Http, Some(false)) => {
+                Some("it is http, but plainHttp is false; write https:// or take plainHttp out")
+            }
+            (Scheme::Https, None | Some(false)) | (Scheme::Http, None | Some(true)) => None,
+        };
+        if let Some(problem) = problem {
+            self.report.add(path, problem);
+        }
+        Some(endpoint)
+    }
+
+    fn url(&mut self, path: &str, text: &str) -> Option<Endpoint> {
+        match Endpoint::parse(text) {
+            Ok(endpoint) => Some(endpoint),
+            Err(way_out) => {
+                let message = format!("{} is not usable: {way_out}", quoted(text));
+                self.report.add(path, message);
+                None
+            }
+        }
+    }
+
+    fn tls(&mut self, path: &str, raw: raw::Tls) -> Tls {
+        Tls {
+            ca: raw
+                .ca
+                .and_then(|ca| ca.file)
+                .map(|file| self.file(&format!("{path}.ca.file"), file)),
+            client_certificate: raw.client_certificate.map(|raw| {
+                let path = format!("{path}.clientCertificate");
+                ClientCertificate {
+                    file: self.file(&format!("{path}.file"), raw.file.unwrap_or_default()),
+                    key_file: self
+                        .file(&format!("{path}.keyFile"), raw.key_file.unwrap_or_default()),
+                }
+            }),
+        }
+    }
+}

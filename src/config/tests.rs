@@ -1,0 +1,732 @@
+use std::collections::BTreeSet;
+use std::fs;
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::*;
+
+fn parsed(text: &str) -> Config {
+    parse(text, "pullproof.yaml", Path::new("/etc/pullproof"))
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn rendered(text: &str) -> String {
+    match parse(text, "pullproof.yaml", Path::new("")) {
+        Ok(config) => panic!("no problem in {text:?}: {config:?}"),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+/// Compares the problems' first lines, without the name of the file.
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let problems = parse(text, "", Path::new(""))
+        .map_or_else(|problems| problems.problems, |_config| Vec::new());
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| {
+            format!(
+                "{}:{} {}: {}",
+                problem.line, problem.column, problem.path, problem.message
+            )
+        })
+        .collect();
+    assert_eq!(lines, expected, "{text}");
+}
+
+#[test]
+fn every_problem_is_reported_with_its_place_and_the_way_out() {
+    let text = "\
+registries:
+  - host: registry.example
+    verify:
+      interval: 10 parsecs
+  - host: Registry.example
+inventroy: {}
+gc: {mode: purge}
+";
+    assert_eq!(
+        rendered(text),
+        "\
+pullproof.yaml:4:17: registries[0].verify.interval: `10 parsecs` is not a duration: expected a number with a unit, as 90s, 10m, 2h or 7d
+   4 |       interval: 10 parsecs
+     |                 ^
+pullproof.yaml:5:11: registries[1].host: `Registry.example` is already the host of registries[0]; write one entry for each host
+   5 |   - host: Registry.example
+     |           ^
+pullproof.yaml:6:1: inventroy: unknown key `inventroy`; did you mean `inventory`?
+   6 | inventroy: {}
+     | ^
+pullproof.yaml:7:1: gc: `gc` is known, but this version does not have it yet: it would have no effect; take it out
+   7 | gc: {mode: purge}
+     | ^
+4 problems in pullproof.yaml"
+    );
+}
+
+#[test]
+fn an_empty_file_is_a_configuration() {
+    for text in [
+        "",
+        "\n",
+        "# nothing\n",
+        "---\n",
+        "null",
+        "{}",
+        "\u{feff}",
+        "\r\n# nothing\r\n",
+        "verify:\nregistries:\n",
+    ] {
+        assert_eq!(parsed(text), Config::default(), "{text:?}");
+    }
+    let config = Config::default();
+    assert!(config.inventory.is_empty());
+    assert_eq!(config.verify.interval, Duration::from_mins(10));
+    assert_eq!(config.verify.blob_interval, Duration::from_hours(1));
+    assert_eq!(config.http.metrics.to_string(), ":8080");
+    assert_eq!(config.state.directory, Path::new(STATE_DIRECTORY));
+}
+
+#[test]
+fn what_is_written_arrives() {
+    let config = parsed(
+        r#"
+inventory:
+  clusters:
+    - {name: prod, context: prod}
+    - {name: here, inCluster: true, namespaces: [a, b-1], scopeIsAll: true}
+    - {name: edge, kubeconfig: kube/edge.yaml, role: failover, required: false, maxAge: 72h, platforms: [linux/arm64]}
+  references: [{name: keep, file: /srv/keep.txt}]
+  manifests: [{name: gitops, path: deploy}]
+registries:
+  - host: registry.example:5000
+    endpoint: HTTPS://10.0.0.7:5000/oci/
+    tls: {ca: {file: ca.pem}, clientCertificate: {file: c.pem, keyFile: k.pem}}
+    tokenRealms: ["https://auth.example/token"]
+    proxy: http://proxy.example:3128
+    credentials: {dockerConfig: {file: config.json}}
+    maxConcurrency: 1024
+    requestsPerSecond: 0.5
+    verify: {interval: 5m, platforms: [linux/amd64, linux/arm64/v8]}
+  - {host: index.docker.io}
+  - {host: "localhost:5000", plainHttp: true}
+verify: {interval: 20m, blobInterval: 1d, platforms: [all]}
+http: {metrics: "127.0.0.1:9090", ui: "[::1]:0"}
+metrics: {maxSeries: 5, maxSeriesPerNamespace: 1}
+network: {clusterCIDRs: [10.0.0.0/16, "fd00::/8"]}
+log: {format: json, level: trace}
+state: {directory: state}
+"#,
+    );
+    let base = Path::new("/etc/pullproof");
+    let [prod, here, edge] = config.inventory.clusters.as_slice() else {
+        panic!("three clusters");
+    };
+    assert_eq!(
+        prod.access,
+        ClusterAccess::Kubeconfig {
+            file: None,
+            context: Some("prod".to_owned())
+        }
+    );
+    assert!(prod.required && prod.role == Role::Active && prod.max_age.is_none());
+    assert_eq!(here.access, ClusterAccess::InCluster);
+    assert_eq!(
+        here.scope,
+        Scope::Namespaces {
+            names: vec!["a".to_owned(), "b-1".to_owned()],
+            is_all: true
+        }
+    );
+    assert_eq!(
+        edge.access,
+        ClusterAccess::Kubeconfig {
+            file: Some(base.join("kube/edge.yaml")),
+            context: None
+        }
+    );
+    assert_eq!(edge.max_age, Some(Duration::from_hours(72)));
+    assert_eq!(edge.platforms, ["linux/arm64".parse().unwrap()]);
+    assert!(!edge.required && edge.role == Role::Failover);
+    assert_eq!(
+        config.inventory.references[0].file,
+        Path::new("/srv/keep.txt")
+    );
+    assert_eq!(config.inventory.manifests[0].path, base.join("deploy"));
+
+    let registry = config.registry("Registry.Example:5000").unwrap();
+    assert_eq!(registry.endpoint.to_string(), "https://10.0.0.7:5000/oci");
+    assert_eq!(registry.tls.ca, Some(base.join("ca.pem")));
+    assert_eq!(
+        registry.credentials,
+        Some(Credentials::DockerConfig(base.join("config.json")))
+    );
+    assert_eq!(
+        registry.token_realms[0].to_string(),
+        "https://auth.example/token"
+    );
+    assert_eq!(registry.max_concurrency, 1024);
+    assert_eq!(registry.requests_per_second, Some(0.5));
+    assert_eq!(registry.verify.interval, Duration::from_mins(5));
+    assert_eq!(registry.verify.blob_interval, Duration::from_hours(24));
+    assert_eq!(
+        registry.verify.platforms,
+        NeededPlatforms::Only(vec![
+            "linux/amd64".parse().unwrap(),
+            "linux/arm64/v8".parse().unwrap()
+        ])
+    );
+
+    let hub = config.registry("docker.io").unwrap();
+    assert_eq!(hub.endpoint.to_string(), "https://registry-1.docker.io");
+    assert_eq!(hub.verify, config.verify);
+    assert_eq!((hub.max_concurrency, hub.requests_per_second), (32, None));
+    let local = config.registry("localhost:5000").unwrap();
+    assert_eq!(local.endpoint.to_string(), "http://localhost:5000");
+
+    assert_eq!(config.http.metrics.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.metrics.max_series, 5);
+    assert_eq!(config.network.cluster_cidrs.len(), 2);
+    assert_eq!(config.log.level, LogLevel::Trace);
+    assert_eq!(config.state.directory, base.join("state"));
+    assert!(config.state.is_given && !Config::default().state.is_given);
+}
+
+#[test]
+fn keys_are_known_and_written_once() {
+    check(
+        "verify: {intervall: 1m, blob_interval: 1h, foo: 1}",
+        &[
+            "1:10 verify.intervall: unknown key `intervall`; did you mean `interval`?",
+            "1:25 verify.blob_interval: unknown key `blob_interval`; did you mean `blobInterval`?",
+            "1:44 verify.foo: unknown key `foo`; known here: blobInterval, depth, interval, platforms",
+        ],
+    );
+    check(
+        "log: {level: info}\nlog: {level: info}\nlog: 5\nstate: {directory: a, directory: b}\n",
+        &[
+            "2:1 log: `log` is already written in line 1",
+            "3:1 log: `log` is already written in line 1",
+            "4:23 state.directory: `directory` is already written in line 4",
+        ],
+    );
+    check(
+        "inventory: {references: [{name: a}], manifests: [{}]}",
+        &[
+            "1:26 inventory.references[0].file: `file` is missing",
+            "1:50 inventory.manifests[0].name: `name` is missing",
+            "1:50 inventory.manifests[0].path: `path` is missing",
+        ],
+    );
+}
+
+#[test]
+fn every_key_of_a_later_version_is_refused_by_name() {
+    for (map, key) in later::keys() {
+        let mut value = json!({ key: {} });
+        for name in map.split('.').rev().filter(|name| !name.is_empty()) {
+            value = match name.strip_suffix("[]") {
+                Some(name) => {
+                    value["host"] = json!("registry.example");
+                    json!({ name: [value] })
+                }
+                None => json!({ name: value }),
+            };
+        }
+        let problems = rendered(&value.to_string());
+        let expected = format!("`{key}` is known, but this version does not have it yet");
+        assert!(problems.contains(&expected), "{value}: {problems}");
+        assert!(!problems.contains("unknown key"), "{value}: {problems}");
+    }
+    check(
+        "verify: {depth: read}\nregistries: [{host: a.b, verify: {depth: content}}, {host: c.d, verify: {depth: deep}}]",
+        &[
+            "1:17 verify.depth: `read` is known, but this version does not have it yet; write head",
+            "2:42 registries[0].verify.depth: `content` is known, but this version does not have it yet; write head",
+            "2:81 registries[1].verify.depth: expected head, found `deep`",
+        ],
+    );
+}
+
+#[test]
+fn wrong_types_and_numbers_out_of_range() {
+    check(
+        "\
+registries:
+  - {host: a.b, maxConcurrency: 1025, requestsPerSecond: 0}
+  - {host: c.d, maxConcurrency: 1.5, requestsPerSecond: .inf}
+  - {host: e.f, plainHttp: yes, tls: {ca: ca.pem}}
+  - registry.example
+  - {host: 10.5}
+verify: {interval: 60, platforms: needed}
+metrics: {maxSeries: 0}
+log: {level: loud, format: [json]}
+inventory: {clusters: [5, [1]]}
+http: 8080
+",
+        &[
+            "2:33 registries[0].maxConcurrency: expected a whole number from 1 to 1024, found the number 1025",
+            "2:58 registries[0].requestsPerSecond: expected a number above 0, at most 100000, found the number 0",
+            "3:33 registries[1].maxConcurrency: expected a whole number from 1 to 1024, found the number 1.5",
+            "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
+            "4:28 registries[2].plainHttp: expected true or false, found `yes`",
+            "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
+            "5:5 registries[3]: expected a map (keys: credentials, endpoint, host, maxConcurrency, plainHttp, proxy, requestsPerSecond, tls, tokenRealms, verify), found text",
+            "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
+            "7:20 verify.interval: expected text, as \"10m\", found the number 60",
+            "7:35 verify.platforms: expected a list, found text",
+            "8:22 metrics.maxSeries: expected a whole number of at least 1, found the number 0",
+            "9:14 log.level: expected error or warn or info or debug or trace, found `loud`",
+            "9:28 log.format: expected auto or text or json, found a list",
+            "10:24 inventory.clusters[0]: expected a map (keys: context, inCluster, kubeconfig, maxAge, name, namespaces, platforms, required, role, scopeIsAll), found the number 5",
+            "10:27 inventory.clusters[1]: expected a map (keys: context, inCluster, kubeconfig, maxAge, name, namespaces, platforms, required, role, scopeIsAll), found a list",
+            "11:7 http: expected a map (keys: metrics, ui), found the number 8080",
+        ],
+    );
+}
+
+#[test]
+fn intervals_are_at_least_a_second_and_blobs_are_not_verified_more_often() {
+    check(
+        "verify: {interval: 0s, blobInterval: 10}",
+        &[
+            "1:20 verify.interval: an interval is at least 1s",
+            "1:38 verify.blobInterval: expected text, as \"10m\", found the number 10",
+        ],
+    );
+    check(
+        "verify: {interval: 2h}\nregistries: [{host: a.b}]",
+        &[
+            "1:20 verify.interval: 2h is longer than the blobInterval, 1h where it is not written; add `blobInterval: 2h`",
+        ],
+    );
+    check(
+        "registries: [{host: a.b, verify: {blobInterval: 5m}}]",
+        &[
+            "1:49 registries[0].verify.blobInterval: 5m is shorter than the interval of 10m; blobs are verified at most as often as manifests",
+        ],
+    );
+}
+
+#[test]
+fn platforms_are_a_word_or_a_list() {
+    check(
+        "verify: {platforms: []}\nregistries:\n- {host: a.b, verify: {platforms: [needed, linux]}}\ninventory: {clusters: [{name: a, context: a, platforms: [all]}]}",
+        &[
+            "1:21 verify.platforms: it is empty; write [needed], [all] or a list of platforms",
+            "3:36 registries[0].verify.platforms[0]: `needed` stands alone: write [needed]",
+            "3:44 registries[0].verify.platforms[1]: `linux` is not a platform: expected os/architecture or os/architecture/variant, as linux/arm64/v8",
+            "4:58 inventory.clusters[0].platforms[0]: `all` is not a platform: expected os/architecture or os/architecture/variant, as linux/arm64/v8",
+        ],
+    );
+}
+
+#[test]
+fn a_host_is_written_as_workloads_write_it() {
+    check(
+        "\
+registries:
+  - host: https://registry.example/v2
+  - host: registry.example/team
+  - host: registry
+  - host: registry.example:http
+  - host: docker.io
+  - host: registry-1.docker.io
+  - {}
+",
+        &[
+            "2:11 registries[0].host: `https://registry.example/v2` is a URL: write the host as workloads do, `registry.example` without the scheme",
+            "3:11 registries[1].host: `registry.example/team` is more than a host: write `registry.example` without a path",
+            "4:11 registries[2].host: `registry` is not a registry's host in a reference: that needs a dot, a port or `localhost`, else it is a repository on docker.io",
+            "5:11 registries[3].host: `registry.example:http` is not a registry's host: its port is not a number from 1 to 65535",
+            "7:11 registries[5].host: `docker.io` is already the host of registries[4]; write one entry for each host",
+            "8:5 registries[6].host: `host` is missing",
+        ],
+    );
+}
+
+#[test]
+fn endpoints_agree_with_plain_http_and_tls() {
+    check(
+        "\
+registries:
+  - {host: a.b, endpoint: a.b}
+  - {host: c.d, endpoint: https://c.d, plainHttp: true}
+  - {host: e.f, endpoint: http://e.f, plainHttp: false}
+  - {host: g.h, plainHttp: true, tls: {ca: {file: ca.pem}}}
+  - {host: i.j, endpoint: https://i.j/v2/}
+  - {host: k.l, proxy: http://proxy/path, tokenRealms: [http://auth.example, auth.example]}
+  - {host: m.n, plainHttp: true, tokenRealms: [http://auth.example]}
+",
+        &[
+            "2:27 registries[0].endpoint: `a.b` is not usable: its scheme is missing; write https:// or http:// in front",
+            "3:27 registries[1].endpoint: it is https, but plainHttp is true; write http:// or take plainHttp out",
+            "4:27 registries[2].endpoint: it is http, but plainHttp is false; write https:// or take plainHttp out",
+            "5:39 registries[3].tls: there is no TLS over plain http; take one of the two out",
+            "6:27 registries[4].endpoint: write it without /v2, which every registry has",
+            "7:24 registries[5].proxy: a proxy has no path; write http://host:port",
+            "7:57 registries[5].tokenRealms[0]: credentials would be sent in the clear; write https://",
+            "7:78 registries[5].tokenRealms[1]: `auth.example` is not usable: its scheme is missing; write https:// or http:// in front",
+        ],
+    );
+}
+
+#[test]
+fn sources_have_a_name_of_their_own_and_a_way_to_be_read() {
+    check(
+        "\
+inventory:
+  clusters:
+    - {name: a, inCluster: true, context: a}
+    - {name: b}
+    - {name: 'b c', context: b, scopeIsAll: true}
+    - {name: c, context: '', namespaces: [A, b]}
+    - {name: d, context: d, namespaces: []}
+  references: [{name: a, file: ''}]
+",
+        &[
+            "3:28 inventory.clusters[0].inCluster: inCluster and a kubeconfig's context are two clusters; write one of them",
+            "4:7 inventory.clusters[1]: how to reach it is missing; add `context: NAME`, `kubeconfig: FILE` or `inCluster: true`",
+            "5:14 inventory.clusters[2].name: `b c` is not a name: expected 1 to 128 characters without white space",
+            "5:45 inventory.clusters[2].scopeIsAll: it says something about `namespaces`, which is not written",
+            "6:26 inventory.clusters[3].context: it is empty",
+            "6:43 inventory.clusters[3].namespaces[0]: `A` is not a namespace: expected lower-case letters, digits and dashes",
+            "7:41 inventory.clusters[4].namespaces: no namespace is in it; leave it out for all namespaces",
+            "8:23 inventory.references[0].name: `a` is already the name of inventory.clusters[0]; every source has its own",
+            "8:32 inventory.references[0].file: the name of a file is missing",
+        ],
+    );
+}
+
+#[test]
+fn addresses_to_listen_on_and_ranges() {
+    check(
+        "http: {metrics: 'localhost', ui: ':8080'}\nnetwork: {clusterCIDRs: [10.0.0.0/8, 10.1.0.0/8, ten]}",
+        &[
+            "1:17 http.metrics: `localhost` is not an address to listen on: expected \":8080\" for all interfaces, or \"host:8080\"",
+            "2:38 network.clusterCIDRs[1]: `10.1.0.0/8` is not a range of addresses: it has bits beyond its prefix; write 10.0.0.0/8",
+            "2:50 network.clusterCIDRs[2]: `ten` is not a range of addresses: expected an address and the length of its prefix, as 10.0.0.0/8 or fd00::/8",
+        ],
+    );
+    check(
+        "http: {metrics: ':8081'}",
+        &["1:7 http.ui: port 8081 is also that of http.metrics; each has its own"],
+    );
+}
+
+#[test]
+fn no_secret_is_accepted_or_repeated() {
+    for text in [
+        "registries: [{host: a.b, credentials: {username: u, password: hunter2}}]",
+        "registries: [{host: a.b, password: hunter2}]",
+        "registries: [{host: a.b, foo: 1, \"token\": hunter2}]",
+        "registries: [{host: a.b, endpoint: 'https://u:hunter2@a.b'}]",
+        "registries: [{host: 'u:hunter2@a.b'}]",
+        "registries: [{host: a.b, proxy: 'http://u:hun/hunter2@proxy:1'}]",
+        "registries: [{host: a.b, credentials: 'u:hunter2'}]",
+        "registries: [{host: a.b, tls: {clientCertificate: {file: c, key: hunter2}}}]",
+        "http: {token: hunter2}",
+        "password: *hunter2",
+        "password: 'hunter2",
+        "a:\n  password: |\n    x\n    hunter2: [\n  \tb: c",
+        "a:\n  - token:\n\n      x: [hunter2",
+    ] {
+        let problems = rendered(text);
+        assert!(!problems.contains("hunter2"), "{text}: {problems}");
+        assert!(problems.contains("[not shown]"), "{text}: {problems}");
+    }
+    check(
+        "registries: [{host: a.b, credentials: {password: hunter2}, tls: {ca: {file: '-----BEGIN CERTIFICATE-----'}}}]",
+        &[
+            "1:39 registries[0].credentials.dockerConfig: `dockerConfig` is missing",
+            "1:40 registries[0].credentials.password: `password` would be a secret written inline; secrets are only read from files that the configuration names, as `credentials: {dockerConfig: {file: FILE}}`",
+            "1:77 registries[0].tls.ca.file: expected the name of a file, not what is in it",
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_yaml_or_a_bomb_or_two_documents_says_so() {
+    check(
+        "verify:\n\tinterval: 1m\n",
+        &["2:2 : tabs disallowed within this context (block indentation); indent with spaces"],
+    );
+    check("a: [", &["1:4 : unclosed bracket '['"]);
+    check("a: *b", &["1:4 : alias references unknown anchor"]);
+    check(
+        "? [a]\n: b",
+        &["1:1 : a key is a word, not a list or a map"],
+    );
+    check(
+        "log: {level: loud}\n---\nlog: {}\n",
+        &[
+            "1:14 log.level: expected error or warn or info or debug or trace, found `loud`",
+            "3:1 : a second document begins here; a configuration is one document",
+        ],
+    );
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (last, next) in ["ab", "bc", "cd", "de", "ef", "fg"].map(|pair| pair.split_at(1)) {
+        let aliases = vec![format!("*{last}"); 9].join(", ");
+        bomb = format!("{bomb}{next}: &{next} [{aliases}]\n");
+    }
+    check(
+        &bomb,
+        &["5:12 : its aliases expand to far more than a configuration; write the values out"],
+    );
+    check(
+        &" ".repeat((1 << 20) + 1),
+        &["1:1 : the file is larger than 1 MiB"],
+    );
+    let nested = "[".repeat(10_000);
+    assert!(parse(&nested, "", Path::new("")).is_err());
+}
+
+#[test]
+fn an_alias_is_judged_where_its_value_is_written() {
+    check(
+        "registries:\n- {host: a.b, verify: &v {interval: soon}}\n- {host: c.d, verify: {<<: *v, depth: head}}\n",
+        &[
+            "2:37 registries[0].verify.interval: `soon` is not a duration: expected a number with a unit, as 90s, 10m, 2h or 7d",
+            "2:37 registries[1].verify.interval: `soon` is not a duration: expected a number with a unit, as 90s, 10m, 2h or 7d",
+        ],
+    );
+}
+
+#[test]
+fn long_lines_are_shown_around_the_place() {
+    let text = format!(
+        "verify: {{{}interval: soon}} # {}",
+        " ".repeat(500),
+        "x".repeat(500)
+    );
+    let problems = parse(&text, "", Path::new("")).unwrap_err();
+    let [problem] = problems.problems.as_slice() else {
+        panic!("one problem");
+    };
+    let (line, mark) = problem.snippet.split_once('\n').unwrap();
+    assert!(line.chars().count() < 150, "{line}");
+    let column = mark.find('^').unwrap();
+    assert!(
+        line.get(column..).unwrap().starts_with("soon"),
+        "{line}\n{mark}"
+    );
+}
+
+#[test]
+fn named_files_are_looked_at_apart_from_the_parse() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path();
+    let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    fs::write(base.join("ca.pem"), pem).unwrap();
+    fs::write(base.join("key.pem"), "-----BEGIN EC PRIVATE KEY-----\n").unwrap();
+    fs::write(base.join("config.json"), "{\"auths\": {}}").unwrap();
+    fs::write(base.join("keep.txt"), "").unwrap();
+    fs::create_dir(base.join("deploy")).unwrap();
+    let check = |text: &str, expected: &[&str]| {
+        let config = parse(text, "p.yaml", base).unwrap();
+        let problems = config
+            .check_files(text, "p.yaml")
+            .map_or_else(|problems| problems.problems, |()| Vec::new());
+        let base = format!("{}/", base.display());
+        let lines: Vec<String> = problems
+            .iter()
+            .map(|problem| {
+                let message = problem.message.replace(&base, "");
+                format!(
+                    "{}:{} {}: {message}",
+                    problem.line, problem.column, problem.path
+                )
+            })
+            .collect();
+        assert_eq!(lines, expected);
+    };
+    check(
+        "\
+inventory: {references: [{name: a, file: keep.txt}], manifests: [{name: b, path: deploy}]}
+registries:
+  - host: a.b
+    tls: {ca: {file: ca.pem}, clientCertificate: {file: ca.pem, keyFile: key.pem}}
+    credentials: {dockerConfig: {file: config.json}}
+",
+        &[],
+    );
+    check(
+        "\
+inventory:
+  clusters: [{name: k, kubeconfig: missing}]
+  references: [{name: a, file: deploy}]
+registries:
+  - host: a.b
+    tls: {ca: {file: key.pem}, clientCertificate: {file: ca.pem, keyFile: ca.pem}}
+    credentials: {dockerConfig: {file: keep.txt}}
+",
+        &[
+            "2:36 inventory.clusters[0].kubeconfig: missing: there is no such file; a relative name is looked up beside the configuration",
+            "3:32 inventory.references[0].file: deploy: it is a directory, not a file",
+            "6:22 registries[0].tls.ca.file: key.pem: it holds no certificate; expected PEM (-----BEGIN CERTIFICATE-----)",
+            "6:75 registries[0].tls.clientCertificate.keyFile: ca.pem: it holds no private key; expected PEM (-----BEGIN PRIVATE KEY-----)",
+            "7:40 registries[0].credentials.dockerConfig.file: keep.txt: it is not JSON as docker login writes it; expected {\"auths\": {…}}",
+        ],
+    );
+}
+
+#[test]
+fn the_example_parses_and_shows_every_key_and_the_defaults() {
+    let config = parsed(example());
+    let default = Config::default();
+    assert_eq!(config.verify, default.verify);
+    assert_eq!(config.http, default.http);
+    assert_eq!(config.metrics, default.metrics);
+    assert_eq!(config.network, default.network);
+    assert_eq!(config.log, default.log);
+    assert_eq!(config.state.directory, default.state.directory);
+
+    // The example has no key that the schema lacks, or it would not have parsed.
+    let mut shown = BTreeSet::new();
+    let documents = tree::read(example()).unwrap();
+    example_keys(&documents[0], "", &mut shown);
+    let mut known = BTreeSet::new();
+    let schema = schema();
+    schema_keys(&schema, &schema, "", &mut known);
+    // An override is shown by one of its keys.
+    known.retain(|path| !path.starts_with("registries[].verify."));
+    shown.retain(|path| !path.starts_with("registries[].verify."));
+    assert_eq!(shown, known);
+}
+
+fn example_keys(node: &tree::Node, path: &str, keys: &mut BTreeSet<String>) {
+    match &node.value {
+        tree::Value::Map(entries) => {
+            for entry in entries {
+                let path = decode::join(path, &entry.key);
+                example_keys(&entry.node, &path, keys);
+                keys.insert(path);
+            }
+        }
+        tree::Value::List(nodes) => {
+            for node in nodes {
+                example_keys(node, &format!("{path}[]"), keys);
+            }
+        }
+        _scalar => {}
+    }
+}
+
+fn schema_keys(root: &Json, schema: &Json, path: &str, keys: &mut BTreeSet<String>) {
+    let schema = wanted::resolved(root, schema);
+    if let Some(items) = schema.get("items") {
+        schema_keys(root, items, &format!("{path}[]"), keys);
+    }
+    if let Some(properties) = schema.get("properties") {
+        assert_eq!(schema["additionalProperties"], json!(false), "{path}");
+        for (key, schema) in properties.as_object().unwrap() {
+            assert!(schema["description"].is_string(), "{path}.{key}");
+            let path = decode::join(path, key);
+            schema_keys(root, schema, &path, keys);
+            keys.insert(path);
+        }
+    }
+}
+
+#[test]
+fn the_schemas_defaults_are_the_real_ones() {
+    let schema = schema();
+    let defaults = |schema: &Json| -> serde_json::Map<String, Json> {
+        let properties = schema["properties"].as_object().unwrap();
+        properties
+            .iter()
+            .filter_map(|(key, schema)| Some((key.clone(), schema.get("default")?.clone())))
+            .collect()
+    };
+    let mut whole = defaults(&schema);
+    for (key, section) in schema["properties"].as_object().unwrap() {
+        let section = wanted::resolved(&schema, section);
+        if !whole.contains_key(key) && section.get("properties").is_some() {
+            whole.insert(key.clone(), Json::Object(defaults(section)));
+        }
+    }
+    let mut config = parsed(&Json::Object(whole.clone()).to_string());
+    config.state.is_given = false;
+    assert_eq!(config, Config::default());
+    assert_eq!(whole["verify"].as_object().unwrap().len(), 4);
+
+    for (definition, place, smallest) in [
+        (
+            "Cluster",
+            "/inventory/clusters",
+            json!({"name": "a", "context": "a"}),
+        ),
+        ("Registry", "/registries", json!({"host": "a.b"})),
+    ] {
+        let mut full = defaults(&schema["$defs"][definition]);
+        assert!(full.len() >= 2, "{definition}");
+        full.extend(smallest.as_object().unwrap().clone());
+        let document = |item: Json| match place {
+            "/registries" => json!({"registries": [item]}).to_string(),
+            _ => json!({"inventory": {"clusters": [item]}}).to_string(),
+        };
+        // `scopeIsAll: false` without namespaces is what it is by default.
+        assert_eq!(
+            parsed(&document(Json::Object(full))),
+            parsed(&document(smallest))
+        );
+    }
+}
+
+/// Documents that look like configurations, so that more than the parser is reached.
+fn documents() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "host",
+        "registries",
+        "verify",
+        "interval",
+        "inventory",
+        "clusters",
+        "name",
+        "10m",
+        "a.b",
+        "tls",
+        "ca",
+        "file",
+        "http",
+        "platforms",
+        "depth",
+        "read",
+        "needed",
+        "*a",
+        "&a",
+        "<<",
+        "é",
+        "https://u@h",
+        "password",
+        "null",
+        "1",
+        "-1",
+        "1.5",
+        "true",
+        "\"",
+        "log",
+        "level",
+    ]);
+    let mark = prop::sample::select(vec![
+        ": ", ": ", ": {", "}", "[", "]", ", ", "\n", "\n  ", "\n- ", "\n    ", "\t", "#", "---",
+    ]);
+    prop::collection::vec((word, mark), 0..24)
+        .prop_map(|parts| parts.into_iter().flat_map(|(a, b)| [a, b]).collect())
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_and_problems_point_into_it(text in prop_oneof!["\\PC{0,60}", "(?s).{0,40}", documents()]) {
+        if let Err(problems) = parse(&text, "p", Path::new("")) {
+            prop_assert!(!problems.problems.is_empty());
+            prop_assert!(!problems.to_string().contains("does not fit"), "{}", problems);
+            for problem in &problems.problems {
+                prop_assert!(problem.line >= 1 && problem.column >= 1);
+                prop_assert!(problem.line <= text.split(['\n', '\r']).count() + 1);
+            }
+            prop_assert!(problems.problems.is_sorted_by_key(|problem| (problem.line, problem.column)));
+        }
+    }
+}
