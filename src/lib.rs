@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod files;
 pub mod images;
 pub mod inventory;
+pub mod metrics;
 pub mod oci;
 pub mod prover;
 pub mod registry;

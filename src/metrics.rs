@@ -1,0 +1,10 @@
+//! Metrics: what Prometheus sees.
+//!
+//! Per-image samples are a function of one snapshot, made anew for each scrape: a workload that is
+//! gone is gone from the next one. Counters of our own work live in `registry::stats`.
+
+pub mod catalog;
+pub mod collector;
+pub mod exposition;
+pub mod process;
+pub mod workloads;

@@ -1,0 +1,120 @@
+//! Every metric once: name, type, help and labels. The README's table, the alerts and the collector
+//! are held against this list by tests.
+
+/// What Prometheus is told about a metric. Names are without prefix and, for counters, without
+/// `_total`, which the encoder adds.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+    pub labels: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Gauge,
+    Counter,
+    Histogram,
+    Info,
+}
+
+pub const PREFIX: &str = "pullproof";
+
+/// The labels of one workload's use of one image. `cluster` is there only where clusters are named.
+pub const WORKLOAD: [&str; 8] = [
+    "cluster",
+    "namespace",
+    "workload_type",
+    "workload",
+    "container",
+    "image",
+    "registry",
+    "class",
+];
+
+macro_rules! workload_and {
+    ($($more:literal),*) => {
+        &["cluster", "namespace", "workload_type", "workload", "container", "image", "registry", "class", $($more),*]
+    };
+}
+
+macro_rules! catalog {
+    ($($constant:ident = $name:literal, $kind:ident, $labels:expr, $help:literal;)*) => {
+        $(pub const $constant: Metric =
+            Metric { name: $name, kind: Kind::$kind, help: $help, labels: $labels };)*
+        /// All of them, in the order in which they are exposed.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+catalog! {
+    WORKLOAD_IMAGE_PULLABLE = "workload_image_pullable", Gauge, workload_and!(),
+        "Whether the image can be pulled for every needed platform (1) or not (0); absent while unknown";
+    WORKLOAD_IMAGE_FAILURE = "workload_image_failure", Gauge, workload_and!("platform", "reason", "known"),
+        "1 while the image is broken on a needed platform; known is true if it was broken before pullproof came";
+    WORKLOAD_IMAGE_UNKNOWN = "workload_image_unknown", Gauge, workload_and!("reason"),
+        "1 while it is not known whether the image can be pulled";
+    IMAGE_UNKNOWN = "image_unknown", Gauge, &["registry", "image", "reason"],
+        "1 while it is not known whether the image can be pulled";
+    IMAGE_LAST_PROOF = "image_last_proof_timestamp_seconds", Gauge, &["registry", "image"],
+        "Time of the oldest object of the last proof that the whole image is there";
+    IMAGE_PLATFORMS = "image_platforms", Gauge, &["registry", "image", "verdict"],
+        "Platforms of the image by verdict; only for images that are not wholly pullable";
+    IMAGES = "images", Gauge, &["verdict"], "Images by verdict";
+    INVENTORY_COMPLETE = "inventory_complete", Gauge, &["source"],
+        "Whether the source was read in full (1) or its last complete state stands in (0)";
+    INVENTORY_REFERENCES = "inventory_references", Gauge, &["source"], "Uses of images that the source names";
+    INVENTORY_LAST_COMPLETE = "inventory_last_complete_timestamp_seconds", Gauge, &["source"],
+        "Time at which the source was last read in full";
+    VERIFICATION_LAST_COMPLETED = "verification_last_completed_timestamp_seconds", Gauge, &["registry"],
+        "End of the last round over all images of the registry";
+    VERIFICATION_LAST_CLEAN = "verification_last_clean_timestamp_seconds", Gauge, &["registry"],
+        "End of the last round in which every image of the registry was pullable";
+    VERIFICATION_DURATION = "verification_duration_seconds", Gauge, &["registry"],
+        "How long the last round over all images took";
+    VERIFICATION_INTERVAL = "verification_interval_seconds", Gauge, &["registry"],
+        "How often tags and manifests of the registry are checked";
+    VERIFICATION_COVERAGE = "verification_coverage_ratio", Gauge, &["registry"],
+        "Share of the registry's images about which something is known, pullable or broken";
+    KEEPSET_BLOBS = "keepset_blobs", Gauge, &["registry", "verdict"],
+        "Distinct objects (manifests, configs, layers) that images need, by verdict";
+    KEEPSET_BLOB_BYTES = "keepset_blob_bytes", Gauge, &["registry", "verdict"],
+        "Bytes of the distinct objects that images need, where their size is known";
+    ESTIMATED_REQUESTS_PER_DAY = "estimated_requests_per_day", Gauge, &["registry"],
+        "Requests a day that the configured intervals cost the registry";
+    REGISTRY_UP = "registry_up", Gauge, &["registry"], "Whether the registry answered in the last round";
+    REGISTRY_RATELIMIT_REMAINING = "registry_ratelimit_remaining", Gauge, &["registry"],
+        "Requests that the registry said are left of its quota";
+    REGISTRY_REQUESTS = "registry_requests", Counter, &["registry", "operation", "code"],
+        "Requests to registries by operation and HTTP status (error: there was no answer)";
+    REGISTRY_REQUEST_DURATION = "registry_request_duration_seconds", Histogram, &["registry", "operation"],
+        "How long registries took to answer";
+    CONFIG_LAST_RELOAD_SUCCESSFUL = "config_last_reload_successful", Gauge, &[],
+        "Whether the configuration on disk is the one in use";
+    SERIES_DROPPED = "series_dropped", Counter, &[],
+        "Series of workloads that were left out of scrapes since they were too many";
+    BUILD_INFO = "build", Info, &["version"], "What is running";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_help_is_safe_to_expose() {
+        let names: HashSet<&str> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            // The encoder does not escape help texts, and ends them with a full stop of its own.
+            assert!(
+                metric.help.is_ascii() && !metric.help.contains(['\\', '\n', '"']),
+                "{}",
+                metric.name
+            );
+            assert!(!metric.help.ends_with('.'), "{}", metric.name);
+        }
+        assert_eq!(WORKLOAD_IMAGE_PULLABLE.labels, WORKLOAD);
+    }
+}

@@ -1,0 +1,223 @@
+//! A snapshot in, the text of a scrape out.
+
+use super::*;
+use crate::inventory::{Class, User};
+use crate::metrics::exposition::{Exposition, Format};
+use crate::registry::stats::Stats;
+use crate::state::{ImageState, ObjectCounts, SourceStatus};
+use crate::verify::finding::{Finding, PlatformReport, Report};
+use jiff::SignedDuration;
+
+fn user(namespace: &str, name: &str, class: Class) -> User {
+    User {
+        cluster: None,
+        namespace: namespace.into(),
+        kind: "Deployment".into(),
+        name: name.into(),
+        container: "app".into(),
+        image: "app:v1".into(),
+        class,
+        via: None,
+    }
+}
+
+fn image(reference: &str, report: Report, users: Vec<User>) -> ImageState {
+    ImageState {
+        reference: reference.into(),
+        registry: "r.example".into(),
+        is_pinned: false,
+        credential: None,
+        users: users.into(),
+        proven_at: report.proven_at,
+        report: Arc::new(report),
+        since: Timestamp::UNIX_EPOCH,
+        is_known: false,
+    }
+}
+
+fn pullable() -> Report {
+    let at = Timestamp::from_second(1000).unwrap();
+    Report {
+        verdict: Verdict::Pullable,
+        findings: vec![],
+        proven_at: Some(at),
+        ..Report::never_checked()
+    }
+}
+
+fn broken(findings: &[(Code, &str)]) -> Report {
+    let findings: Vec<Finding> = findings
+        .iter()
+        .map(|(code, platform)| Finding {
+            code: *code,
+            subject: None,
+            platform: platform.parse().ok(),
+            needed: true,
+            path: vec![],
+            message: "x".to_owned(),
+        })
+        .collect();
+    let platform = |verdict, text: &str| PlatformReport {
+        platform: text.parse().ok(),
+        digest: None,
+        verdict,
+        needed: true,
+    };
+    Report {
+        verdict: Verdict::Broken,
+        platforms: vec![
+            platform(Verdict::Pullable, "linux/amd64"),
+            platform(Verdict::Broken, "linux/arm64"),
+        ],
+        findings,
+        ..Report::never_checked()
+    }
+}
+
+fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
+    let snapshot = Snapshot {
+        at: Timestamp::UNIX_EPOCH,
+        sequence: 1,
+        sources: vec![SourceStatus {
+            name: "prod".into(),
+            incomplete: Some("forbidden".to_owned()),
+            complete_at: None,
+            references: 3,
+        }],
+        images,
+        registries: vec![RegistryStatus {
+            host: "r.example".into(),
+            is_up: Some(true),
+            last_completed_at: Some(Timestamp::from_second(1200).unwrap()),
+            last_clean_at: None,
+            last_duration: Some(SignedDuration::from_millis(1500)),
+            interval: SignedDuration::from_secs(600),
+            objects: [
+                ObjectCounts {
+                    blobs: 12,
+                    bytes: 3456,
+                },
+                ObjectCounts::default(),
+                ObjectCounts { blobs: 1, bytes: 0 },
+            ],
+            rate_limit_remaining: None,
+            requests_per_day: 99,
+        }],
+        is_ready: true,
+        baseline_images: 0,
+    };
+    let (_keep, snapshots) = watch::channel(Arc::new(snapshot));
+    let (_keep, is_current) = watch::channel(true);
+    let exposition = Exposition::new(
+        SnapshotCollector::new(snapshots, is_current, caps),
+        &Stats::default(),
+    );
+    let text = exposition.encode(format).unwrap();
+    // The process differs from run to run.
+    text.lines()
+        .filter(|line| !line.contains("process_"))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+const CAPS: Caps = Caps {
+    series: 1000,
+    series_per_namespace: 100,
+};
+
+fn scene() -> Vec<ImageState> {
+    vec![
+        image(
+            "r.example/app:v1",
+            pullable(),
+            vec![user("shop", "web", Class::Runtime)],
+        ),
+        image(
+            "r.example/api:v2",
+            broken(&[
+                (Code::ChildMissing, "linux/arm64"),
+                (Code::LayerMissing, "linux/arm64"),
+                (Code::ConfigMissing, "linux/amd64"),
+            ]),
+            vec![
+                user("shop", "api", Class::Rollback),
+                user("shop", "api", Class::Runtime),
+            ],
+        ),
+        image(
+            "r.example/odd:v3",
+            Report::only(Code::Timeout, "x".to_owned()),
+            vec![user("ugly \"quoted\"\\\n", "web", Class::Listed)],
+        ),
+    ]
+}
+
+#[test]
+fn a_scrape_as_it_is() {
+    insta::assert_snapshot!(scrape(scene(), CAPS, Format::OpenMetrics));
+}
+
+#[test]
+fn the_old_text_format_has_the_same_samples() {
+    let samples = |format| -> Vec<String> {
+        let text = scrape(scene(), CAPS, format);
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(ToOwned::to_owned)
+            .collect()
+    };
+    assert_eq!(samples(Format::OpenMetrics), samples(Format::Text));
+    let text = scrape(scene(), CAPS, Format::Text);
+    assert!(!text.contains("# EOF") && !text.contains(" info\n"));
+    assert!(text.contains("# TYPE pullproof_series_dropped_total counter\n"));
+}
+
+#[test]
+fn one_namespace_cannot_fill_the_scrape_and_what_is_broken_is_cut_last() {
+    let mut images: Vec<ImageState> = (0..50)
+        .map(|n| {
+            let users = vec![user("noisy", &format!("w{n}"), Class::Runtime)];
+            image(&format!("r.example/a:v{n}"), pullable(), users)
+        })
+        .collect();
+    let users = vec![user("noisy", "zz", Class::Runtime)];
+    images.push(image(
+        "r.example/zz:v1",
+        broken(&[(Code::TagMissing, "")]),
+        users,
+    ));
+    images.push(image(
+        "r.example/b:v1",
+        pullable(),
+        vec![user("quiet", "web", Class::Runtime)],
+    ));
+    let caps = Caps {
+        series: 1000,
+        series_per_namespace: 10,
+    };
+    let text = scrape(images, caps, Format::Text);
+    let count = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+    assert_eq!(
+        count("pullproof_workload_image_pullable{"),
+        10,
+        "nine of noisy, one of quiet"
+    );
+    assert_eq!(count("pullproof_workload_image_failure{"), 1);
+    assert!(text.contains("namespace=\"quiet\""));
+    assert!(text.contains("pullproof_series_dropped_total 42"));
+}
+
+#[test]
+fn every_exposed_family_is_in_the_catalogue() {
+    let text = scrape(scene(), CAPS, Format::OpenMetrics);
+    for line in text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE pullproof_"))
+    {
+        let (name, _) = line.split_once(' ').unwrap();
+        assert!(
+            catalog::ALL.iter().any(|metric| metric.name == name),
+            "{name}"
+        );
+    }
+}
