@@ -74,6 +74,16 @@ pub struct User {
     pub via: Option<Arc<str>>,
 }
 
+/// The kind under which references given on the command line are users of their images.
+pub const ARGUMENT: &str = "Argument";
+
+impl User {
+    /// Whether it is nobody's workload but what an operator typed.
+    pub fn is_argument(&self) -> bool {
+        &*self.kind == ARGUMENT
+    }
+}
+
 /// What a workload's nodeSelector says about the nodes that it may run on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeConstraint {

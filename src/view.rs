@@ -1,0 +1,266 @@
+//! The JSON that leaves the program: `verify`, `inventory`, `/api/v1`. Keys are stable; they are only
+//! added to. Apart from the domain's types, so that those can change. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::{Inventory, User};
+use crate::oci::digest::Digest;
+use crate::oci::platform::Platform;
+use crate::registry::stats::Requests;
+use crate::state::{ImageState, Snapshot};
+use crate::verify::finding::{Finding, Verdict};
+
+/// `verify -o json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verify {
+    pub schema: &'static str,
+    pub depth: &'static str,
+    pub duration_seconds: f64,
+    pub requests: Requests,
+    pub summary: Summary,
+    pub images: Vec<Image>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    pub images: usize,
+    pub pullable: usize,
+    pub broken: usize,
+    pub unknown: usize,
+}
+
+impl Summary {
+    /// A reference counts once, by its worst entry, however many credentials pull it.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut worst: BTreeMap<&str, Verdict> = BTreeMap::new();
+        for image in &snapshot.images {
+            let verdict = worst.entry(&image.reference).or_insert(Verdict::Pullable);
+            *verdict = (*verdict).max(image.verdict());
+        }
+        let count = |of: Verdict| worst.values().filter(|verdict| **verdict == of).count();
+        Self {
+            images: worst.len(),
+            pullable: count(Verdict::Pullable),
+            broken: count(Verdict::Broken),
+            unknown: count(Verdict::Unknown),
+        }
+    }
+}
+
+/// One entry of `images`: one (reference, credential).
+#[derive(Debug, Clone, Serialize)]
+pub struct Image {
+    pub reference: String,
+    pub digest: Option<Digest>,
+    pub verdict: Verdict,
+    pub pinned: bool,
+    /// The pull secret; null for the registry entry's own credential, or nobody's.
+    pub credential: Option<String>,
+    pub namespaces: Vec<String>,
+    pub registry: String,
+    /// Broken before pullproof came, and never whole since.
+    pub known: bool,
+    pub last_proof: Option<Timestamp>,
+    pub platforms: Vec<PlatformView>,
+    pub findings: Vec<Finding>,
+    pub used_by: Vec<User>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PlatformView {
+    pub platform: Option<Platform>,
+    pub digest: Option<Digest>,
+    pub verdict: Verdict,
+    pub needed: bool,
+    /// The tags that name this platform's manifest directly; null where they were not listed.
+    pub tags: Option<Vec<String>>,
+}
+
+impl From<&ImageState> for Image {
+    fn from(image: &ImageState) -> Self {
+        let users = image.users.iter().filter(|user| !user.is_argument());
+        let mut namespaces: Vec<String> = users
+            .clone()
+            .map(|user| user.namespace.to_string())
+            .filter(|namespace| !namespace.is_empty())
+            .collect();
+        namespaces.sort();
+        namespaces.dedup();
+        let platforms = image.report.platforms.iter().map(|platform| PlatformView {
+            platform: platform.platform.clone(),
+            digest: platform.digest,
+            verdict: platform.verdict,
+            needed: platform.needed,
+            tags: None,
+        });
+        Self {
+            reference: image.reference.to_string(),
+            digest: image.report.digest,
+            verdict: image.verdict(),
+            pinned: image.is_pinned,
+            credential: image.credential.as_deref().map(ToOwned::to_owned),
+            namespaces,
+            registry: image.registry.to_string(),
+            known: image.is_known,
+            last_proof: image.proven_at,
+            platforms: platforms.collect(),
+            findings: image.report.findings.clone(),
+            used_by: users.cloned().collect(),
+        }
+    }
+}
+
+impl Verify {
+    pub fn of(snapshot: &Snapshot, requests: Requests, duration_seconds: f64) -> Self {
+        Self {
+            schema: "pullproof.dev/verify/v1",
+            depth: "head",
+            duration_seconds,
+            requests,
+            summary: Summary::of(snapshot),
+            images: snapshot.images.iter().map(Image::from).collect(),
+        }
+    }
+}
+
+/// `inventory -o json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct InventoryView {
+    pub schema: &'static str,
+    pub complete: bool,
+    pub sources: Vec<SourceView>,
+    pub images: Vec<InventoryImage>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceView {
+    pub name: String,
+    pub complete: bool,
+    pub reason: Option<String>,
+    pub last_complete: Option<Timestamp>,
+    pub references: usize,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct InventoryImage {
+    pub reference: String,
+    /// Why it is no image reference; null if it is one.
+    pub invalid: Option<String>,
+    pub classes: Vec<String>,
+    pub used_by: Vec<User>,
+}
+
+impl InventoryView {
+    pub fn of(inventory: &Inventory) -> Self {
+        let mut images: BTreeMap<String, InventoryImage> = BTreeMap::new();
+        for image_use in inventory.sources.iter().flat_map(|source| source.uses.iter()) {
+            let (reference, invalid) = match &image_use.reference {
+                Ok(reference) => (reference.to_string(), None),
+                Err(problem) => (problem.text.clone(), Some(problem.to_string())),
+            };
+            let image = images.entry(reference.clone()).or_insert_with(|| InventoryImage {
+                reference,
+                invalid,
+                classes: Vec::new(),
+                used_by: Vec::new(),
+            });
+            image.used_by.push(image_use.user.clone());
+        }
+        for image in images.values_mut() {
+            image.used_by.sort();
+            image.used_by.dedup();
+            let mut classes: Vec<_> = image.used_by.iter().map(|user| user.class).collect();
+            classes.sort();
+            classes.dedup();
+            image.classes = classes.iter().map(ToString::to_string).collect();
+        }
+        let sources = inventory.sources.iter().map(|source| SourceView {
+            name: source.name.to_string(),
+            complete: source.incomplete.is_none(),
+            reason: source.incomplete.clone(),
+            last_complete: source.complete_at,
+            references: source.uses.len(),
+        });
+        Self {
+            schema: "pullproof.dev/inventory/v1",
+            complete: inventory.is_complete(),
+            sources: sources.collect(),
+            images: images.into_values().collect(),
+        }
+    }
+}
+
+/// `/api/v1/images`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImagesView {
+    pub schema: &'static str,
+    pub at: Timestamp,
+    pub summary: Summary,
+    /// How many match, of which `images` is one page.
+    pub matching: usize,
+    pub images: Vec<Image>,
+}
+
+/// `/api/v1/status`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusView {
+    pub schema: &'static str,
+    pub version: &'static str,
+    pub at: Timestamp,
+    pub ready: bool,
+    pub summary: Summary,
+    pub baseline: usize,
+    pub sources: Vec<SourceView>,
+    pub registries: Vec<RegistryView>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct RegistryView {
+    pub registry: String,
+    pub up: Option<bool>,
+    pub last_completed: Option<Timestamp>,
+    pub last_clean: Option<Timestamp>,
+    pub duration_seconds: Option<f64>,
+    pub interval_seconds: f64,
+    pub ratelimit_remaining: Option<i64>,
+    pub estimated_requests_per_day: u64,
+    pub objects: u64,
+    pub object_bytes: u64,
+}
+
+impl StatusView {
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let sources = snapshot.sources.iter().map(|source| SourceView {
+            name: source.name.to_string(),
+            complete: source.incomplete.is_none(),
+            reason: source.incomplete.clone(),
+            last_complete: source.complete_at,
+            references: source.references,
+        });
+        let registries = snapshot.registries.iter().map(|registry| RegistryView {
+            registry: registry.host.to_string(),
+            up: registry.is_up,
+            last_completed: registry.last_completed_at,
+            last_clean: registry.last_clean_at,
+            duration_seconds: registry.last_duration.map(|duration| duration.as_secs_f64()),
+            interval_seconds: registry.interval.as_secs_f64(),
+            ratelimit_remaining: registry.rate_limit_remaining,
+            estimated_requests_per_day: registry.requests_per_day,
+            objects: registry.objects.iter().map(|count| count.blobs).sum(),
+            object_bytes: registry.objects.iter().map(|count| count.bytes).sum(),
+        });
+        Self {
+            schema: "pullproof.dev/status/v1",
+            version: env!("CARGO_PKG_VERSION"),
+            at: snapshot.at,
+            ready: snapshot.is_ready,
+            summary: Summary::of(snapshot),
+            baseline: snapshot.baseline_images,
+            sources: sources.collect(),
+            registries: registries.collect(),
+        }
+    }
+}
