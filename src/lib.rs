@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod credentials;
+pub mod demo;
 pub mod inventory;
 pub mod oci;
