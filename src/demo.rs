@@ -5,5 +5,6 @@
 
 mod documents;
 mod layout;
+pub mod registry;
 mod tar;
 pub mod tree;

@@ -47,9 +47,9 @@ pub struct Image<'a> {
 }
 
 impl Tree {
-    pub fn new(root: &Path) -> Self {
+    pub fn new(root: impl AsRef<Path>) -> Self {
         Self {
-            layout: Layout::new(root),
+            layout: Layout::new(root.as_ref()),
         }
     }
 
