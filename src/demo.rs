@@ -6,5 +6,6 @@
 mod documents;
 mod layout;
 pub mod registry;
+pub mod scene;
 mod tar;
 pub mod tree;
