@@ -3,6 +3,7 @@
 //! Everything is written by the caller's wish below a directory that the caller gives, and all of it
 //! is the same on every machine: no time, no randomness, no network.
 
+pub mod corpus;
 mod documents;
 mod layout;
 pub mod registry;
