@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod demo;
 pub mod files;
 pub mod images;
 pub mod inventory;
