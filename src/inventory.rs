@@ -16,6 +16,8 @@ use crate::credentials::Keyring;
 use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
 
+pub mod extract;
+
 /// Why an image must stay pullable, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,7 +106,7 @@ impl NodeConstraint {
 }
 
 /// One use of one image.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
     pub user: User,
     pub reference: Result<Reference, InvalidReference>,
@@ -115,7 +117,7 @@ pub struct ImageUse {
 }
 
 /// What reading a pull secret gave.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PullSecret {
     Found(Arc<Keyring>),
     /// It does not exist. The kubelet goes on without it, and so do we.

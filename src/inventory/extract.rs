@@ -1,0 +1,378 @@
+//! What Kubernetes objects say about images, and nothing else of them.
+//!
+//! Objects are reduced as they arrive: a pod of some 40 KiB becomes a name, an owner and a shared
+//! [`PodImages`], so that a cluster with 100,000 pods fits in memory. Every string in an object is a
+//! tenant's and hostile; what is no image reference stays visible as it was written.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::oci::reference::{InvalidReference, Reference};
+
+use super::NodeConstraint;
+
+pub use self::intern::Interner;
+pub use self::ownership::{Account, Scope, image_uses};
+
+mod intern;
+mod ownership;
+
+/// How much of a string is kept: twice what a valid reference may have. The API server takes an
+/// image of a megabyte.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// How deep a `List` may hold lists.
+const LIST_DEPTH_MAX: usize = 4;
+
+/// One object that runs or would run pods, reduced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    pub kind: Arc<str>,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub owner: Option<Owner>,
+    pub images: Arc<PodImages>,
+}
+
+/// The controller in an object's `ownerReferences`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub kind: Arc<str>,
+    pub name: Arc<str>,
+    /// Of Kubernetes' own API groups: a `Job` of another group is not the one in `batch`.
+    pub is_native: bool,
+}
+
+/// What a pod template says about images. Equal ones are shared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PodImages {
+    pub containers: Box<[ContainerImage]>,
+    pub pull_secrets: Arc<[Arc<str>]>,
+    pub service_account: Arc<str>,
+    pub constraint: Arc<NodeConstraint>,
+}
+
+/// One container, or a volume by the name `volume:NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ContainerImage {
+    pub container: Arc<str>,
+    pub image: Arc<str>,
+    pub reference: Result<Reference, InvalidReference>,
+}
+
+/// Any object, seen through the fields that can name an image. The kinds of Kubernetes use these
+/// names for nothing else, so one type reads them all.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Object {
+    #[serde(default, deserialize_with = "nullable")]
+    pub kind: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub metadata: Metadata,
+    #[serde(default, deserialize_with = "nullable")]
+    spec: Spec,
+    /// Of a `PodTemplate`.
+    #[serde(default, deserialize_with = "nullable")]
+    template: Option<Box<Template>>,
+    /// Of a `ControllerRevision`: a patch that holds the whole template.
+    #[serde(default, deserialize_with = "nullable")]
+    data: Option<Box<Template>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    #[serde(deserialize_with = "nullable")]
+    pub name: String,
+    #[serde(deserialize_with = "nullable")]
+    generate_name: String,
+    #[serde(deserialize_with = "nullable")]
+    pub namespace: String,
+    #[serde(deserialize_with = "nullable")]
+    pub resource_version: String,
+    #[serde(deserialize_with = "nullable")]
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct OwnerReference {
+    #[serde(deserialize_with = "nullable")]
+    api_version: String,
+    #[serde(deserialize_with = "nullable")]
+    kind: String,
+    #[serde(deserialize_with = "nullable")]
+    name: String,
+    #[serde(deserialize_with = "nullable")]
+    controller: bool,
+}
+
+/// A pod's spec, or the spec of something that has a template for one.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    #[serde(deserialize_with = "nullable")]
+    containers: Vec<Container>,
+    #[serde(deserialize_with = "nullable")]
+    init_containers: Vec<Container>,
+    #[serde(deserialize_with = "nullable")]
+    ephemeral_containers: Vec<Container>,
+    #[serde(deserialize_with = "nullable")]
+    volumes: Vec<Volume>,
+    #[serde(deserialize_with = "nullable")]
+    image_pull_secrets: Vec<Named>,
+    #[serde(deserialize_with = "nullable")]
+    service_account_name: String,
+    /// The old name of the same.
+    #[serde(deserialize_with = "nullable")]
+    service_account: String,
+    #[serde(deserialize_with = "nullable")]
+    node_selector: NodeSelector,
+    #[serde(deserialize_with = "nullable")]
+    template: Option<Box<Template>>,
+    #[serde(deserialize_with = "nullable")]
+    job_template: Option<Box<Template>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Template {
+    #[serde(deserialize_with = "nullable")]
+    spec: Spec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    #[serde(deserialize_with = "nullable")]
+    name: String,
+    #[serde(deserialize_with = "nullable")]
+    image: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Volume {
+    #[serde(deserialize_with = "nullable")]
+    name: String,
+    image: Option<ImageVolume>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct ImageVolume {
+    #[serde(deserialize_with = "nullable")]
+    reference: String,
+}
+
+/// A `LocalObjectReference`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    #[serde(deserialize_with = "nullable")]
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct NodeSelector {
+    #[serde(rename = "kubernetes.io/os")]
+    os: Option<String>,
+    #[serde(rename = "kubernetes.io/arch")]
+    architecture: Option<String>,
+}
+
+/// Go writes an empty slice or map as `null`, and people leave keys without a value.
+pub fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl Object {
+    /// Reduces the object. `kind` as it is known to the reader: items of a list do not tell theirs.
+    pub fn into_workload(self, kind: &str, interner: &mut Interner) -> Workload {
+        let owner = self.metadata.owner(interner);
+        let name = if self.metadata.name.is_empty() {
+            self.metadata.generate_name
+        } else {
+            self.metadata.name
+        };
+        let spec = if let Some(template) = self.template.or(self.data) {
+            template.spec.into_pod()
+        } else {
+            self.spec.into_pod()
+        };
+        Workload {
+            kind: interner.text(kind),
+            namespace: interner.text(&self.metadata.namespace),
+            name: interner.text(&name),
+            owner,
+            images: spec.into_images(interner),
+        }
+    }
+}
+
+impl Metadata {
+    fn owner(&self, interner: &mut Interner) -> Option<Owner> {
+        let owner = self
+            .owner_references
+            .iter()
+            .find(|owner| owner.controller)?;
+        let group = owner
+            .api_version
+            .split_once('/')
+            .map_or("", |(group, _version)| group);
+        let is_native = matches!(group, "" | "apps" | "batch");
+        // The kubelet owns the mirror of a static pod by way of its Node: that pod is its own.
+        if is_native && owner.kind == "Node" {
+            return None;
+        }
+        Some(Owner {
+            kind: interner.text(&owner.kind),
+            name: interner.text(&owner.name),
+            is_native,
+        })
+    }
+}
+
+impl Spec {
+    fn into_pod(self) -> Self {
+        let mut spec = self;
+        while let Some(inner) = spec.job_template.take().or_else(|| spec.template.take()) {
+            spec = inner.spec;
+        }
+        spec
+    }
+
+    fn into_images(self, interner: &mut Interner) -> Arc<PodImages> {
+        let containers = self
+            .containers
+            .iter()
+            .chain(&self.init_containers)
+            .chain(&self.ephemeral_containers)
+            .map(|container| (interner.text(&container.name), container.image.as_str()))
+            .collect::<Vec<_>>();
+        let volumes = self
+            .volumes
+            .iter()
+            .filter_map(|volume| {
+                let image = volume.image.as_ref()?;
+                let name = interner.text(&format!("volume:{}", volume.name));
+                Some((name, image.reference.as_str()))
+            })
+            .collect::<Vec<_>>();
+        let containers = containers
+            .into_iter()
+            .chain(volumes)
+            .map(|(container, image)| ContainerImage {
+                container,
+                image: interner.text(image),
+                reference: image.parse(),
+            })
+            .collect();
+        let service_account = [self.service_account_name, self.service_account]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .unwrap_or_else(|| "default".to_owned());
+        let images = PodImages {
+            containers,
+            pull_secrets: secret_names(&self.image_pull_secrets, interner),
+            service_account: interner.text(&service_account),
+            constraint: Arc::new(NodeConstraint {
+                os: self.node_selector.os,
+                architecture: self.node_selector.architecture,
+            }),
+        };
+        interner.images(images)
+    }
+}
+
+/// The names of pull secrets as they are written; one without a name names nothing.
+pub fn secret_names(secrets: &[Named], interner: &mut Interner) -> Arc<[Arc<str>]> {
+    secrets
+        .iter()
+        .filter(|secret| !secret.name.is_empty())
+        .map(|secret| interner.text(&secret.name))
+        .collect()
+}
+
+/// The workloads of one manifest: an object, or a list of them to any reasonable depth. Objects
+/// without images (a `Service`) give none; an unknown kind gives one if it has a pod template.
+pub fn workloads(manifest: Value, interner: &mut Interner) -> Result<Vec<Workload>, String> {
+    let mut found = Vec::new();
+    collect(manifest, "", LIST_DEPTH_MAX, interner, &mut found)?;
+    Ok(found)
+}
+
+fn collect(
+    manifest: Value,
+    kind_of_items: &str,
+    depth: usize,
+    interner: &mut Interner,
+    found: &mut Vec<Workload>,
+) -> Result<(), String> {
+    let Value::Object(mut fields) = manifest else {
+        return Err("it is not a Kubernetes object".to_owned());
+    };
+    let kind = match fields.get("kind") {
+        Some(Value::String(kind)) => kind.clone(),
+        Some(_) => return Err("its kind is not a string".to_owned()),
+        None => kind_of_items.to_owned(),
+    };
+    if let Some(item_kind) = kind.strip_suffix("List")
+        && let Some(Value::Array(items)) = fields.remove("items")
+    {
+        let depth = depth
+            .checked_sub(1)
+            .ok_or_else(|| format!("its lists are nested deeper than {LIST_DEPTH_MAX}"))?;
+        for (index, item) in items.into_iter().enumerate() {
+            collect(item, item_kind, depth, interner, found)
+                .map_err(|problem| format!("item {}: {problem}", index + 1))?;
+        }
+        return Ok(());
+    }
+    if !NATIVE_KINDS.contains(&kind.as_str()) {
+        let Some(template) = pod_template(&mut fields) else {
+            return Ok(());
+        };
+        // The rest of an unknown kind's spec may use our fields' names for something else.
+        fields.insert(
+            "spec".to_owned(),
+            Value::Object([("template".to_owned(), template)].into_iter().collect()),
+        );
+        fields.remove("template");
+        fields.remove("data");
+    }
+    let object: Object = serde_json::from_value(Value::Object(fields))
+        .map_err(|error| format!("this {kind} cannot be read: {error}"))?;
+    found.push(object.into_workload(&kind, interner));
+    Ok(())
+}
+
+/// The kinds of Kubernetes itself that hold pods.
+const NATIVE_KINDS: [&str; 10] = [
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "CronJob",
+    "Job",
+    "Pod",
+    "PodTemplate",
+    "ControllerRevision",
+];
+
+/// Takes `.spec.template` if it is a pod's.
+fn pod_template(fields: &mut serde_json::Map<String, Value>) -> Option<Value> {
+    let template = fields.get_mut("spec")?.get_mut("template")?;
+    template.get("spec")?.get("containers")?.as_array()?;
+    Some(template.take())
+}
+
+#[cfg(test)]
+mod tests;
