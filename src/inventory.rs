@@ -17,6 +17,8 @@ use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
 
 pub mod extract;
+pub mod manifests;
+pub mod references;
 
 /// Why an image must stay pullable, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

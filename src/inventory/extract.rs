@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::oci::reference::{InvalidReference, Reference};
+use crate::oci::reference::{InvalidReference, Reference, shown};
 
 use super::NodeConstraint;
 
@@ -347,8 +347,13 @@ fn collect(
         fields.remove("template");
         fields.remove("data");
     }
-    let object: Object = serde_json::from_value(Value::Object(fields))
-        .map_err(|error| format!("this {kind} cannot be read: {error}"))?;
+    let object: Object = serde_json::from_value(Value::Object(fields)).map_err(|error| {
+        format!(
+            "a {} that cannot be read: {}",
+            shown(&kind),
+            shown(&error.to_string())
+        )
+    })?;
     found.push(object.into_workload(&kind, interner));
     Ok(())
 }

@@ -1,0 +1,157 @@
+//! Lists of references: one a line, `#` for comments, blank lines.
+//!
+//! A malformed line is kept as a use whose reference is an error: somebody wanted to keep
+//! something, and must be told. A list that cannot be read is incomplete, never empty.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::extract::Interner;
+use super::{Class, ImageUse, SourceState, User};
+
+/// The longest list that is read.
+pub const LIST_BYTES_MAX: u64 = 64 << 20;
+
+/// Reads a list from a file.
+pub fn read(name: &str, path: &Path, now: Timestamp) -> SourceState {
+    match read_file(path, LIST_BYTES_MAX) {
+        Ok(text) => read_text(name, &text, now),
+        Err(problem) => SourceState {
+            incomplete: Some(format!("{}: {problem}", path.display())),
+            ..SourceState::unread(name)
+        },
+    }
+}
+
+/// Reads a list that is already here, as from standard input.
+pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
+    let mut interner = Interner::default();
+    let list: Arc<str> = name.into();
+    let uses = text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(text)
+        .lines()
+        .enumerate()
+        .filter_map(|(index, line)| {
+            let written = without_comment(line);
+            (!written.is_empty()).then(|| ImageUse {
+                user: User {
+                    cluster: None,
+                    namespace: interner.text(""),
+                    kind: interner.text("List"),
+                    name: Arc::clone(&list),
+                    container: interner.text(""),
+                    image: interner.text(written),
+                    class: Class::Listed,
+                    via: Some(format!("line {}", index + 1).into()),
+                },
+                reference: written.parse(),
+                pull_secrets: [].into(),
+                constraint: Arc::default(),
+            })
+        })
+        .collect();
+    SourceState {
+        incomplete: None,
+        complete_at: Some(now),
+        uses,
+        ..SourceState::unread(name)
+    }
+}
+
+/// A `#` begins a comment at the start of a line or after a space; no reference holds one.
+fn without_comment(line: &str) -> &str {
+    let end = line
+        .match_indices('#')
+        .map(|(at, _)| at)
+        .find(|at| {
+            line.get(..*at)
+                .is_some_and(|before| before.is_empty() || before.ends_with(char::is_whitespace))
+        })
+        .unwrap_or(line.len());
+    line.get(..end).unwrap_or(line).trim()
+}
+
+/// The text of a regular file. A pipe or a device behind a link could block for ever.
+pub(super) fn read_file(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    // One byte more than may be, so that a file that grows meanwhile is not cut silently.
+    let read = file
+        .take(bytes_max + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
+    if read as u64 > bytes_max {
+        return Err(format!("it is larger than {bytes_max} bytes"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    #[test]
+    fn one_reference_a_line_with_comments_and_blank_lines() {
+        let text =
+            "\u{feff}# keep\r\nnginx:1.27\r\n\n  registry.example/a:v1  # until May\n#x\n\tweb#1\n";
+        let state = read_text("keep", text, NOW);
+        let told: Vec<String> = state
+            .uses
+            .iter()
+            .map(|image_use| {
+                let by = &image_use.user;
+                assert_eq!((&*by.kind, &*by.name, &*by.container), ("List", "keep", ""));
+                assert_eq!(by.class, Class::Listed);
+                let reference = match &image_use.reference {
+                    Ok(reference) => reference.to_string(),
+                    Err(invalid) => invalid.to_string(),
+                };
+                format!("{} {reference}", by.via.as_deref().unwrap())
+            })
+            .collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told[0], "line 2 docker.io/library/nginx:1.27");
+        assert_eq!(told[1], "line 4 registry.example/a:v1");
+        assert!(
+            told[2].starts_with("line 6 `web#1` is not an image reference"),
+            "{told:?}"
+        );
+        assert_eq!((state.incomplete, state.complete_at), (None, Some(NOW)));
+    }
+
+    #[test]
+    fn an_unreadable_list_is_incomplete_never_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let binary = directory.path().join("binary");
+        std::fs::write(&binary, [0xff, 0xfe]).unwrap();
+        for path in [
+            directory.path().join("missing"),
+            directory.path().to_owned(),
+            binary,
+        ] {
+            let state = read("keep", &path, NOW);
+            let reason = state.incomplete.unwrap();
+            assert!(reason.starts_with(&*path.to_string_lossy()), "{reason}");
+            assert_eq!(state.complete_at, None);
+        }
+        let list = directory.path().join("list");
+        std::fs::write(&list, "nginx").unwrap();
+        assert_eq!(read("keep", &list, NOW).uses.len(), 1);
+        assert_eq!(
+            read_file(&list, 4).unwrap_err(),
+            "it is larger than 4 bytes"
+        );
+        assert_eq!(read_file(&list, 5).unwrap(), "nginx");
+    }
+}
