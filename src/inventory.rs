@@ -16,6 +16,7 @@ use crate::credentials::Keyring;
 use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
 
+pub mod cluster;
 pub mod extract;
 pub mod manifests;
 pub mod references;

@@ -78,6 +78,28 @@ pub struct Object {
     /// Of a `ControllerRevision`: a patch that holds the whole template.
     #[serde(default, deserialize_with = "nullable")]
     data: Option<Box<Template>>,
+    /// Of a `ServiceAccount`.
+    #[serde(default, rename = "imagePullSecrets", deserialize_with = "nullable")]
+    pub image_pull_secrets: Vec<Named>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub status: Status,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// Of a `Node`.
+    #[serde(deserialize_with = "nullable")]
+    pub node_info: NodeInfo,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeInfo {
+    #[serde(deserialize_with = "nullable")]
+    pub operating_system: String,
+    #[serde(deserialize_with = "nullable")]
+    pub architecture: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -344,8 +366,7 @@ fn collect(
             "spec".to_owned(),
             Value::Object([("template".to_owned(), template)].into_iter().collect()),
         );
-        fields.remove("template");
-        fields.remove("data");
+        fields.retain(|field, _| matches!(field.as_str(), "kind" | "metadata" | "spec"));
     }
     let object: Object = serde_json::from_value(Value::Object(fields)).map_err(|error| {
         format!(

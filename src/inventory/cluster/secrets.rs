@@ -1,0 +1,163 @@
+//! The pull secrets that the uses name, each read by its name: pullproof never lists secrets, since
+//! the right to list them is the right to read them all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use futures::{StreamExt as _, stream};
+use kube::Client;
+use secrecy::zeroize::Zeroizing;
+use tokio::time::{Instant, timeout_at};
+
+use crate::credentials::Keyring;
+use crate::inventory::{PullSecret, PullSecrets};
+
+use super::api::{self, Failure, Secret};
+use super::kinds::is_object_name;
+use super::world::View;
+
+/// How many secrets are asked for at once.
+const SECRETS_AT_ONCE: usize = 16;
+/// How often all are read again.
+pub(super) const SECRETS_INTERVAL: Duration = Duration::from_mins(1);
+
+type Key = (Arc<str>, Arc<str>);
+
+/// What is known of the secrets that were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    known: PullSecrets,
+}
+
+impl Secrets {
+    /// Forgets the secrets that no use names any more. Those that are named and not yet known.
+    pub(super) fn keep(&mut self, view: &View) -> Vec<Key> {
+        let named: BTreeSet<Key> = view
+            .uses
+            .iter()
+            .flat_map(|image_use| {
+                let namespace = &image_use.user.namespace;
+                image_use
+                    .pull_secrets
+                    .iter()
+                    .map(|secret| (Arc::clone(namespace), Arc::clone(secret)))
+            })
+            .collect();
+        self.known.retain(|key, _| named.contains(key));
+        named
+            .into_iter()
+            .filter(
+                |(namespace, name)| match view.account_problem(namespace, name) {
+                    Some(problem) => {
+                        self.known.insert(
+                            (Arc::clone(namespace), Arc::clone(name)),
+                            PullSecret::Unreadable(problem),
+                        );
+                        false
+                    }
+                    None => !self
+                        .known
+                        .contains_key(&(Arc::clone(namespace), Arc::clone(name))),
+                },
+            )
+            .collect()
+    }
+
+    pub(super) fn known(&self) -> &PullSecrets {
+        &self.known
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.known.keys().cloned().collect()
+    }
+
+    /// Reads these, until `deadline`. What could not be read by then says so, unless it was known.
+    /// Whether all were read.
+    pub(super) async fn read(
+        &mut self,
+        client: &Client,
+        keys: Vec<Key>,
+        deadline: Instant,
+    ) -> bool {
+        let mut missing: BTreeSet<Key> = keys.iter().cloned().collect();
+        let mut answers = stream::iter(keys)
+            .map(|key| async move {
+                let answer = read(client, &key).await;
+                (key, answer)
+            })
+            .buffer_unordered(SECRETS_AT_ONCE);
+        while let Ok(Some((key, answer))) = timeout_at(deadline, answers.next()).await {
+            missing.remove(&key);
+            match (answer, self.known.get(&key)) {
+                // A server that is away for a moment says nothing about the secret.
+                (Err(_), Some(PullSecret::Found(_) | PullSecret::Missing)) => {}
+                // The same content keeps its identity, so that nothing seems to have changed.
+                (Ok(read), Some(known)) if read == *known => {}
+                (Ok(read), _) => {
+                    self.known.insert(key, read);
+                }
+                (Err(problem), _) => {
+                    self.known.insert(key, PullSecret::Unreadable(problem));
+                }
+            }
+        }
+        let all = missing.is_empty();
+        for key in missing {
+            self.known
+                .entry(key)
+                .or_insert_with(|| PullSecret::Unreadable(NOT_YET.to_owned()));
+        }
+        all
+    }
+
+    /// Those that the deadline left out.
+    pub(super) fn left_out(&self) -> Vec<Key> {
+        self.known
+            .iter()
+            .filter(|(_, secret)| matches!(secret, PullSecret::Unreadable(why) if why == NOT_YET))
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+}
+
+const NOT_YET: &str = "it was not read yet";
+
+/// `Err` is a failure that says nothing about the secret itself.
+async fn read(client: &Client, (namespace, name): &Key) -> Result<PullSecret, String> {
+    // Nothing can have such a name, and it would lead the request astray.
+    if !is_object_name(name) || !is_object_name(namespace) {
+        return Ok(PullSecret::Missing);
+    }
+    match api::secret(client, namespace, name).await {
+        Ok(secret) => Ok(keyring(&secret)),
+        Err(Failure::Absent) => Ok(PullSecret::Missing),
+        Err(failure @ (Failure::Refused(_) | Failure::Unauthenticated(_))) => {
+            Ok(PullSecret::Unreadable(failure.text().to_owned()))
+        }
+        Err(failure) => Err(failure.text().to_owned()),
+    }
+}
+
+fn keyring(secret: &Secret) -> PullSecret {
+    let (field, parse): (_, fn(&[u8]) -> _) = match secret.kind.as_str() {
+        "kubernetes.io/dockerconfigjson" => {
+            (".dockerconfigjson", Keyring::parse_docker_config_json)
+        }
+        "kubernetes.io/dockercfg" => (".dockercfg", Keyring::parse_dockercfg),
+        // The kubelet passes over any other type.
+        _ => return PullSecret::Found(Arc::default()),
+    };
+    let Some(content) = secret.data.get(field) else {
+        return PullSecret::Found(Arc::default());
+    };
+    let content = base64::engine::general_purpose::STANDARD
+        .decode(content.0.as_bytes())
+        .map(Zeroizing::new);
+    match content.map(|content| parse(&content)) {
+        Ok(Ok(keyring)) => PullSecret::Found(Arc::new(keyring)),
+        Ok(Err(invalid)) => PullSecret::Unreadable(format!("its {field} is malformed: {invalid}")),
+        Err(_quotes_the_secret) => PullSecret::Unreadable(format!("its {field} is not base64")),
+    }
+}
