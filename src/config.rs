@@ -241,6 +241,18 @@ pub struct State {
     pub is_given: bool,
 }
 
+impl LogLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         parse("", "", Path::new("")).expect("an empty file is a valid configuration")

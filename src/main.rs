@@ -1,1 +1,7 @@
-fn main() {}
+//! `pullproof`: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pullproof::cli::main()
+}

@@ -156,17 +156,23 @@ pub struct InventoryImage {
 impl InventoryView {
     pub fn of(inventory: &Inventory) -> Self {
         let mut images: BTreeMap<String, InventoryImage> = BTreeMap::new();
-        for image_use in inventory.sources.iter().flat_map(|source| source.uses.iter()) {
+        for image_use in inventory
+            .sources
+            .iter()
+            .flat_map(|source| source.uses.iter())
+        {
             let (reference, invalid) = match &image_use.reference {
                 Ok(reference) => (reference.to_string(), None),
                 Err(problem) => (problem.text.clone(), Some(problem.to_string())),
             };
-            let image = images.entry(reference.clone()).or_insert_with(|| InventoryImage {
-                reference,
-                invalid,
-                classes: Vec::new(),
-                used_by: Vec::new(),
-            });
+            let image = images
+                .entry(reference.clone())
+                .or_insert_with(|| InventoryImage {
+                    reference,
+                    invalid,
+                    classes: Vec::new(),
+                    used_by: Vec::new(),
+                });
             image.used_by.push(image_use.user.clone());
         }
         for image in images.values_mut() {
@@ -202,6 +208,20 @@ pub struct ImagesView {
     /// How many match, of which `images` is one page.
     pub matching: usize,
     pub images: Vec<Image>,
+}
+
+impl ImagesView {
+    /// One page of the images that match.
+    pub fn of<'a>(snapshot: &Snapshot, page: impl Iterator<Item = &'a ImageState>) -> Self {
+        let images: Vec<Image> = page.map(Image::from).collect();
+        Self {
+            schema: "pullproof.dev/images/v1",
+            at: snapshot.at,
+            summary: Summary::of(snapshot),
+            matching: images.len(),
+            images,
+        }
+    }
 }
 
 /// `/api/v1/status`.
@@ -245,7 +265,9 @@ impl StatusView {
             up: registry.is_up,
             last_completed: registry.last_completed_at,
             last_clean: registry.last_clean_at,
-            duration_seconds: registry.last_duration.map(|duration| duration.as_secs_f64()),
+            duration_seconds: registry
+                .last_duration
+                .map(|duration| duration.as_secs_f64()),
             interval_seconds: registry.interval.as_secs_f64(),
             ratelimit_remaining: registry.rate_limit_remaining,
             estimated_requests_per_day: registry.requests_per_day,

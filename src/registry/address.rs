@@ -10,33 +10,13 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// A network, as `10.96.0.0/12`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    pub address: IpAddr,
-    pub prefix: u8,
-}
-
-impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
-        let bits = |address: IpAddr| match address {
-            IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
-            IpAddr::V6(v6) => (v6.to_bits(), 128),
-        };
-        let ((ours, width), (theirs, their_width)) = (bits(self.address), bits(address));
-        if width != their_width {
-            return false;
-        }
-        let prefix = u32::from(self.prefix.min(width));
-        prefix == 0 || (ours ^ theirs) >> (128 - prefix) == 0
-    }
-}
+use crate::config::cidr::Cidr;
 
 /// The rule for hosts that nobody listed.
 #[derive(Debug, Clone, Default)]
 pub struct AddressPolicy {
     /// Pods' and services' networks.
-    pub cluster: Arc<[Network]>,
+    pub cluster: Arc<[Cidr]>,
 }
 
 impl AddressPolicy {
@@ -129,12 +109,9 @@ mod tests {
 
     #[test]
     fn what_a_tenant_must_not_reach_is_refused_in_every_spelling() {
-        let network = Network {
-            address: "10.96.0.0".parse().unwrap(),
-            prefix: 12,
-        };
+        let cluster = ["10.96.0.0/12".parse().unwrap()];
         let policy = AddressPolicy {
-            cluster: [network].into(),
+            cluster: cluster.into(),
         };
         for (host, is_refused) in [
             ("127.0.0.1", true),

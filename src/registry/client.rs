@@ -75,7 +75,7 @@ pub struct ClientOptions {
     pub proxy: Option<Url>,
     pub token_realms: Vec<String>,
     pub concurrency: usize,
-    pub requests_per_second: Option<std::num::NonZeroU32>,
+    pub requests_per_second: Option<f64>,
     pub deadlines: Deadlines,
 }
 
@@ -168,7 +168,8 @@ impl Client {
         let elsewhere = build(&options, Some(&options.elsewhere), false)?.build()?;
         let pace = options
             .requests_per_second
-            .map(|rate| governor::RateLimiter::direct(governor::Quota::per_second(rate)));
+            .and_then(quota)
+            .map(governor::RateLimiter::direct);
         Ok(Self {
             slots: Semaphore::new(options.concurrency.max(1)),
             http,
@@ -901,6 +902,18 @@ fn build(
     Ok(builder)
 }
 
+/// A second's worth may come at once.
+fn quota(per_second: f64) -> Option<governor::Quota> {
+    let period = Duration::try_from_secs_f64(per_second.recip()).ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates"
+    )]
+    let burst = std::num::NonZeroU32::new(per_second.ceil() as u32)?;
+    Some(governor::Quota::with_period(period)?.allow_burst(burst))
+}
+
 fn headers(wanted: &Wanted<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     // A compressed body would have another digest, and could be a bomb.
@@ -1036,7 +1049,12 @@ fn transport_failure(error: &reqwest::Error) -> Failure {
         }
         if let Some(tls) = tls_problem(cause) {
             code = Code::Tls;
-            message = Some(tls);
+            let hint = if tls.contains("InvalidContentType") {
+                "; if it is meant to speak plain HTTP, say so for this host (plainHttp: true, or --plain-http HOST)"
+            } else {
+                ""
+            };
+            message = Some(format!("{tls}{hint}"));
         }
         causes.push(cause.to_string());
         source = cause.source();

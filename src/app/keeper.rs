@@ -1,0 +1,212 @@
+//! The one task that owns the [`State`]: takes events, publishes snapshots, remembers on disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::baseline::{self, Baseline};
+use crate::clock::Clock;
+use crate::images::Images;
+use crate::inventory::Inventory;
+use crate::state::{RoundResult, Snapshot, State};
+use crate::store::Store;
+use crate::verify::finding::Verdict;
+use crate::view;
+
+/// Without any event a snapshot is published this often, so that proofs grow old in it too.
+const TICK: Duration = Duration::from_secs(5);
+/// The snapshot for one-shot commands beside the daemon.
+pub const SNAPSHOT_FILE: &str = "snapshot.json";
+
+/// What changes the state.
+#[derive(Debug)]
+pub enum Event {
+    Inventory(Arc<Inventory>, Arc<Images>),
+    Round(Box<RoundResult>),
+}
+
+/// Where things are remembered.
+#[derive(Debug)]
+pub struct Memory {
+    pub store: Option<Arc<Store>>,
+    /// `None` where nothing survives a restart.
+    pub directory: Option<PathBuf>,
+    /// Whether what is written there is there after a restart of the machine.
+    pub survives: bool,
+}
+
+/// Runs until it is told to stop; what it knew is then on disk.
+pub async fn run(
+    memory: Memory,
+    mut events: mpsc::Receiver<Event>,
+    publish: watch::Sender<Arc<Snapshot>>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let mut keeper = Keeper::new(memory);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        // Cancel-safe: a receive that is dropped loses nothing, and a tick only comes later.
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => keeper.take(event),
+                None => break,
+            },
+            _ = tick.tick() => {}
+            () = stop.cancelled() => break,
+        }
+        while let Ok(event) = events.try_recv() {
+            keeper.take(event);
+        }
+        keeper.reload_baseline();
+        let snapshot = Arc::new(keeper.state.snapshot(clock.now()));
+        keeper.make_baseline(&snapshot, clock.now());
+        publish.send_replace(Arc::clone(&snapshot));
+        if std::mem::take(&mut keeper.has_news) {
+            keeper.remember(&snapshot);
+        }
+    }
+    let snapshot = keeper.state.snapshot(clock.now());
+    keeper.remember(&snapshot);
+}
+
+#[derive(Debug)]
+struct Keeper {
+    memory: Memory,
+    state: State,
+    /// As it is on disk; `None` if there never was one.
+    baseline: Option<Baseline>,
+    /// It was damaged when it was read, and said so.
+    is_baseline_damaged: bool,
+    has_news: bool,
+}
+
+impl Keeper {
+    fn new(memory: Memory) -> Self {
+        let proven = match memory.store.as_ref().map(|store| store.proven()) {
+            Some(Ok(proven)) => proven,
+            Some(Err(error)) => {
+                warn!(%error, "what was proven before cannot be read");
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        let mut keeper = Self {
+            memory,
+            state: State::new(proven, None),
+            baseline: None,
+            is_baseline_damaged: false,
+            has_news: false,
+        };
+        keeper.reload_baseline();
+        keeper
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Inventory(inventory, images) => self.state.set_inventory(&inventory, images),
+            Event::Round(round) => {
+                log_round(&round);
+                self.state.record(*round);
+                self.has_news = true;
+            }
+        }
+    }
+
+    /// The file is what counts: `pullproof baseline` changes it beside us.
+    fn reload_baseline(&mut self) {
+        let Some(directory) = &self.memory.directory else {
+            return;
+        };
+        match baseline::load(directory) {
+            Ok(loaded) => {
+                self.is_baseline_damaged = false;
+                if loaded != self.baseline {
+                    self.state.set_baseline(loaded.clone());
+                    self.baseline = loaded;
+                }
+            }
+            Err(problem) => {
+                if !std::mem::replace(&mut self.is_baseline_damaged, true) {
+                    warn!("{problem}");
+                }
+            }
+        }
+    }
+
+    /// Once in a life: only where it survives, and when everything was looked at for the first time.
+    fn make_baseline(&mut self, snapshot: &Snapshot, now: jiff::Timestamp) {
+        let may = self.baseline.is_none() && !self.is_baseline_damaged && self.memory.survives;
+        let all_answered = snapshot
+            .registries
+            .iter()
+            .all(|registry| registry.is_up == Some(true));
+        let (true, true, true, Some(directory)) =
+            (may, snapshot.is_ready, all_answered, &self.memory.directory)
+        else {
+            return;
+        };
+        let broken = self.state.never_whole();
+        let malformed = snapshot
+            .images
+            .iter()
+            .filter(|image| image.registry.is_empty());
+        let malformed = malformed.map(|image| &*image.reference);
+        let mut made = Baseline::default();
+        made.accept(broken.iter().map(String::as_str).chain(malformed), now);
+        match baseline::save(directory, &made) {
+            Ok(()) => {
+                info!(
+                    images = made.images.len(),
+                    "the baseline is made: what is broken now is known"
+                );
+                self.state.set_baseline(Some(made.clone()));
+                self.baseline = Some(made);
+            }
+            Err(problem) => {
+                error!("{problem}");
+                self.memory.survives = false;
+            }
+        }
+    }
+
+    fn remember(&self, snapshot: &Snapshot) {
+        if let Some(store) = &self.memory.store
+            && let Err(error) = store.remember(self.state.proven())
+        {
+            warn!(%error, "proofs cannot be written; after a restart they count as never made");
+        }
+        if let Some(directory) = &self.memory.directory {
+            let images = view::ImagesView::of(snapshot, snapshot.images.iter());
+            let content = serde_json::to_vec(&images).expect("a view is plain data");
+            if let Err(error) = crate::files::replace(&directory.join(SNAPSHOT_FILE), &content) {
+                warn!(%error, file = SNAPSHOT_FILE, "it cannot be written");
+            }
+        }
+    }
+}
+
+fn log_round(round: &RoundResult) {
+    let count = |verdict: Verdict| {
+        round
+            .reports
+            .iter()
+            .filter(|(_, report)| report.verdict == verdict)
+            .count()
+    };
+    info!(
+        registry = %round.host,
+        images = round.reports.len(),
+        pullable = count(Verdict::Pullable),
+        broken = count(Verdict::Broken),
+        unknown = count(Verdict::Unknown),
+        seconds = round.duration.as_secs_f64(),
+        full = round.is_full,
+        "round finished"
+    );
+}

@@ -1,0 +1,179 @@
+//! From the configuration to the clients of registries: how each host is dialled, by whom, how hard.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use jiff::SignedDuration;
+use secrecy::SecretString;
+
+use crate::clock::Clock;
+use crate::config::endpoint::{Endpoint, Scheme};
+use crate::config::{self, Config, Credentials, NeededPlatforms};
+use crate::credentials::Keyring;
+use crate::images::PlatformChoice;
+use crate::prover::Prover;
+use crate::registry::address::AddressPolicy;
+use crate::registry::client::{Client, ClientOptions, Deadlines};
+use crate::registry::manifest_cache::ManifestCache;
+use crate::registry::stats::Stats;
+use crate::verify::target::Cadence;
+
+/// Hosts without an entry are somebody else's: asked hourly, few at a time.
+const GENTLE_INTERVAL: SignedDuration = SignedDuration::from_secs(3600);
+const GENTLE_CONCURRENCY: usize = 4;
+/// A host that the operator named on the command line.
+const NAMED_CONCURRENCY: usize = 8;
+const ENTRY_CONCURRENCY: usize = 32;
+
+/// Makes the provers of registries.
+#[derive(Debug, Clone)]
+pub struct Registries {
+    pub config: Arc<Config>,
+    /// Hosts that an operator named outside the configuration: these may be at any address.
+    pub named: BTreeSet<String>,
+    /// Of them, those that speak plain HTTP.
+    pub plain_http: BTreeSet<String>,
+    /// Credentials of the person at the command line; a daemon has none.
+    pub personal: Arc<Keyring>,
+    pub stats: Stats,
+    pub manifests: Arc<dyn ManifestCache>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Registries {
+    pub fn cadence(&self, host: &str) -> Cadence {
+        let verify = match self.config.registry(host) {
+            Some(registry) => &registry.verify,
+            None if self.named.contains(host) => &self.config.verify,
+            None => {
+                let interval = GENTLE_INTERVAL.max(duration(self.config.verify.interval));
+                let blob_interval = interval.max(duration(self.config.verify.blob_interval));
+                return Cadence {
+                    interval,
+                    blob_interval,
+                };
+            }
+        };
+        Cadence {
+            interval: duration(verify.interval),
+            blob_interval: duration(verify.blob_interval),
+        }
+    }
+
+    /// Which platforms count for images of this host.
+    pub fn platforms(&self, host: &str) -> PlatformChoice {
+        let verify = self
+            .config
+            .registry(host)
+            .map_or(&self.config.verify, |registry| &registry.verify);
+        match &verify.platforms {
+            NeededPlatforms::Needed => PlatformChoice::Needed,
+            NeededPlatforms::All => PlatformChoice::All,
+            NeededPlatforms::Only(platforms) => PlatformChoice::These(platforms.as_slice().into()),
+        }
+    }
+
+    /// The prover of a host. An error means that it cannot be asked at all, and says why.
+    pub fn prover(&self, host: &Arc<str>) -> anyhow::Result<Prover> {
+        let entry = self.config.registry(host);
+        let client = self.client(host, entry)?;
+        let own = match entry.and_then(|entry| entry.credentials.as_ref()) {
+            Some(Credentials::DockerConfig(path)) => Arc::new(read_keyring(path)?),
+            None => Arc::clone(&self.personal),
+        };
+        Ok(Prover::new(
+            Arc::clone(host),
+            Arc::new(client),
+            self.cadence(host),
+            own,
+        ))
+    }
+
+    fn client(&self, host: &Arc<str>, entry: Option<&config::Registry>) -> anyhow::Result<Client> {
+        let is_plain = self.plain_http.contains(&**host);
+        let endpoint = match entry {
+            Some(entry) if !is_plain => entry.endpoint.clone(),
+            Some(_) | None => Endpoint::of_host(
+                host,
+                if is_plain {
+                    Scheme::Http
+                } else {
+                    Scheme::Https
+                },
+            ),
+        };
+        let policy = AddressPolicy {
+            cluster: self.config.network.cluster_cidrs.as_slice().into(),
+        };
+        let is_named = self.named.contains(&**host) || is_plain;
+        let concurrency = match entry {
+            Some(entry) => entry.max_concurrency as usize,
+            None if is_plain => ENTRY_CONCURRENCY,
+            None if is_named => NAMED_CONCURRENCY,
+            None => GENTLE_CONCURRENCY,
+        };
+        let authorities = entry
+            .and_then(|entry| entry.tls.ca.as_deref())
+            .map(read)
+            .transpose()?;
+        let certificate = entry.and_then(|entry| entry.tls.client_certificate.as_ref());
+        let client_certificate = certificate
+            .map(|certificate| -> anyhow::Result<SecretString> {
+                let pem = [read(&certificate.file)?, read(&certificate.key_file)?].concat();
+                let pem = String::from_utf8(pem).context("a client certificate is not PEM")?;
+                Ok(pem.into())
+            })
+            .transpose()?;
+        let options = ClientOptions {
+            host: Arc::clone(host),
+            base: endpoint
+                .to_string()
+                .parse()
+                .context("the endpoint is no URL")?,
+            guard: (entry.is_none() && !is_named).then(|| policy.clone()),
+            elsewhere: policy,
+            authorities: authorities.into_iter().collect(),
+            client_certificate,
+            proxy: entry
+                .and_then(|entry| entry.proxy.as_ref())
+                .map(|proxy| proxy.to_string().parse())
+                .transpose()
+                .context("the proxy is no URL")?,
+            token_realms: entry
+                .map(|entry| entry.token_realms.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            concurrency,
+            requests_per_second: entry.and_then(|entry| entry.requests_per_second),
+            deadlines: Deadlines::default(),
+        };
+        let client = Client::new(
+            options,
+            self.stats.clone(),
+            Arc::clone(&self.manifests),
+            Arc::clone(&self.clock),
+        );
+        client.with_context(|| format!("making the client for {host}"))
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Bytes> {
+    let content = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(content.into())
+}
+
+/// Reads a docker config file. What it cannot use of it is said once.
+pub fn read_keyring(path: &Path) -> anyhow::Result<Keyring> {
+    let keyring = Keyring::parse_docker_config_json(&read(path)?)
+        .with_context(|| format!("reading {}", path.display()))?;
+    for warning in keyring.warnings() {
+        tracing::warn!(file = %path.display(), "{warning}");
+    }
+    Ok(keyring)
+}
+
+fn duration(duration: std::time::Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

@@ -1,0 +1,262 @@
+//! The daemon.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::keeper::{self, Memory};
+use super::pipeline;
+use super::registries::Registries;
+use super::reload::{self, Origin};
+use super::sources::{self, Wanted};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::endpoint::Listen;
+use crate::http::{self, Health};
+use crate::metrics::collector::{Caps, SnapshotCollector};
+use crate::metrics::exposition::Exposition;
+use crate::registry::manifest_cache::{InMemory, ManifestCache};
+use crate::registry::stats::Stats;
+use crate::state::{Snapshot, State};
+use crate::store::Store;
+
+/// How long the parts have to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How many events wait for the keeper.
+const EVENTS_MAX: usize = 64;
+
+/// What a daemon is made from.
+#[derive(Debug)]
+pub struct Options {
+    pub config: Config,
+    pub origin: Origin,
+    /// Besides what the configuration names.
+    pub more: Vec<Wanted>,
+    pub plain_http: BTreeSet<String>,
+    pub listeners: Listeners,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The two sockets: what Prometheus and the kubelet see, and what people see.
+#[derive(Debug)]
+pub struct Listeners {
+    pub metrics: TcpListener,
+    pub ui: TcpListener,
+}
+
+impl Listeners {
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            metrics: bind(&config.http.metrics, "http.metrics").await?,
+            ui: bind(&config.http.ui, "http.ui").await?,
+        })
+    }
+}
+
+async fn bind(listen: &Listen, key: &str) -> anyhow::Result<TcpListener> {
+    let result = match &listen.host {
+        Some(host) => TcpListener::bind((host.as_str(), listen.port)).await,
+        None => {
+            let everywhere = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, listen.port));
+            match TcpListener::bind(everywhere).await {
+                // A machine without IPv6.
+                Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+                    TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, listen.port)).await
+                }
+                bound => bound,
+            }
+        }
+    };
+    result.with_context(|| {
+        format!(
+            "listening on port {} ({key}); set another there",
+            listen.port
+        )
+    })
+}
+
+/// A handle on what a running daemon says.
+#[derive(Debug, Clone)]
+pub struct Watching {
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// Runs until `shutdown`, then ends every part. `started` is told when all is running.
+pub async fn serve(
+    options: Options,
+    started: impl FnOnce(Watching),
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let Options {
+        config,
+        origin,
+        more,
+        plain_http,
+        listeners,
+        clock,
+    } = options;
+    let stop = CancellationToken::new();
+    let stats = Stats::default();
+    let memory = memory(&config)?;
+    let manifests: Arc<dyn ManifestCache> = match &memory.store {
+        Some(store) => Arc::clone(store) as Arc<dyn ManifestCache>,
+        None => Arc::new(InMemory::default()),
+    };
+    let (publish, snapshots) = watch::channel(Arc::new(State::default().snapshot(clock.now())));
+    let (is_current, current) = watch::channel(true);
+    let (new_config, mut configs) = watch::channel(Arc::new(config));
+    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+
+    let first = Arc::clone(&configs.borrow());
+    let caps = Caps {
+        series: first.metrics.max_series as usize,
+        series_per_namespace: first.metrics.max_series_per_namespace as usize,
+    };
+    let collector = SnapshotCollector::new(snapshots.clone(), current, caps);
+    let exposition = Arc::new(Exposition::new(collector, &stats));
+    let health = Health::new(snapshots.clone(), Arc::clone(&clock));
+    info!(
+        metrics = %listeners.metrics.local_addr()?,
+        ui = %listeners.ui.local_addr()?,
+        version = env!("CARGO_PKG_VERSION"),
+        "pullproof serves"
+    );
+
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let metrics = http::metrics_router(exposition, health);
+    tasks.spawn(http::serve(listeners.metrics, metrics, stop.clone()));
+    let ui = http::ui_router(snapshots.clone());
+    tasks.spawn(http::serve(listeners.ui, ui, stop.clone()));
+    let keep = keeper::run(memory, inbox, publish, Arc::clone(&clock), stop.clone());
+    tasks.spawn(async {
+        keep.await;
+        Ok(())
+    });
+    let follow = reload::follow(origin, new_config, is_current, stop.clone());
+    tasks.spawn(async {
+        follow.await;
+        Ok(())
+    });
+    started(Watching { snapshots });
+
+    let run = async {
+        loop {
+            let config = Arc::clone(&configs.borrow_and_update());
+            let round = stop.child_token();
+            let mut wanted = more.clone();
+            if wanted.is_empty() || !config.inventory.is_empty() {
+                wanted.extend(sources::of_config(&config));
+            }
+            let registries = Registries {
+                config: Arc::clone(&config),
+                named: named_hosts(&config, &plain_http),
+                plain_http: plain_http.clone(),
+                personal: Arc::default(),
+                stats: stats.clone(),
+                manifests: Arc::clone(&manifests),
+                clock: Arc::clone(&clock),
+            };
+            let pipeline = pipeline::run(
+                wanted,
+                registries,
+                events.clone(),
+                Arc::clone(&clock),
+                round.clone(),
+            );
+            tokio::pin!(pipeline);
+            tokio::select! {
+                () = &mut pipeline => return,
+                changed = configs.changed() => {
+                    round.cancel();
+                    pipeline.await;
+                    if changed.is_err() {
+                        return;
+                    }
+                    let changed = Arc::clone(&configs.borrow());
+                    if changed.http != config.http || changed.state != config.state || changed.metrics != config.metrics {
+                        warn!("changes under http, metrics and state take effect at the next start");
+                    }
+                }
+            }
+        }
+    };
+    tokio::pin!(run);
+    let mut failure = None;
+    tokio::select! {
+        () = &mut run => {}
+        () = shutdown => {}
+        Some(ended) = tasks.join_next() => failure = Some(ended),
+    }
+    info!("pullproof ends");
+    stop.cancel();
+    let drain = async {
+        run.await;
+        while let Some(ended) = tasks.join_next().await {
+            failure.get_or_insert(ended);
+        }
+    };
+    if tokio::time::timeout(GRACE, drain).await.is_err() {
+        warn!("not every part ended in {} s", GRACE.as_secs());
+    }
+    match failure {
+        Some(ended) => ended.context("a task died")?,
+        None => Ok(()),
+    }
+}
+
+/// Hosts that an operator wrote outside `registries`: those of plain HTTP.
+fn named_hosts(_config: &Config, plain_http: &BTreeSet<String>) -> BTreeSet<String> {
+    plain_http.clone()
+}
+
+/// Opens what survives restarts. A directory that was asked for must work; the default may not be
+/// there, for instance at a desk.
+fn memory(config: &Config) -> anyhow::Result<Memory> {
+    let directory: PathBuf = config.state.directory.clone();
+    match Store::open(&directory.join("state.redb")) {
+        Ok(store) => {
+            let survives = survives(&directory);
+            Ok(Memory {
+                store: Some(Arc::new(store)),
+                directory: Some(directory),
+                survives,
+            })
+        }
+        Err(problem) if config.state.is_given => {
+            Err(problem).context("opening the state directory (state.directory)")
+        }
+        Err(problem) => {
+            warn!("{problem}");
+            warn!(
+                "nothing is remembered across restarts; set state.directory to a place that can be written"
+            );
+            Ok(Memory {
+                store: None,
+                directory: None,
+                survives: false,
+            })
+        }
+    }
+}
+
+/// Whether a directory is on a disk. What is in memory, or in a container's own layer, is new after
+/// every restart, and a baseline made there would forgive everything each time.
+fn survives(directory: &Path) -> bool {
+    const TMPFS: i64 = 0x0102_1994;
+    const RAMFS: i64 = 0x8584_58f6;
+    const OVERLAYFS: i64 = 0x794c_7630;
+    rustix::fs::statfs(directory).is_ok_and(|stat| {
+        let kind = i64::try_from(stat.f_type).unwrap_or_default();
+        ![TMPFS, RAMFS, OVERLAYFS].contains(&kind)
+    })
+}

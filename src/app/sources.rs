@@ -1,0 +1,299 @@
+//! From the configuration to the sources of the inventory, watched or read once.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::clock::Clock;
+use crate::config::{self, ClusterAccess, Config, Role, Scope};
+use crate::inventory::cluster::{self, Access, ClusterOptions};
+use crate::inventory::{
+    ARGUMENT, Class, ImageUse, Inventory, SourceState, User, manifests, references,
+};
+use crate::oci::platform::Platform;
+use crate::oci::reference::Reference;
+
+/// Files are read again this often.
+const FILES_INTERVAL: Duration = Duration::from_secs(30);
+/// A cluster that cannot be connected to is tried again this often.
+const CONNECT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// One source, as it was asked for.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    Cluster {
+        options: ClusterOptions,
+        platforms: Vec<Platform>,
+    },
+    /// A list of references in a file.
+    References {
+        name: String,
+        file: PathBuf,
+    },
+    /// Kubernetes YAML.
+    Manifests {
+        name: String,
+        paths: Vec<PathBuf>,
+    },
+    /// Given as text: standard input.
+    ReferencesText {
+        name: String,
+        text: String,
+    },
+    ManifestsText {
+        name: String,
+        text: String,
+    },
+    /// Typed on the command line.
+    Arguments(Vec<Reference>),
+}
+
+impl Wanted {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Cluster { options, .. } => &options.source_name,
+            Self::References { name, .. }
+            | Self::Manifests { name, .. }
+            | Self::ReferencesText { name, .. }
+            | Self::ManifestsText { name, .. } => name,
+            Self::Arguments(_) => "arguments",
+        }
+    }
+
+    /// Whether an operator wrote it, so that its hosts may be at any address.
+    pub fn is_operators(&self) -> bool {
+        !matches!(self, Self::Cluster { .. })
+    }
+}
+
+/// The sources that a configuration names; the current cluster if it names none.
+pub fn of_config(config: &Config) -> Vec<Wanted> {
+    if config.inventory.is_empty() {
+        return vec![current_cluster()];
+    }
+    let clusters = config.inventory.clusters.iter().map(of_cluster);
+    let references = config
+        .inventory
+        .references
+        .iter()
+        .map(|list| Wanted::References {
+            name: list.name.clone(),
+            file: list.file.clone(),
+        });
+    let manifests = config
+        .inventory
+        .manifests
+        .iter()
+        .map(|tree| Wanted::Manifests {
+            name: tree.name.clone(),
+            paths: vec![tree.path.clone()],
+        });
+    clusters.chain(references).chain(manifests).collect()
+}
+
+fn current_cluster() -> Wanted {
+    let options = ClusterOptions {
+        name: None,
+        source_name: "kubernetes".to_owned(),
+        access: Access::Infer,
+        class: Class::Runtime,
+        namespaces: Vec::new(),
+    };
+    Wanted::Cluster {
+        options,
+        platforms: Vec::new(),
+    }
+}
+
+/// A kubeconfig's context, as named on the command line.
+pub fn of_context(context: &str) -> Wanted {
+    let options = ClusterOptions {
+        name: Some(context.to_owned()),
+        source_name: context.to_owned(),
+        access: Access::Kubeconfig {
+            file: None,
+            context: Some(context.to_owned()),
+        },
+        class: Class::Runtime,
+        namespaces: Vec::new(),
+    };
+    Wanted::Cluster {
+        options,
+        platforms: Vec::new(),
+    }
+}
+
+fn of_cluster(cluster: &config::Cluster) -> Wanted {
+    let options = ClusterOptions {
+        name: Some(cluster.name.clone()),
+        source_name: cluster.name.clone(),
+        access: match &cluster.access {
+            ClusterAccess::InCluster => Access::InCluster,
+            ClusterAccess::Kubeconfig { file, context } => Access::Kubeconfig {
+                file: file.clone(),
+                context: context.clone(),
+            },
+        },
+        class: match cluster.role {
+            Role::Active => Class::Runtime,
+            Role::Failover => Class::Failover,
+        },
+        namespaces: match &cluster.scope {
+            Scope::Everything => Vec::new(),
+            Scope::Namespaces { names, .. } => names.clone(),
+        },
+    };
+    Wanted::Cluster {
+        options,
+        platforms: cluster.platforms.clone(),
+    }
+}
+
+/// Reads every source once.
+pub async fn read_once(wanted: &[Wanted], clock: &Arc<dyn Clock>) -> Inventory {
+    let states = wanted.iter().map(|wanted| async {
+        match wanted {
+            Wanted::Cluster { options, platforms } => {
+                let state = match cluster::connect(options).await {
+                    Ok(source) => source.read_once(clock.now()).await,
+                    Err(error) => unread(&options.source_name, &error.to_string()),
+                };
+                with_platforms(state, platforms)
+            }
+            _ => read_files(wanted, clock),
+        }
+    });
+    Inventory {
+        sources: join_all(states).await.into_iter().map(Arc::new).collect(),
+    }
+}
+
+fn unread(name: &str, problem: &str) -> SourceState {
+    SourceState {
+        incomplete: Some(problem.to_owned()),
+        ..SourceState::unread(name)
+    }
+}
+
+fn read_files(wanted: &Wanted, clock: &Arc<dyn Clock>) -> SourceState {
+    let now = clock.now();
+    match wanted {
+        Wanted::References { name, file } => references::read(name, file, now),
+        Wanted::Manifests { name, paths } => manifests::read(name, paths, now),
+        Wanted::ReferencesText { name, text } => references::read_text(name, text, now),
+        Wanted::ManifestsText { name, text } => manifests::read_text(name, text, now),
+        Wanted::Arguments(arguments) => SourceState {
+            incomplete: None,
+            complete_at: Some(now),
+            uses: arguments.iter().map(argument).collect(),
+            ..SourceState::unread(wanted.name())
+        },
+        Wanted::Cluster { options, .. } => SourceState::unread(&options.source_name),
+    }
+}
+
+fn argument(reference: &Reference) -> ImageUse {
+    ImageUse {
+        user: User {
+            cluster: None,
+            namespace: "".into(),
+            kind: ARGUMENT.into(),
+            name: "".into(),
+            container: "".into(),
+            image: reference.to_string().into(),
+            class: Class::Listed,
+            via: None,
+        },
+        reference: Ok(reference.clone()),
+        pull_secrets: [].into(),
+        constraint: Arc::default(),
+    }
+}
+
+/// What the operator says about a cluster's nodes is added to what the nodes say; where they cannot
+/// be read it is the only word there is.
+fn with_platforms(mut state: SourceState, configured: &[Platform]) -> SourceState {
+    if !configured.is_empty() {
+        let nodes = state.platforms.iter().flat_map(|nodes| nodes.iter());
+        let all: BTreeSet<&Platform> = nodes.chain(configured).collect();
+        state.platforms = Some(all.into_iter().cloned().collect());
+    }
+    state
+}
+
+/// Follows one source until it is told to stop. A source that fails stays, incomplete.
+pub async fn follow(
+    wanted: Wanted,
+    publish: watch::Sender<Arc<SourceState>>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    match wanted {
+        Wanted::Cluster { options, platforms } => {
+            follow_cluster(options, &platforms, publish, clock, stop).await;
+        }
+        files => loop {
+            let read = {
+                let (files, clock) = (files.clone(), Arc::clone(&clock));
+                tokio::task::spawn_blocking(move || read_files(&files, &clock)).await
+            };
+            let before = Arc::clone(&publish.borrow());
+            let state = match read {
+                Ok(state) => state,
+                Err(panic) => unread(files.name(), &format!("reading it failed: {panic}")),
+            };
+            publish.send_replace(Arc::new(last_complete(state, &before)));
+            tokio::select! {
+                () = tokio::time::sleep(FILES_INTERVAL) => {}
+                () = stop.cancelled() => return,
+            }
+        },
+    }
+}
+
+/// While a source is incomplete, its last complete state goes on being verified.
+fn last_complete(state: SourceState, before: &SourceState) -> SourceState {
+    if state.incomplete.is_none() || before.complete_at.is_none() {
+        return state;
+    }
+    SourceState {
+        incomplete: state.incomplete,
+        ..before.clone()
+    }
+}
+
+async fn follow_cluster(
+    options: ClusterOptions,
+    platforms: &[Platform],
+    publish: watch::Sender<Arc<SourceState>>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let source = loop {
+        match cluster::connect(&options).await {
+            Ok(source) => break source,
+            Err(error) => {
+                warn!(source = options.source_name, "{error}");
+                publish.send_replace(Arc::new(unread(&options.source_name, &error.to_string())));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CONNECT_INTERVAL) => {}
+            () = stop.cancelled() => return,
+        }
+    };
+    let (inner, mut states) = watch::channel(Arc::new(SourceState::unread(&options.source_name)));
+    let pass_on = async {
+        while states.changed().await.is_ok() {
+            let state = states.borrow_and_update().as_ref().clone();
+            publish.send_replace(Arc::new(with_platforms(state, platforms)));
+        }
+    };
+    tokio::join!(source.run(inner, clock, stop.cancelled()), pass_on);
+}

@@ -1,0 +1,232 @@
+//! The command line. Each command is a thin caller of `app`.
+//!
+//! stdout is data, stderr is log and progress. Exit codes: 0 all proven or done, 1 could not run,
+//! 2 something broken, 3 nothing broken but something unknown, 64 wrong usage or configuration.
+
+pub mod baseline;
+pub mod config;
+pub mod demo;
+pub mod inventory;
+pub mod serve;
+pub mod table;
+pub mod terminal;
+pub mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::app::reload::{self, LoadError, Origin};
+use crate::config::{Config, LogLevel};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    CouldNotRun,
+    Broken,
+    Unknown,
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::CouldNotRun => 1,
+            Exit::Broken => 2,
+            Exit::Unknown => 3,
+            // EX_USAGE, since clap's 2 means that something is broken here.
+            Exit::Usage => 64,
+        })
+    }
+}
+
+/// Proves that every image your Kubernetes workloads need can still be pulled.
+#[derive(Debug, Parser)]
+#[command(name = "pullproof", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 all proven, 1 could not run, 2 something broken, 3 something unknown, \
+    64 wrong usage or configuration.\nStart with `pullproof demo`: it needs no cluster and no registry.";
+
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Configuration file [default: pullproof.yaml, if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "PULLPROOF_CONFIG")]
+    config: Option<PathBuf>,
+    /// How much is logged [default: what the configuration says; warn for commands that end]
+    #[arg(long, global = true, value_name = "LEVEL", env = "PULLPROOF_LOG_LEVEL")]
+    log_level: Option<Level>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+            Level::Trace => Self::Trace,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the product at work: a registry, workloads and the daemon, all on loopback
+    Demo(demo::DemoArguments),
+    /// Run the daemon
+    Serve(serve::ServeArguments),
+    /// Prove images once: those named, those in files, or the configuration's inventory
+    #[command(visible_alias = "check")]
+    Verify(verify::VerifyArguments),
+    /// List every image reference and who uses it
+    Inventory(inventory::InventoryArguments),
+    /// What was broken before pullproof came: show it, add to it, forget it
+    Baseline(baseline::BaselineArguments),
+    /// Check a configuration, or print its schema or an example
+    Config(config::ConfigArguments),
+    /// Print the completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the version
+    Version,
+    /// Write the storage tree of the benchmark
+    #[command(hide = true)]
+    BenchCorpus(BenchCorpus),
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchCorpus {
+    #[arg(long)]
+    root: PathBuf,
+    #[arg(long, default_value_t = 200)]
+    repositories: usize,
+    #[arg(long, default_value_t = 10)]
+    tags: usize,
+    #[arg(long)]
+    host: String,
+}
+
+/// `-o`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // To stdout for --help, to stderr for mistakes; a closed pipe is the reader's wish.
+            drop(error.print());
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Done.into()
+            };
+        }
+    };
+    // First of all: a client made without a TLS provider panics.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            terminal::complain(&format!("error: starting the runtime: {error}"));
+            return Exit::CouldNotRun.into();
+        }
+    };
+    let result = runtime.block_on(run(arguments));
+    // What still blocks, a file being read for instance, does not keep us.
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            terminal::complain(&format!("error: {error:#}"));
+            Exit::CouldNotRun.into()
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let Arguments { global, command } = arguments;
+    match command {
+        Command::Demo(arguments) => demo::run(arguments, &global).await,
+        Command::Serve(arguments) => serve::run(arguments, &global).await,
+        Command::Verify(arguments) => verify::run(arguments, &global).await,
+        Command::Inventory(arguments) => inventory::run(arguments, &global).await,
+        Command::Baseline(arguments) => baseline::run(arguments, &global),
+        Command::Config(arguments) => config::run(arguments, &global),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "pullproof", &mut script);
+            terminal::print(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Done)
+        }
+        Command::Version => {
+            terminal::print(concat!("pullproof ", env!("CARGO_PKG_VERSION"), "\n"))?;
+            Ok(Exit::Done)
+        }
+        Command::BenchCorpus(corpus) => {
+            let BenchCorpus {
+                root,
+                repositories,
+                tags,
+                host,
+            } = corpus;
+            let references = crate::demo::corpus::write(&root, repositories, tags, &host)?;
+            terminal::print(&(references.join("\n") + "\n"))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+impl Global {
+    /// The file that is meant, if there is one.
+    fn path(&self) -> Option<PathBuf> {
+        let default = PathBuf::from("pullproof.yaml");
+        self.config
+            .clone()
+            .or_else(|| default.is_file().then_some(default))
+    }
+
+    /// Reads the configuration. `Err(exit)` when it was bad and that was said.
+    fn load(&self) -> Result<(Config, Origin), Exit> {
+        reload::load(self.path()).map_err(|error| {
+            terminal::complain(&error.to_string());
+            match error {
+                // A file that was named and is not there is wrong usage as much as one that is wrong.
+                LoadError::Read { .. } | LoadError::Invalid(_) => Exit::Usage,
+            }
+        })
+    }
+
+    fn start_log(&self, config: &Config, default: Option<LogLevel>) {
+        let level = self
+            .log_level
+            .map(LogLevel::from)
+            .or(default)
+            .unwrap_or(config.log.level);
+        crate::telemetry::start(config.log.format, level);
+    }
+}

@@ -1,0 +1,229 @@
+//! Results as a person reads them in a terminal. Pure: views in, text out.
+
+use std::fmt::Write as _;
+
+use super::terminal::Paint;
+use crate::inventory::User;
+use crate::verify::finding::Verdict;
+use crate::view::{Image, InventoryView, PlatformView, Summary};
+
+/// Names of users shown in a row; the rest is counted.
+const USERS_SHOWN: usize = 2;
+
+/// Broken first, then unknown, then the rest; under each row what was found.
+pub fn verify(
+    images: &[Image],
+    summary: Summary,
+    seconds: f64,
+    requests: u64,
+    paint: Paint,
+) -> String {
+    let mut images: Vec<&Image> = images.iter().collect();
+    images.sort_by_key(|image| (std::cmp::Reverse(image.verdict), &image.reference));
+    let width = images
+        .iter()
+        .map(|image| image.reference.len())
+        .max()
+        .unwrap_or(9)
+        .clamp(9, 80);
+    let mut text = String::new();
+    if !images.is_empty() {
+        let head = format!("{:<9} {:<width$}  {}", "VERDICT", "REFERENCE", "PLATFORMS");
+        line(&mut text, &paint.bold(&head));
+    }
+    for image in &images {
+        let verdict = painted(image.verdict, paint);
+        let platforms = image
+            .platforms
+            .iter()
+            .map(|platform| platform_word(platform, paint));
+        let platforms = platforms.collect::<Vec<_>>().join(" ");
+        let row = format!("{verdict} {:<width$}  {platforms}", image.reference);
+        line(&mut text, row.trim_end());
+        for finding in &image.findings {
+            let platform = finding
+                .platform
+                .as_ref()
+                .map(|platform| format!(" {platform}"));
+            let aside = if finding.needed {
+                ""
+            } else {
+                " (no node needs it)"
+            };
+            let row = format!(
+                "          {}{}: {}{aside}",
+                finding.code,
+                platform.unwrap_or_default(),
+                finding.message
+            );
+            line(&mut text, &row);
+        }
+        if image.verdict != Verdict::Pullable && !image.used_by.is_empty() {
+            line(
+                &mut text,
+                &paint.faint(&format!("          used by {}", users(&image.used_by))),
+            );
+        }
+        if let Some(credential) = image
+            .credential
+            .as_ref()
+            .filter(|_| image.verdict != Verdict::Pullable)
+        {
+            line(
+                &mut text,
+                &paint.faint(&format!("          with pull secret {credential}")),
+            );
+        }
+    }
+    let Summary {
+        images,
+        pullable,
+        broken,
+        unknown,
+    } = summary;
+    let counted = |count: usize, word: &str, mark: fn(Paint, &str) -> String| {
+        let words = format!("{count} {word}");
+        if count > 0 {
+            mark(paint, &words)
+        } else {
+            words
+        }
+    };
+    let summary = format!(
+        "{images} images: {}, {}, {} ({requests} requests in {seconds:.1} s)",
+        counted(pullable, "pullable", Paint::green),
+        counted(broken, "broken", Paint::red),
+        counted(unknown, "unknown", Paint::yellow),
+    );
+    line(&mut text, &summary);
+    text
+}
+
+fn painted(verdict: Verdict, paint: Paint) -> String {
+    let word = format!("{:<9}", verdict.as_str());
+    match verdict {
+        Verdict::Pullable => paint.green(&word),
+        Verdict::Unknown => paint.yellow(&word),
+        Verdict::Broken => paint.red(&word),
+    }
+}
+
+fn platform_word(platform: &PlatformView, paint: Paint) -> String {
+    let name = platform
+        .platform
+        .as_ref()
+        .map_or_else(|| "?".to_owned(), ToString::to_string);
+    match platform.verdict {
+        Verdict::Pullable => name,
+        Verdict::Unknown => paint.yellow(&format!("{name}?")),
+        Verdict::Broken if platform.needed => paint.red(&format!("{name}!")),
+        Verdict::Broken => paint.faint(&format!("({name}!)")),
+    }
+}
+
+/// `shop/Deployment/web (app), shop/CronJob/report (main) and 3 more`
+pub fn users(users: &[User]) -> String {
+    let names: Vec<String> = users.iter().map(user).collect();
+    let shown = names
+        .iter()
+        .take(USERS_SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(USERS_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn user(user: &User) -> String {
+    let cluster = user
+        .cluster
+        .as_ref()
+        .map(|cluster| format!("{cluster}:"))
+        .unwrap_or_default();
+    let namespace = if user.namespace.is_empty() {
+        String::new()
+    } else {
+        format!("{}/", user.namespace)
+    };
+    let container = if user.container.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", user.container)
+    };
+    format!("{cluster}{namespace}{}/{}{container}", user.kind, user.name)
+}
+
+/// Sources first, since an incomplete one makes the rest a part; then every reference.
+pub fn inventory(view: &InventoryView, paint: Paint) -> String {
+    let mut text = String::new();
+    for source in &view.sources {
+        let state = match &source.reason {
+            None => paint.green("complete"),
+            Some(reason) => format!("{}: {reason}", paint.red("incomplete")),
+        };
+        line(
+            &mut text,
+            &format!(
+                "source {}: {state}, {} uses",
+                source.name, source.references
+            ),
+        );
+    }
+    let width = view
+        .images
+        .iter()
+        .map(|image| image.reference.len())
+        .max()
+        .unwrap_or(9)
+        .clamp(9, 80);
+    let classes = view
+        .images
+        .iter()
+        .map(|image| image.classes.join(",").len())
+        .max()
+        .unwrap_or(7)
+        .max(7);
+    if !view.images.is_empty() {
+        let head = format!("{:<width$}  {:<classes$}  USED BY", "REFERENCE", "CLASSES");
+        line(&mut text, &paint.bold(&head));
+    }
+    for image in &view.images {
+        let row = format!(
+            "{:<width$}  {:<classes$}  {}",
+            image.reference,
+            image.classes.join(","),
+            users(&image.used_by)
+        );
+        line(&mut text, row.trim_end());
+        if let Some(problem) = &image.invalid {
+            line(
+                &mut text,
+                &paint.red(&format!("  reference_invalid: {problem}")),
+            );
+        }
+    }
+    let incomplete = view
+        .sources
+        .iter()
+        .filter(|source| !source.complete)
+        .count();
+    let note = match incomplete {
+        0 => "all sources are complete".to_owned(),
+        count => format!(
+            "{count} of {} sources incomplete: this is only a part",
+            view.sources.len()
+        ),
+    };
+    line(
+        &mut text,
+        &format!("{} references; {note}", view.images.len()),
+    );
+    text
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing to a String cannot fail.
+    writeln!(text, "{line}").expect("a String takes every write");
+}

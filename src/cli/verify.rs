@@ -1,0 +1,351 @@
+//! `pullproof verify`: one round, then an exit code.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
+
+use super::terminal::{self, Paint};
+use super::{Exit, Global, Output, table};
+use crate::app::once;
+use crate::app::registries::{Registries, read_keyring};
+use crate::app::sources::{self, Wanted};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, LogLevel};
+use crate::credentials::Keyring;
+use crate::images::{self, PlatformChoice};
+use crate::oci::platform::Platform;
+use crate::oci::reference::Reference;
+use crate::registry::manifest_cache::{InMemory, ManifestCache};
+use crate::registry::stats::{Requests, Stats};
+use crate::state::State;
+use crate::store::{Store, StoreError};
+use crate::view;
+
+#[derive(Debug, clap::Args)]
+pub struct VerifyArguments {
+    /// Image references; with none of these and no files, the configuration's inventory
+    #[arg(value_name = "REF")]
+    references: Vec<Reference>,
+    #[command(flatten)]
+    pub given: Given,
+    /// How deep: head asks whether every object is there
+    #[arg(long, default_value = "head", env = "PULLPROOF_DEPTH")]
+    depth: Depth,
+    /// Only these platforms count; all are checked [default: those that are needed, else all]
+    #[arg(long, value_name = "PLATFORM", env = "PULLPROOF_PLATFORM")]
+    platform: Vec<Platform>,
+    #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
+    output: Output,
+    /// What makes the exit code other than 0 (unknown: broken or unknown)
+    #[arg(
+        long,
+        value_name = "VERDICT",
+        default_value = "unknown",
+        env = "PULLPROOF_FAIL_ON"
+    )]
+    fail_on: FailOn,
+}
+
+/// Where references come from, and how hosts are spoken to; the same for `inventory`.
+#[derive(Debug, clap::Args)]
+pub struct Given {
+    /// A file of references, one a line, # comments; - is standard input
+    #[arg(long = "references", value_name = "FILE", env = "PULLPROOF_REFERENCES")]
+    lists: Vec<PathBuf>,
+    /// Kubernetes YAML: a file, a directory, or - for standard input
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "PATH",
+        env = "PULLPROOF_FILENAME"
+    )]
+    manifests: Vec<PathBuf>,
+    /// A context of the kubeconfig
+    #[arg(long = "context", value_name = "NAME", env = "PULLPROOF_CONTEXT")]
+    contexts: Vec<String>,
+    /// This host speaks plain HTTP
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "PULLPROOF_PLAIN_HTTP",
+        value_delimiter = ','
+    )]
+    plain_http: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Depth {
+    Head,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    Broken,
+    Unknown,
+    Never,
+}
+
+impl Given {
+    /// The sources that were named; the configuration's if none was.
+    pub fn wanted(&self, references: &[Reference], config: &Config) -> anyhow::Result<Vec<Wanted>> {
+        let mut wanted = Vec::new();
+        if !references.is_empty() {
+            wanted.push(Wanted::Arguments(references.to_vec()));
+        }
+        for file in &self.lists {
+            let name = file.display().to_string();
+            wanted.push(if is_stdin(file) {
+                Wanted::ReferencesText {
+                    name: "stdin".to_owned(),
+                    text: stdin()?,
+                }
+            } else {
+                Wanted::References {
+                    name,
+                    file: file.clone(),
+                }
+            });
+        }
+        for path in &self.manifests {
+            wanted.push(if is_stdin(path) {
+                Wanted::ManifestsText {
+                    name: "stdin".to_owned(),
+                    text: stdin()?,
+                }
+            } else {
+                Wanted::Manifests {
+                    name: path.display().to_string(),
+                    paths: vec![path.clone()],
+                }
+            });
+        }
+        wanted.extend(
+            self.contexts
+                .iter()
+                .map(|context| sources::of_context(context)),
+        );
+        if wanted.is_empty() {
+            wanted = sources::of_config(config);
+        }
+        Ok(wanted)
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn stdin() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("reading standard input")?;
+    Ok(text)
+}
+
+pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<Exit> {
+    let (config, _) = match global.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    global.start_log(&config, Some(LogLevel::Warn));
+    let VerifyArguments {
+        references,
+        given,
+        depth: Depth::Head,
+        platform,
+        output,
+        fail_on,
+    } = arguments;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let wanted = given.wanted(&references, &config)?;
+    let inventory = sources::read_once(&wanted, &clock).await;
+    for source in &inventory.sources {
+        if let Some(reason) = &source.incomplete {
+            terminal::complain(&format!(
+                "warning: source {} is incomplete: {reason}",
+                source.name
+            ));
+        }
+    }
+    let plain_http: BTreeSet<String> = given.plain_http.iter().cloned().collect();
+    let operators = wanted
+        .iter()
+        .zip(&inventory.sources)
+        .filter(|(wanted, _)| wanted.is_operators());
+    let named = operators
+        .flat_map(|(_, source)| source.uses.iter())
+        .filter_map(|image_use| image_use.reference.as_ref().ok())
+        .map(|reference| reference.host().to_owned())
+        .collect();
+    let is_personal = wanted.iter().all(Wanted::is_operators);
+    let stats = Stats::default();
+    let registries = Registries {
+        named,
+        plain_http,
+        personal: if is_personal {
+            Arc::new(personal_keyring())
+        } else {
+            Arc::default()
+        },
+        stats: stats.clone(),
+        manifests: manifest_cache(&config),
+        clock: Arc::clone(&clock),
+        config: Arc::new(config),
+    };
+    let choose = |host: &str| {
+        if platform.is_empty() {
+            registries.platforms(host)
+        } else {
+            PlatformChoice::These(platform.as_slice().into())
+        }
+    };
+    let images = Arc::new(images::collect(&inventory, &choose));
+    let bar = progress_bar();
+    let started = Instant::now();
+    let rounds = once::prove_all(&images, &registries, &clock, &|progress| {
+        bar.set_length((progress.answered + progress.open) as u64);
+        bar.set_position(progress.answered as u64);
+    })
+    .await;
+    let seconds = started.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+
+    let baseline = crate::baseline::load(&registries.config.state.directory)
+        .ok()
+        .flatten();
+    let mut state = State::new(Vec::new(), baseline);
+    state.set_inventory(&inventory, images);
+    for round in rounds {
+        state.record(round);
+    }
+    let view = view::Verify::of(&state.snapshot(clock.now()), stats.totals(), seconds);
+    let is_complete = inventory.is_complete();
+    match output {
+        Output::Table => {
+            let requests = total(view.requests);
+            let text = table::verify(
+                &view.images,
+                view.summary,
+                seconds,
+                requests,
+                Paint::for_stdout(),
+            );
+            terminal::print(&text)?;
+        }
+        Output::Json => terminal::print(&(serde_json::to_string_pretty(&view)? + "\n"))?,
+    }
+    Ok(exit(fail_on, view.summary, is_complete))
+}
+
+/// An incomplete source is something that is not known.
+fn exit(fail_on: FailOn, summary: view::Summary, is_complete: bool) -> Exit {
+    match fail_on {
+        FailOn::Never => Exit::Done,
+        FailOn::Broken | FailOn::Unknown if summary.broken > 0 => Exit::Broken,
+        FailOn::Unknown if summary.unknown > 0 || !is_complete => Exit::Unknown,
+        FailOn::Broken | FailOn::Unknown => Exit::Done,
+    }
+}
+
+fn total(requests: Requests) -> u64 {
+    let Requests {
+        tag_head,
+        manifest_head,
+        manifest_get,
+        blob_head,
+        blob_read,
+        blob_get,
+        control,
+        token,
+    } = requests;
+    tag_head + manifest_head + manifest_get + blob_head + blob_read + blob_get + control + token
+}
+
+fn progress_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos}/{len} objects, {per_sec}")
+            .unwrap_or_else(|_template| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+    let target = ProgressDrawTarget::stderr_with_hz(10);
+    ProgressBar::with_draw_target(Some(0), target).with_style(style)
+}
+
+/// The files in which Docker and Podman keep credentials, as those look for them.
+fn personal_keyring() -> Keyring {
+    let home = terminal::home();
+    let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
+    let docker = terminal::environment("DOCKER_CONFIG")
+        .map(|directory| PathBuf::from(directory).join("config.json"))
+        .or_else(|| below_home(".docker/config.json"));
+    let podman = terminal::environment("REGISTRY_AUTH_FILE")
+        .map(PathBuf::from)
+        .or_else(|| {
+            terminal::environment("XDG_RUNTIME_DIR")
+                .map(|directory| PathBuf::from(directory).join("containers/auth.json"))
+        });
+    let containers = below_home(".config/containers/auth.json");
+    let files = [docker, podman, containers]
+        .into_iter()
+        .flatten()
+        .filter(|path| path.is_file());
+    let keyrings: Vec<Keyring> = files
+        .filter_map(|path| {
+            read_keyring(&path)
+                .map_err(|error| terminal::complain(&format!("warning: {error:#}")))
+                .ok()
+        })
+        .collect();
+    Keyring::merged(&keyrings)
+}
+
+/// Manifests that were fetched once stay fetched: in the state directory if that is ours now, else
+/// in the user's cache. Without either they are fetched again, and nothing else changes.
+fn manifest_cache(config: &Config) -> Arc<dyn ManifestCache> {
+    let path = if config.state.is_given {
+        Some(config.state.directory.join("state.redb"))
+    } else {
+        let cache = terminal::environment("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| terminal::home().map(|home| home.join(".cache")));
+        cache.map(|cache| cache.join("pullproof/manifests.redb"))
+    };
+    match path.map(|path| Store::open(&path)) {
+        Some(Ok(store)) => Arc::new(store),
+        Some(Err(StoreError::InUse(_))) | None => Arc::new(InMemory::default()),
+        Some(Err(problem)) => {
+            tracing::warn!("{problem}");
+            Arc::new(InMemory::default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_tells_broken_from_unknown() {
+        let summary = |broken, unknown| view::Summary {
+            images: 9,
+            pullable: 1,
+            broken,
+            unknown,
+        };
+        assert_eq!(exit(FailOn::Unknown, summary(1, 1), true), Exit::Broken);
+        assert_eq!(exit(FailOn::Unknown, summary(0, 1), true), Exit::Unknown);
+        assert_eq!(exit(FailOn::Unknown, summary(0, 0), false), Exit::Unknown);
+        assert_eq!(exit(FailOn::Unknown, summary(0, 0), true), Exit::Done);
+        assert_eq!(exit(FailOn::Broken, summary(0, 1), true), Exit::Done);
+        assert_eq!(exit(FailOn::Broken, summary(1, 0), true), Exit::Broken);
+        assert_eq!(exit(FailOn::Never, summary(1, 1), true), Exit::Done);
+    }
+}

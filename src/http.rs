@@ -1,0 +1,172 @@
+//! What is served: metrics and health on one socket, the page and the API on the other. Nothing on
+//! either changes anything.
+
+pub mod api;
+pub mod filter;
+pub mod page;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use jiff::SignedDuration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::clock::Clock;
+use crate::metrics::exposition::{Exposition, Format};
+use crate::state::Snapshot;
+
+/// Without a new snapshot for so long, the daemon's heart has stopped.
+const HEARTBEAT_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whether the daemon lives, and whether it knows enough to be believed.
+#[derive(Debug)]
+pub struct Health {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    clock: Arc<dyn Clock>,
+    was_ready: AtomicBool,
+}
+
+impl Health {
+    pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            snapshots,
+            clock,
+            was_ready: AtomicBool::new(false),
+        })
+    }
+
+    fn live(&self) -> Result<(), String> {
+        let at = self.snapshots.borrow().at;
+        let silent = self.clock.now().duration_since(at);
+        if silent > HEARTBEAT_MAX {
+            return Err(format!("no snapshot for {} s\n", silent.as_secs()));
+        }
+        Ok(())
+    }
+
+    /// Ready once everything was looked at for the first time. A registry that goes down later, or a
+    /// cluster, is what the metrics tell; taking the daemon away for it would hide it.
+    fn ready(&self) -> Result<(), String> {
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        if self.was_ready.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if snapshot.is_ready {
+            self.was_ready.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let mut problem = String::new();
+        if snapshot.sequence < 2 {
+            problem.push_str("nothing was read yet\n");
+        }
+        for source in &snapshot.sources {
+            if let Some(reason) = &source.incomplete {
+                problem.push_str(&format!("source {}: {reason}\n", source.name));
+            }
+        }
+        let checked = |image: &&crate::state::ImageState| {
+            image
+                .report
+                .findings
+                .iter()
+                .any(|finding| finding.code == crate::verify::finding::Code::NeverChecked)
+        };
+        let unchecked = snapshot.images.iter().filter(checked).count();
+        if unchecked > 0 {
+            problem.push_str(&format!("{unchecked} images were not checked yet\n"));
+        }
+        Err(problem)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct MetricsState {
+    exposition: Arc<Exposition>,
+    health: Arc<Health>,
+}
+
+/// `/metrics`, `/livez`, `/readyz`.
+pub fn metrics_router(exposition: Arc<Exposition>, health: Arc<Health>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route(
+            "/livez",
+            get(async |State(state): State<MetricsState>| answer(state.health.live())),
+        )
+        .route(
+            "/readyz",
+            get(async |State(state): State<MetricsState>| answer(state.health.ready())),
+        )
+        .layer(CompressionLayer::new())
+        .with_state(MetricsState { exposition, health })
+}
+
+fn answer(health: Result<(), String>) -> Response {
+    match health {
+        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
+        Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem).into_response(),
+    }
+}
+
+async fn metrics(State(state): State<MetricsState>, headers: HeaderMap) -> Response {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let format = Format::of(accept.unwrap_or_default());
+    match state.exposition.encode(format) {
+        Ok(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[derive(Debug, Clone)]
+struct UiState {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl UiState {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+}
+
+/// `/` and `/api/v1`.
+pub fn ui_router(snapshots: watch::Receiver<Arc<Snapshot>>) -> Router {
+    let fixed =
+        |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    Router::new()
+        .route("/", get(page::overview))
+        .route("/image", get(page::image))
+        .route("/style.css", get(page::style))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/images", get(api::images))
+        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n"))
+        // Image strings are written by every tenant: no script runs here, whatever they hold.
+        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(CompressionLayer::new())
+        .with_state(UiState { snapshots })
+}
+
+/// Serves until told to stop. The caller bounds how long open connections may take then.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await
+        .context("serving HTTP")
+}
