@@ -1066,15 +1066,12 @@ fn transport_failure(error: &reqwest::Error) -> Failure {
     Failure::new(code, message)
 }
 
-/// rustls hides in an I/O error's inner error, which `source` steps over.
+/// rustls hides in an I/O error in an I/O error, which `source` steps over.
 fn tls_problem(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
         return Some(tls.to_string());
     }
-    let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
-    inner
-        .downcast_ref::<rustls::Error>()
-        .map(ToString::to_string)
+    tls_problem(cause.downcast_ref::<std::io::Error>()?.get_ref()?)
 }
 
 fn config_platform(body: &[u8]) -> Option<Platform> {

@@ -84,6 +84,7 @@ fn codes(image: &ImageState) -> Vec<Code> {
 fn nothing_is_green_before_it_was_checked_or_after_its_proof_is_too_old() {
     let (inventory, images) = inventory(&["r.example/app:v1"]);
     let mut state = State::default();
+    assert!(!state.snapshot(at(0)).is_ready, "nothing was read yet");
     state.set_inventory(&inventory, Arc::clone(&images));
     assert_eq!(codes(&one(&mut state, 0)), [Code::NeverChecked]);
     assert!(!state.snapshot(at(0)).is_ready);
