@@ -255,10 +255,12 @@ impl State {
                 is_known: self.baseline.knows(&malformed.problem.text, now),
             }
         }));
-        let is_complete = self
-            .sources
-            .iter()
-            .all(|source| source.incomplete.is_none());
+        // Before the first inventory there is no source: that is not an empty inventory.
+        let is_complete = !self.sources.is_empty()
+            && self
+                .sources
+                .iter()
+                .all(|source| source.incomplete.is_none());
         let is_checked = self
             .images
             .images
