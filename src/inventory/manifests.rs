@@ -140,6 +140,9 @@ fn parse(document: &Document<'_>) -> Result<Value, (u64, String)> {
             max_events: 3_000_000,
             max_depth: 128,
         },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 100_000,
+        },
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
     };
