@@ -176,3 +176,16 @@ impl Inventory {
             .all(|source| source.incomplete.is_none())
     }
 }
+
+/// How many problems are told of one source.
+const PROBLEMS_TOLD_MAX: usize = 3;
+
+/// The first few problems of a source in one line, and how many more there are.
+fn summary(problems: &[String]) -> Option<String> {
+    let told = problems.get(..PROBLEMS_TOLD_MAX).unwrap_or(problems);
+    match problems.len().saturating_sub(told.len()) {
+        0 if problems.is_empty() => None,
+        0 => Some(told.join("; ")),
+        more => Some(format!("{}; and {more} more", told.join("; "))),
+    }
+}

@@ -247,6 +247,7 @@ async fn publisher(shared: &Shared, publish: &watch::Sender<Arc<SourceState>>) {
     let mut heartbeat_due = Instant::now() + HEARTBEAT;
     let mut debounce = DEBOUNCE;
     let mut last: Option<Arc<SourceState>> = None;
+    let mut told = None;
     loop {
         tokio::select! {
             () = shared.news.notified() => sleep(debounce).await,
@@ -268,12 +269,32 @@ async fn publisher(shared: &Shared, publish: &watch::Sender<Arc<SourceState>>) {
         }
         let new = Arc::new(state(&shared.name, view, &secrets, last.as_deref()));
         let is_due = Instant::now() >= heartbeat_due;
+        log_completeness(&mut told, &new, is_due);
         if last.as_ref().is_none_or(|last| differs(last, &new, is_due)) {
             heartbeat_due = Instant::now() + HEARTBEAT;
             publish.send_replace(Arc::clone(&new));
             last = Some(new);
         } else if is_due {
             heartbeat_due = Instant::now() + HEARTBEAT;
+        }
+    }
+}
+
+/// Logs what the source lacks once: at once when it stops being complete, and otherwise when the
+/// reason has had a heartbeat's time to settle, since at the start everything is unread.
+fn log_completeness(told: &mut Option<String>, new: &SourceState, is_settled: bool) {
+    match &new.incomplete {
+        None => {
+            if told.take().is_some() {
+                info!(source = %new.name, uses = new.uses.len(), "the source is complete");
+            }
+        }
+        Some(reason) => {
+            let is_news = new.complete_at.is_some() && told.is_none();
+            if is_news || (is_settled && told.as_ref() != Some(reason)) {
+                warn!(source = %new.name, reason, "the source is not complete");
+                *told = Some(reason.clone());
+            }
         }
     }
 }

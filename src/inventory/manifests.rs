@@ -13,7 +13,7 @@ use serde_saphyr::NonFiniteFloatPolicy;
 
 use super::extract::{Account, Interner, Scope, Workload, image_uses, workloads};
 use super::references::read_file;
-use super::{Class, ImageUse, PullSecret, SourceState};
+use super::{Class, ImageUse, PullSecret, SourceState, summary};
 
 use self::documents::{Document, documents};
 
@@ -26,9 +26,6 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 pub const FILES_MAX: usize = 20_000;
 /// How deep directories are followed.
 pub const DEPTH_MAX: usize = 32;
-
-/// How many problems are told of one source.
-const PROBLEMS_TOLD_MAX: usize = 3;
 
 /// Reads files, and directories with all that is below them.
 pub fn read(name: &str, paths: &[PathBuf], now: Timestamp) -> SourceState {
@@ -134,15 +131,6 @@ fn secrets_elsewhere(uses: &[ImageUse]) -> BTreeMap<(Arc<str>, Arc<str>), PullSe
         .collect()
 }
 
-pub(super) fn summary(problems: &[String]) -> Option<String> {
-    let told = problems.get(..PROBLEMS_TOLD_MAX).unwrap_or(problems);
-    match problems.len().saturating_sub(told.len()) {
-        0 if problems.is_empty() => None,
-        0 => Some(told.join("; ")),
-        more => Some(format!("{}; and {more} more", told.join("; "))),
-    }
-}
-
 /// The document's value, or the line of the file and what is wrong there.
 fn parse(document: &Document<'_>) -> Result<Value, (u64, String)> {
     let options = serde_saphyr::options! {
@@ -151,6 +139,9 @@ fn parse(document: &Document<'_>) -> Result<Value, (u64, String)> {
             max_nodes: 1_000_000,
             max_events: 3_000_000,
             max_depth: 128,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 100_000,
         },
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,

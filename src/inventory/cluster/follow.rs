@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{info, warn};
+use tracing::debug;
 
 use super::Shared;
 use super::api::{self, Event, Failure, Watch};
@@ -65,7 +65,8 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
                 }
             }
             Err(Failure::Gone) => {
-                info!(
+                debug!(
+                    source = %shared.name,
                     resource = shared.kind(unit).resource(),
                     "the watch is too old: listing anew"
                 );
@@ -88,14 +89,7 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
 }
 
 fn fail(shared: &Shared, unit: usize, failure: &Failure) {
-    if shared.tell(|world, _now| world.fail(unit, failure)) {
-        warn!(
-            source = %shared.name,
-            resource = shared.kind(unit).resource(),
-            reason = failure.text(),
-            "a resource of the cluster cannot be read"
-        );
-    }
+    shared.tell(|world, _now| world.fail(unit, failure));
     if matches!(failure, Failure::Unauthenticated(_)) {
         shared.renew.notify_one();
     }
@@ -163,9 +157,7 @@ async fn try_watch(shared: &Shared, unit: usize, version: &mut String) -> Result
     let seconds = WATCH_SECONDS.start() + random() % (WATCH_SECONDS.end() - WATCH_SECONDS.start());
     let path = shared.path(unit);
     let mut watch = Watch::open(&shared.client(), &path, version, seconds).await?;
-    if shared.tell(|world, now| world.well(unit, now)) {
-        info!(source = %shared.name, resource = shared.kind(unit).resource(), "watching again");
-    }
+    shared.tell(|world, now| world.well(unit, now));
     let closes = Instant::now() + Duration::from_secs(seconds.into());
     let mut heard = Instant::now();
     loop {

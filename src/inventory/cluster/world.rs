@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::inventory::extract::{
     Account, Interner, Object, Scope, Workload, image_uses, secret_names,
 };
-use crate::inventory::{ImageUse, manifests};
+use crate::inventory::{ImageUse, summary};
 use crate::oci::platform::Platform;
 
 use super::api::Failure;
@@ -234,7 +234,7 @@ impl World {
         });
         View {
             uses,
-            incomplete: manifests::summary(&problems),
+            incomplete: summary(&problems),
             complete_at: self.complete_at,
             platforms: self.platforms(),
             accounts_refused: self
