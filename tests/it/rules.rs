@@ -1,0 +1,338 @@
+//! The shipped alerts: promtool and amtool pass them, and what no tool can know is held here. Every
+//! metric exists, every alert says what to do, and every alert was seen to fire, stay silent and
+//! resolve.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+const RULES: &str = "alerts/pullproof.rules.yaml";
+const ROUTING: &str = "alerts/alertmanager.example.yaml";
+const RUNBOOKS: &str = "https://github.com/pullproof/pullproof#";
+
+/// What a scrape shows, by the names that PromQL knows. A copy for now: it is to be held against
+/// `pullproof::metrics::catalog`, which knows every metric once.
+const METRICS: &[&str] = &[
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "pullproof_build_info",
+    "pullproof_config_last_reload_successful",
+    "pullproof_estimated_requests_per_day",
+    "pullproof_image_last_proof_timestamp_seconds",
+    "pullproof_image_platforms",
+    "pullproof_image_unknown",
+    "pullproof_images",
+    "pullproof_inventory_complete",
+    "pullproof_inventory_last_complete_timestamp_seconds",
+    "pullproof_inventory_references",
+    "pullproof_keepset_blob_bytes",
+    "pullproof_keepset_blobs",
+    "pullproof_registry_ratelimit_remaining",
+    "pullproof_registry_request_duration_seconds_bucket",
+    "pullproof_registry_request_duration_seconds_count",
+    "pullproof_registry_request_duration_seconds_sum",
+    "pullproof_registry_requests_total",
+    "pullproof_registry_up",
+    "pullproof_series_dropped_total",
+    "pullproof_verification_coverage_ratio",
+    "pullproof_verification_duration_seconds",
+    "pullproof_verification_interval_seconds",
+    "pullproof_verification_last_clean_timestamp_seconds",
+    "pullproof_verification_last_completed_timestamp_seconds",
+    "pullproof_workload_image_failure",
+    "pullproof_workload_image_pullable",
+    "pullproof_workload_image_unknown",
+];
+
+#[derive(Deserialize)]
+struct RuleFile {
+    groups: Vec<RuleGroup>,
+}
+
+#[derive(Deserialize)]
+struct RuleGroup {
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    alert: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct TestFile {
+    tests: Vec<TestCase>,
+}
+
+#[derive(Deserialize)]
+struct TestCase {
+    alert_rule_test: Vec<Expectation>,
+}
+
+#[derive(Deserialize)]
+struct Expectation {
+    eval_time: String,
+    alertname: String,
+    exp_alerts: Vec<ExpectedAlert>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedAlert {
+    exp_labels: BTreeMap<String, String>,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn parse<T: DeserializeOwned>(path: impl AsRef<Path>) -> T {
+    serde_saphyr::from_str(&read(&path))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+fn rules() -> Vec<Rule> {
+    let file: RuleFile = parse(RULES);
+    file.groups
+        .into_iter()
+        .flat_map(|group| group.rules)
+        .collect()
+}
+
+/// The alerts by name and severity: what a test expects one by one.
+fn alerts() -> BTreeSet<(String, String)> {
+    rules()
+        .into_iter()
+        .map(|rule| {
+            let severity = rule.labels.get("severity").cloned().unwrap_or_default();
+            (rule.alert, severity)
+        })
+        .collect()
+}
+
+fn test_files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(root().join("tests/rules"))
+        .expect("tests/rules is there")
+        .map(|entry| entry.expect("tests/rules can be read").path())
+        .filter(|path| path.to_string_lossy().ends_with(".test.yaml"))
+        .collect();
+    assert!(!files.is_empty(), "tests/rules has no tests");
+    files.sort();
+    files
+}
+
+/// The minutes of a time in a test, `15m` or `3h15m`.
+fn minutes(time: &str) -> u32 {
+    let (hours, minutes) = time.split_once('h').unwrap_or(("0", time));
+    let number = |text: &str| match text.trim_end_matches('m') {
+        "" => 0,
+        digits => digits
+            .parse::<u32>()
+            .unwrap_or_else(|error| panic!("{time}: {error}")),
+    };
+    60 * number(hours) + number(minutes)
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// Runs the program in the package's directory and panics with what it printed if it fails. Where it
+/// is missing the test is skipped, loudly, but in CI that is a failure.
+fn run(program: &str, arguments: &[&str]) {
+    if !is_on_path(program) {
+        let test = std::thread::current();
+        let test = test.name().unwrap_or("main");
+        let line = format!("SKIPPED {test}: {program} is missing, run tests/testbed/install\n");
+        let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!is_ci, "{line}");
+        // Written past `println!`, whose output the runner shows for failed tests only.
+        std::io::stderr()
+            .write_all(line.as_bytes())
+            .expect("standard error is open");
+        return;
+    }
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("the program is there");
+    assert!(
+        output.status.success(),
+        "{program} {}\n{}{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn promtool_accepts_the_rules_with_every_lint() {
+    run(
+        "promtool",
+        &["check", "rules", "--lint=all", "--lint-fatal", RULES],
+    );
+}
+
+#[test]
+fn the_rules_do_what_their_tests_expect() {
+    let files = test_files();
+    let mut arguments = vec!["test", "rules"];
+    arguments.extend(
+        files
+            .iter()
+            .map(|file| file.to_str().expect("a UTF-8 path")),
+    );
+    run("promtool", &arguments);
+}
+
+#[test]
+fn amtool_accepts_the_example_of_routing() {
+    run("amtool", &["check-config", ROUTING]);
+}
+
+#[test]
+fn the_example_routes_by_namespace() {
+    let routes = |receiver: &str, labels: &[&str]| {
+        let config = format!("--config.file={ROUTING}");
+        let receiver = format!("--verify.receivers={receiver}");
+        let mut arguments = vec!["config", "routes", "test", &config, &receiver];
+        arguments.extend(labels);
+        run("amtool", &arguments);
+    };
+    for alert in [
+        "PullproofImageNotPullable",
+        "PullproofImagePullUnauthorized",
+    ] {
+        let alertname = format!("alertname={alert}");
+        routes("team-shop", &[&alertname, "namespace=shop"]);
+        routes("team-shop", &[&alertname, "namespace=shop-eu"]);
+        routes("platform", &[&alertname, "namespace=workshop"]);
+        routes("platform", &[&alertname]);
+    }
+    routes("platform", &["alertname=PullproofImageProofStale"]);
+    routes("platform", &["alertname=PullproofDown"]);
+}
+
+#[test]
+fn every_alert_says_what_it_is_and_what_to_do() {
+    let rules = rules();
+    assert!(!rules.is_empty());
+    for rule in &rules {
+        let name = &rule.alert;
+        let of = |annotation: &str| {
+            rule.annotations
+                .get(annotation)
+                .unwrap_or_else(|| panic!("{name} has no {annotation}"))
+        };
+        assert!(name.starts_with("Pullproof"), "{name}");
+        let severity = rule.labels.get("severity").map(String::as_str);
+        assert!(
+            matches!(severity, Some("critical" | "warning")),
+            "{name}: {severity:?}"
+        );
+        let summary = of("summary");
+        assert!(
+            !summary.contains("{{") && summary.ends_with('.'),
+            "{name}: a summary is one sentence, the same for all: {summary}"
+        );
+        let description = of("description");
+        assert!(
+            description.contains(" First "),
+            "{name}: what to do first? {description}"
+        );
+        let runbook = format!("{RUNBOOKS}{}", name.to_lowercase());
+        assert_eq!(of("runbook_url"), &runbook);
+    }
+}
+
+#[test]
+fn every_metric_of_the_rules_and_of_their_tests_exists() {
+    let mut files = test_files();
+    files.push(RULES.into());
+    for file in files {
+        let text = read(&file);
+        let metrics: BTreeSet<&str> = words(&text)
+            .filter(|word| word.starts_with("pullproof_") || word.starts_with("process_"))
+            .collect();
+        assert!(!metrics.is_empty(), "{}", file.display());
+        for metric in metrics {
+            assert!(
+                METRICS.contains(&metric),
+                "{}: no metric is called {metric}",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_example_of_routing_names_alerts_that_exist() {
+    let alerts: BTreeSet<String> = alerts().into_iter().map(|(name, _)| name).collect();
+    let text = read(ROUTING);
+    // `Pullproof` alone begins a pattern.
+    let named = words(&text).filter(|word| word.starts_with("Pullproof") && *word != "Pullproof");
+    for name in named {
+        assert!(alerts.contains(name), "there is no alert {name}");
+    }
+}
+
+#[test]
+fn every_alert_is_seen_to_fire_to_stay_silent_and_to_resolve() {
+    let cases: Vec<TestCase> = test_files()
+        .iter()
+        .flat_map(|file| parse::<TestFile>(file).tests)
+        .collect();
+    for (name, severity) in alerts() {
+        let fires = |expectation: &Expectation| {
+            expectation
+                .exp_alerts
+                .iter()
+                .any(|alert| alert.exp_labels.get("severity") == Some(&severity))
+        };
+        // For each case, in the order of time, whether the alert is expected when it is asked about.
+        let courses: Vec<Vec<bool>> = cases
+            .iter()
+            .map(|case| {
+                let mut course: Vec<(u32, bool)> = case
+                    .alert_rule_test
+                    .iter()
+                    .filter(|expectation| expectation.alertname == name)
+                    .map(|expectation| (minutes(&expectation.eval_time), fires(expectation)))
+                    .collect();
+                course.sort_unstable();
+                course.into_iter().map(|(_, fires)| fires).collect()
+            })
+            .collect();
+        assert!(
+            courses
+                .iter()
+                .any(|course| course.windows(2).any(|pair| pair == [true, false])),
+            "no test sees {name} ({severity}) fire and then resolve"
+        );
+        assert!(
+            courses
+                .iter()
+                .any(|course| !course.is_empty() && !course.contains(&true)),
+            "no test sees {name} ({severity}) stay silent"
+        );
+    }
+}
