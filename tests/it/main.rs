@@ -1,4 +1,10 @@
 //! The integration tests, one binary: real programs around the library and the daemon.
 
+mod boundaries;
+mod cli;
+mod credentials;
+mod daemon;
+mod incident;
 mod parts;
+mod rules;
 mod support;
