@@ -11,6 +11,7 @@ pub(crate) mod alertmanager;
 pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod cluster;
+pub(crate) mod daemon;
 pub(crate) mod http;
 pub(crate) mod images;
 pub(crate) mod parts;
