@@ -175,7 +175,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Serve(arguments) => serve::run(arguments, &global).await,
         Command::Verify(arguments) => verify::run(arguments, &global).await,
         Command::Inventory(arguments) => inventory::run(arguments, &global).await,
-        Command::Baseline(arguments) => baseline::run(arguments, &global),
+        Command::Baseline(arguments) => baseline::run(&arguments, &global),
         Command::Config(arguments) => config::run(arguments, &global),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -5,7 +5,7 @@
 //! read in full says so, and its last complete state stands in. An error is never an empty list,
 //! since a list that was empty by error is how images get lost (restic#4612, harbor#12975).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -170,6 +170,15 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// The registries that well-formed references name.
+    pub fn hosts(&self) -> BTreeSet<String> {
+        let uses = self.sources.iter().flat_map(|source| source.uses.iter());
+        let references = uses.filter_map(|image_use| image_use.reference.as_ref().ok());
+        references
+            .map(|reference| reference.host().to_owned())
+            .collect()
+    }
+
     pub fn is_complete(&self) -> bool {
         self.sources
             .iter()

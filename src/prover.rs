@@ -62,7 +62,7 @@ impl Prover {
     ) -> RoundResult {
         let started_at = clock.now();
         let targets: Arc<[Target]> = images.iter().map(|image| self.target(image)).collect();
-        self.client.keys.set_identities(self.identities.clone());
+        self.client.set_identities(self.identities.clone());
         // Of nothing that anybody has pushed: the time and the process are in it.
         let canary = Digest::of(
             format!("canary {} {started_at} {}", self.host, std::process::id()).as_bytes(),
@@ -104,7 +104,7 @@ impl Prover {
             is_up: finished.is_up,
             reports,
             objects: self.object_counts(),
-            rate_limit_remaining: self.client.remaining.get(),
+            rate_limit_remaining: self.client.rate_limit_remaining(),
             requests_per_day: self.requests_per_day(&targets),
             interval: self.cadence.interval,
         }

@@ -15,3 +15,5 @@ pub mod fault;
 pub mod manifest_cache;
 pub mod retry;
 pub mod stats;
+pub mod transport;
+mod wire;

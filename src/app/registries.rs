@@ -16,9 +16,10 @@ use crate::credentials::Keyring;
 use crate::images::PlatformChoice;
 use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
-use crate::registry::client::{Client, ClientOptions, Deadlines};
+use crate::registry::client::Client;
 use crate::registry::manifest_cache::ManifestCache;
 use crate::registry::stats::Stats;
+use crate::registry::transport::{ClientOptions, Deadlines};
 use crate::verify::target::Cadence;
 
 /// Hosts without an entry are somebody else's: asked hourly, few at a time.

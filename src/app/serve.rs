@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::keeper::{self, Memory};
+use super::keeper::{self, Event, Memory};
 use super::pipeline;
 use super::registries::Registries;
 use super::reload::{self, Origin};
@@ -114,7 +114,7 @@ pub async fn serve(
     };
     let (publish, snapshots) = watch::channel(Arc::new(State::default().snapshot(clock.now())));
     let (is_current, current) = watch::channel(true);
-    let (new_config, mut configs) = watch::channel(Arc::new(config));
+    let (new_config, configs) = watch::channel(Arc::new(config));
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
 
     let first = Arc::clone(&configs.borrow());
@@ -149,47 +149,15 @@ pub async fn serve(
     });
     started(Watching { snapshots });
 
-    let run = async {
-        loop {
-            let config = Arc::clone(&configs.borrow_and_update());
-            let round = stop.child_token();
-            let mut wanted = more.clone();
-            if wanted.is_empty() || !config.inventory.is_empty() {
-                wanted.extend(sources::of_config(&config));
-            }
-            let registries = Registries {
-                config: Arc::clone(&config),
-                named: named_hosts(&config, &plain_http),
-                plain_http: plain_http.clone(),
-                personal: Arc::default(),
-                stats: stats.clone(),
-                manifests: Arc::clone(&manifests),
-                clock: Arc::clone(&clock),
-            };
-            let pipeline = pipeline::run(
-                wanted,
-                registries,
-                events.clone(),
-                Arc::clone(&clock),
-                round.clone(),
-            );
-            tokio::pin!(pipeline);
-            tokio::select! {
-                () = &mut pipeline => return,
-                changed = configs.changed() => {
-                    round.cancel();
-                    pipeline.await;
-                    if changed.is_err() {
-                        return;
-                    }
-                    let changed = Arc::clone(&configs.borrow());
-                    if changed.http != config.http || changed.state != config.state || changed.metrics != config.metrics {
-                        warn!("changes under http, metrics and state take effect at the next start");
-                    }
-                }
-            }
-        }
+    let pipelines = Pipelines {
+        more,
+        plain_http,
+        stats,
+        manifests,
+        events,
+        clock,
     };
+    let run = pipelines.run(configs, stop.clone());
     tokio::pin!(run);
     let mut failure = None;
     tokio::select! {
@@ -214,9 +182,69 @@ pub async fn serve(
     }
 }
 
-/// Hosts that an operator wrote outside `registries`: those of plain HTTP.
-fn named_hosts(_config: &Config, plain_http: &BTreeSet<String>) -> BTreeSet<String> {
-    plain_http.clone()
+/// What stays the same from one configuration to the next.
+#[derive(Debug)]
+struct Pipelines {
+    more: Vec<Wanted>,
+    plain_http: BTreeSet<String>,
+    stats: Stats,
+    manifests: Arc<dyn ManifestCache>,
+    events: mpsc::Sender<Event>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Pipelines {
+    /// Runs a pipeline for the current configuration, and a new one for each new configuration.
+    async fn run(self, mut configs: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+        loop {
+            let config = Arc::clone(&configs.borrow_and_update());
+            let mut wanted = self.more.clone();
+            if wanted.is_empty() || !config.inventory.is_empty() {
+                wanted.extend(sources::of_config(&config));
+            }
+            let registries = self.registries(&config, &wanted).await;
+            let end = stop.child_token();
+            let (events, clock) = (self.events.clone(), Arc::clone(&self.clock));
+            let pipeline = pipeline::run(wanted, registries, events, clock, end.clone());
+            tokio::pin!(pipeline);
+            tokio::select! {
+                () = &mut pipeline => return,
+                changed = configs.changed() => {
+                    end.cancel();
+                    pipeline.await;
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+            let new = configs.borrow();
+            if new.http != config.http || new.state != config.state || new.metrics != config.metrics
+            {
+                warn!("changes under http, metrics and state take effect at the next start");
+            }
+        }
+    }
+
+    async fn registries(&self, config: &Arc<Config>, wanted: &[Wanted]) -> Registries {
+        // What an operator wrote into a file is the operator's word for the hosts in it.
+        let files: Vec<Wanted> = wanted
+            .iter()
+            .filter(|wanted| wanted.is_operators())
+            .cloned()
+            .collect();
+        let inventory = sources::read_once(&files, &self.clock).await;
+        let mut named = inventory.hosts();
+        named.extend(self.plain_http.iter().cloned());
+        Registries {
+            config: Arc::clone(config),
+            named,
+            plain_http: self.plain_http.clone(),
+            personal: Arc::default(),
+            stats: self.stats.clone(),
+            manifests: Arc::clone(&self.manifests),
+            clock: Arc::clone(&self.clock),
+        }
+    }
 }
 
 /// Opens what survives restarts. A directory that was asked for must work; the default may not be
@@ -255,8 +283,6 @@ fn survives(directory: &Path) -> bool {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
     const OVERLAYFS: i64 = 0x794c_7630;
-    rustix::fs::statfs(directory).is_ok_and(|stat| {
-        let kind = i64::try_from(stat.f_type).unwrap_or_default();
-        ![TMPFS, RAMFS, OVERLAYFS].contains(&kind)
-    })
+    rustix::fs::statfs(directory)
+        .is_ok_and(|stat| ![TMPFS, RAMFS, OVERLAYFS].contains(&stat.f_type))
 }

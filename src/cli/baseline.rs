@@ -43,13 +43,13 @@ struct SnapshotImage {
     last_proof: Option<jiff::Timestamp>,
 }
 
-pub fn run(arguments: BaselineArguments, global: &Global) -> anyhow::Result<Exit> {
+pub fn run(arguments: &BaselineArguments, global: &Global) -> anyhow::Result<Exit> {
     let (config, _) = match global.load() {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
     let directory = &config.state.directory;
-    match arguments.command {
+    match &arguments.command {
         BaselineCommand::Show { output } => {
             let baseline = baseline::load(directory)?.unwrap_or_default();
             let text = match output {

@@ -19,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogLevel};
 use crate::credentials::Keyring;
 use crate::images::{self, PlatformChoice};
+use crate::inventory::Inventory;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
@@ -175,15 +176,14 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         }
     }
     let plain_http: BTreeSet<String> = given.plain_http.iter().cloned().collect();
-    let operators = wanted
+    let files = wanted
         .iter()
         .zip(&inventory.sources)
         .filter(|(wanted, _)| wanted.is_operators());
-    let named = operators
-        .flat_map(|(_, source)| source.uses.iter())
-        .filter_map(|image_use| image_use.reference.as_ref().ok())
-        .map(|reference| reference.host().to_owned())
-        .collect();
+    let named = Inventory {
+        sources: files.map(|(_, source)| Arc::clone(source)).collect(),
+    }
+    .hosts();
     let is_personal = wanted.iter().all(Wanted::is_operators);
     let stats = Stats::default();
     let registries = Registries {
@@ -246,11 +246,14 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
 
 /// An incomplete source is something that is not known.
 fn exit(fail_on: FailOn, summary: view::Summary, is_complete: bool) -> Exit {
-    match fail_on {
-        FailOn::Never => Exit::Done,
-        FailOn::Broken | FailOn::Unknown if summary.broken > 0 => Exit::Broken,
-        FailOn::Unknown if summary.unknown > 0 || !is_complete => Exit::Unknown,
-        FailOn::Broken | FailOn::Unknown => Exit::Done,
+    let counts_broken = fail_on != FailOn::Never;
+    let counts_unknown = fail_on == FailOn::Unknown;
+    if counts_broken && summary.broken > 0 {
+        Exit::Broken
+    } else if counts_unknown && (summary.unknown > 0 || !is_complete) {
+        Exit::Unknown
+    } else {
+        Exit::Done
     }
 }
 

@@ -103,11 +103,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer {
+    fn bearer(realm: &str, service: Option<&str>) -> Challenge {
+        Challenge::Bearer {
             realm: realm.to_owned(),
             service: service.map(ToOwned::to_owned),
-        })
+        }
     }
 
     #[test]
@@ -119,20 +119,23 @@ mod tests {
             &[
                 r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#,
             ],
-            bearer("https://auth.docker.io/token", Some("registry.docker.io")),
+            Some(bearer(
+                "https://auth.docker.io/token",
+                Some("registry.docker.io"),
+            )),
         );
         check(&[r#"Basic realm="Registry Realm""#], Some(Challenge::Basic));
         check(
             &[r#"basic realm="x", BEARER Realm="https://t/""#],
-            bearer("https://t/", None),
+            Some(bearer("https://t/", None)),
         );
         check(
             &[r#"Basic realm="x""#, r#"Bearer realm=https://t/,service=s"#],
-            bearer("https://t/", Some("s")),
+            Some(bearer("https://t/", Some("s"))),
         );
         check(
             &[r#"Bearer realm="a \"b\", c""#],
-            bearer(r#"a "b", c"#, None),
+            Some(bearer(r#"a "b", c"#, None)),
         );
         check(&[r#"Bearer realm="never closed"#], None);
         check(&["Bearer"], None);

@@ -105,8 +105,8 @@ fn a_broken_verdict_stands_through_unknown_until_a_proof() {
     let broken = Report::only(Code::LayerMissing, "gone".to_owned());
     let down = Report::only(Code::Unreachable, "down".to_owned());
     state.record(round(&images, 10, &[broken]));
-    state.record(round(&images, 20, &[down.clone()]));
-    state.record(round(&images, 30, &[down.clone()]));
+    state.record(round(&images, 20, std::slice::from_ref(&down)));
+    state.record(round(&images, 30, std::slice::from_ref(&down)));
     let image = one(&mut state, 31);
     assert_eq!((image.verdict(), image.since), (Verdict::Broken, at(10)));
     assert_eq!(codes(&image), [Code::LayerMissing, Code::Unreachable]);

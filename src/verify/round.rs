@@ -618,12 +618,8 @@ impl Round {
             }
             Answer::Blob { size } => (Fact::Present { size }, true),
             Answer::Absent if question.confirm => (Fact::Missing, false),
-            Answer::Absent => {
-                self.claims.push(question);
-                return;
-            }
             Answer::WrongDigest if question.confirm => (Fact::WrongDigest, false),
-            Answer::WrongDigest => {
+            Answer::Absent | Answer::WrongDigest => {
                 self.claims.push(question);
                 return;
             }

@@ -114,10 +114,15 @@ fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
     );
     let text = exposition.encode(format).unwrap();
     // The process differs from run to run.
-    text.lines()
+    let kept: Vec<&str> = text
+        .lines()
         .filter(|line| !line.contains("process_"))
-        .map(|line| format!("{line}\n"))
-        .collect()
+        .collect();
+    kept.join(
+        "
+",
+    ) + "
+"
 }
 
 const CAPS: Caps = Caps {

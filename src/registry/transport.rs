@@ -1,0 +1,580 @@
+//! How a request reaches a registry: slots and pace, credentials in turn, tokens, retries, redirects,
+//! and whom to dial at all. It knows nothing of what is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Method, Response, StatusCode, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::address::AddressPolicy;
+use super::auth::{self, AuthFault, Keys};
+use super::challenge::{self, Challenge};
+use super::fault::{self, Meaning};
+use super::retry::{Delays, RETRY_AFTER_MAX};
+use super::stats::{Operation, Remaining, Stats};
+use super::wire;
+use crate::clock::Clock;
+use crate::credentials::Credential;
+use crate::verify::finding::Code;
+use crate::verify::round::Answer;
+use crate::verify::target::AuthId;
+
+/// Most redirects that are followed for one manifest.
+const REDIRECTS_MAX: usize = 5;
+/// An error's body is read up to this.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// How long each part of a request may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    pub connect: Duration,
+    /// No byte for this long.
+    pub idle: Duration,
+    pub total: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            idle: Duration::from_secs(15),
+            total: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Everything about one registry host.
+#[derive(Debug)]
+pub struct ClientOptions {
+    /// As workloads write it; the label `registry`.
+    pub host: Arc<str>,
+    /// As it is dialled.
+    pub base: Url,
+    /// The rule for whom to dial; `None` for a host that the operator listed.
+    pub guard: Option<AddressPolicy>,
+    /// The rule for redirects and realms on other hosts.
+    pub elsewhere: AddressPolicy,
+    /// PEM bundles of authorities that sign this registry's certificate, besides the system's.
+    pub authorities: Vec<Bytes>,
+    /// PEM of a client certificate and its key.
+    pub client_certificate: Option<SecretString>,
+    pub proxy: Option<Url>,
+    pub token_realms: Vec<String>,
+    pub concurrency: usize,
+    pub requests_per_second: Option<f64>,
+    pub deadlines: Deadlines,
+}
+
+/// The way to one registry host.
+#[derive(Debug)]
+pub(super) struct Transport {
+    options: ClientOptions,
+    http: reqwest::Client,
+    /// Never reuses a connection: a second look must not come from the same broken backend.
+    fresh: reqwest::Client,
+    /// For other hosts that this registry points to.
+    elsewhere: reqwest::Client,
+    pub(super) keys: Keys,
+    slots: Semaphore,
+    pace: Option<governor::DefaultDirectRateLimiter>,
+    /// A registry that said 429 is left alone until then.
+    paused_until: std::sync::Mutex<Option<Instant>>,
+    pub(super) remaining: Remaining,
+    stats: Stats,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why there is no response that means something.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) code: Code,
+    pub(super) message: Arc<str>,
+}
+
+impl Failure {
+    pub(super) fn new(code: Code, message: impl Into<Arc<str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<AuthFault> for Failure {
+    fn from(AuthFault { code, message }: AuthFault) -> Self {
+        Self { code, message }
+    }
+}
+
+impl From<Failure> for Answer {
+    fn from(Failure { code, message }: Failure) -> Self {
+        Self::Failed { code, message }
+    }
+}
+
+/// One request as it is meant, before credentials and retries.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted<'a> {
+    pub(super) operation: Operation,
+    pub(super) auth: AuthId,
+    pub(super) repository: &'a Arc<str>,
+    pub(super) method: Method,
+    /// Below the endpoint, without leading slash.
+    pub(super) path: String,
+    pub(super) is_manifest: bool,
+    pub(super) first_byte_only: bool,
+    pub(super) is_fresh: bool,
+}
+
+/// What came back when something did: a success or a redirect, or what the refusal means.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Success(Response),
+    /// Somewhere else has it.
+    Redirect(Url),
+    Refused {
+        meaning: Meaning,
+        status: u16,
+    },
+}
+
+impl Transport {
+    pub(super) fn new(
+        options: ClientOptions,
+        stats: Stats,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, reqwest::Error> {
+        let guard = options.guard.clone();
+        let http = build(&options, guard.as_ref(), true)?.build()?;
+        let fresh = build(&options, guard.as_ref(), true)?
+            .pool_max_idle_per_host(0)
+            .build()?;
+        let elsewhere = build(&options, Some(&options.elsewhere), false)?.build()?;
+        let pace = options
+            .requests_per_second
+            .and_then(quota)
+            .map(governor::RateLimiter::direct);
+        Ok(Self {
+            slots: Semaphore::new(options.concurrency.max(1)),
+            http,
+            fresh,
+            elsewhere,
+            keys: Keys::default(),
+            pace,
+            paused_until: std::sync::Mutex::default(),
+            remaining: Remaining::default(),
+            stats,
+            clock,
+            options,
+        })
+    }
+
+    pub(super) fn concurrency(&self) -> usize {
+        self.options.concurrency
+    }
+
+    /// Follows redirects without credentials: a token is for the host that asked for it.
+    pub(super) async fn follow(
+        &self,
+        wanted: &Wanted<'_>,
+        mut url: Url,
+    ) -> Result<Result<Response, (Meaning, u16)>, Failure> {
+        for _hop in 0..REDIRECTS_MAX {
+            if self.options.base.scheme() == "https" && url.scheme() != "https" {
+                return Err(Failure::new(
+                    Code::Untrusted,
+                    "it redirects from https to plain http",
+                ));
+            }
+            let client = self.client_for(&url, wanted.is_fresh)?;
+            let request = client
+                .request(wanted.method.clone(), url.clone())
+                .headers(wire::headers(wanted));
+            let response = self.timed(wanted.operation, request).await?;
+            let status = response.status();
+            if status.is_redirection() {
+                url = wire::location(&url, response.headers())?;
+            } else if status.is_success() {
+                return Ok(Ok(response));
+            } else {
+                // Absence is for the registry to say, not for the storage behind it.
+                return Ok(Err((Meaning::Strange, status.as_u16())));
+            }
+        }
+        Err(Failure::new(
+            Code::ServerError,
+            format!("it redirects more than {REDIRECTS_MAX} times"),
+        ))
+    }
+
+    /// The client that may dial this URL.
+    fn client_for(&self, url: &Url, is_fresh: bool) -> Result<&reqwest::Client, Failure> {
+        let base = &self.options.base;
+        let is_same = url.host_str() == base.host_str()
+            && url.port_or_known_default() == base.port_or_known_default();
+        if is_same {
+            return Ok(if is_fresh { &self.fresh } else { &self.http });
+        }
+        let host = url.host_str().unwrap_or_default();
+        if let Some(reason) = self.options.elsewhere.refusal_of_host(host) {
+            let message = format!("it points to {host}, and {reason}");
+            return Err(Failure::new(Code::Untrusted, message));
+        }
+        Ok(&self.elsewhere)
+    }
+
+    /// Sends with every credential in turn, until one is let in.
+    pub(super) async fn send(&self, wanted: &Wanted<'_>) -> Result<Outcome, Failure> {
+        let identity = self.keys.identity(wanted.auth);
+        if identity.credentials.is_empty() {
+            return self.send_as(wanted, 0, None).await;
+        }
+        let mut last = None;
+        for index in self
+            .keys
+            .order(wanted.auth, wanted.repository, identity.credentials.len())
+        {
+            let credential = identity.credentials.get(index);
+            match self.send_as(wanted, index, credential).await {
+                Ok(Outcome::Refused {
+                    meaning: meaning @ (Meaning::Unauthorized | Meaning::Forbidden),
+                    status,
+                }) => {
+                    last = Some(Ok(Outcome::Refused { meaning, status }));
+                }
+                Err(failure) if failure.code.verdict_is_about_credentials() => {
+                    last = Some(Err(failure));
+                }
+                Ok(outcome) => {
+                    self.keys.remember(wanted.auth, wanted.repository, index);
+                    return Ok(outcome);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        last.unwrap_or_else(|| Err(Failure::new(Code::Unauthorized, "there is no credential")))
+    }
+
+    /// Sends as one credential, answering a challenge once and refreshing a token once.
+    async fn send_as(
+        &self,
+        wanted: &Wanted<'_>,
+        index: usize,
+        credential: Option<&Arc<Credential>>,
+    ) -> Result<Outcome, Failure> {
+        let mut refused = None;
+        let mut was_challenged = false;
+        loop {
+            let authorization = self
+                .authorization(wanted, index, credential, refused.as_ref())
+                .await?;
+            let outcome = self
+                .send_patiently(wanted, authorization.as_ref(), &mut was_challenged)
+                .await?;
+            let Outcome::Refused {
+                meaning: Meaning::Unauthorized,
+                ..
+            } = outcome
+            else {
+                return Ok(outcome);
+            };
+            let can_answer = match (&authorization, self.keys.challenge()) {
+                (None, Some(Challenge::Basic)) => credential.is_some(),
+                (None, Some(Challenge::Bearer { .. })) => was_challenged,
+                (Some(sent), Some(Challenge::Bearer { .. })) if refused.is_none() => {
+                    refused = Some(sent.clone());
+                    true
+                }
+                (_, _) => false,
+            };
+            if !can_answer {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    async fn authorization(
+        &self,
+        wanted: &Wanted<'_>,
+        index: usize,
+        credential: Option<&Arc<Credential>>,
+        refused: Option<&SecretString>,
+    ) -> Result<auth::Authorization, Failure> {
+        match self.keys.challenge() {
+            None => Ok(None),
+            Some(Challenge::Basic) => Ok(credential.map(|credential| auth::basic(credential))),
+            Some(Challenge::Bearer { realm, service }) => {
+                if let Some(token) =
+                    credential.and_then(|credential| credential.registry_token.as_ref())
+                {
+                    return Ok(Some(format!("Bearer {}", token.expose_secret()).into()));
+                }
+                let fetch =
+                    || self.fetch_token(&realm, service.as_deref(), wanted.repository, credential);
+                let token = self
+                    .keys
+                    .token(wanted.auth, index, wanted.repository, refused, fetch)
+                    .await?;
+                Ok(Some(token))
+            }
+        }
+    }
+
+    /// Asks the realm for a token to pull from one repository.
+    async fn fetch_token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        repository: &Arc<str>,
+        credential: Option<&Arc<Credential>>,
+    ) -> Result<(SecretString, Duration), AuthFault> {
+        let fault = |code: Code, message: String| AuthFault {
+            code,
+            message: message.into(),
+        };
+        let mut url: Url = realm
+            .parse()
+            .map_err(|_url| fault(Code::ServerError, "its token realm is not a URL".to_owned()))?;
+        let authority = url.host_str().unwrap_or_default().to_owned();
+        if credential.is_some()
+            && !auth::realm_is_trusted(&url, &self.options.base, &self.options.token_realms)
+        {
+            let message = format!(
+                "it wants its credentials sent to {authority}, which is another host; \
+                 list it under registries[].tokenRealms if that is meant"
+            );
+            return Err(fault(Code::Untrusted, message));
+        }
+        let client = self
+            .client_for(&url, false)
+            .map_err(|Failure { code, message }| AuthFault { code, message })?;
+        let scope = format!("repository:{repository}:pull");
+        let request =
+            match credential.map(|credential| (credential, credential.identity_token.as_ref())) {
+                Some((_, Some(identity_token))) => client
+                    .post(url)
+                    .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(wire::refresh_form(identity_token, service, &scope)),
+                Some((credential, None)) => {
+                    wire::token_query(&mut url, service, &scope);
+                    let authorization = auth::basic(credential);
+                    client
+                        .get(url)
+                        .header(header::AUTHORIZATION, wire::sensitive(&authorization))
+                }
+                None => {
+                    wire::token_query(&mut url, service, &scope);
+                    client.get(url)
+                }
+            };
+        let from_failure = |Failure { code, message }: Failure| AuthFault { code, message };
+        let response = self
+            .timed(Operation::Token, request)
+            .await
+            .map_err(from_failure)?;
+        let status = response.status();
+        if status.is_success() {
+            let body = wire::read(response, auth::TOKEN_BYTES_MAX)
+                .await
+                .map_err(from_failure)?;
+            return auth::read_token(&body);
+        }
+        let code = match status {
+            StatusCode::UNAUTHORIZED => Code::Unauthorized,
+            StatusCode::FORBIDDEN => Code::Forbidden,
+            StatusCode::TOO_MANY_REQUESTS => Code::RateLimited,
+            _ => Code::ServerError,
+        };
+        Err(fault(
+            code,
+            format!("the token server {authority} answered {}", status.as_u16()),
+        ))
+    }
+
+    /// Sends until it is answered, waiting as long as the registry wants within bounds.
+    async fn send_patiently(
+        &self,
+        wanted: &Wanted<'_>,
+        authorization: Option<&SecretString>,
+        was_challenged: &mut bool,
+    ) -> Result<Outcome, Failure> {
+        let mut delays = Delays::default();
+        loop {
+            let result = self.send_once(wanted, authorization, was_challenged).await;
+            let retry_after = match &result {
+                Ok(Outcome::Refused {
+                    meaning: Meaning::RateLimited { retry_after },
+                    ..
+                }) => {
+                    self.pause(*retry_after);
+                    *retry_after
+                }
+                Ok(Outcome::Refused {
+                    meaning: Meaning::Trouble { retry_after },
+                    ..
+                }) => *retry_after,
+                Err(failure) if failure.code == Code::Unreachable => None,
+                Ok(_) | Err(_) => return result,
+            };
+            match delays.next(retry_after) {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => return result,
+            }
+        }
+    }
+
+    async fn send_once(
+        &self,
+        wanted: &Wanted<'_>,
+        authorization: Option<&SecretString>,
+        was_challenged: &mut bool,
+    ) -> Result<Outcome, Failure> {
+        let base = &self.options.base;
+        if let (Some(guard), Some(host)) = (&self.options.guard, base.host_str())
+            && let Some(reason) = guard.refusal_of_host(host)
+        {
+            let message =
+                format!("{host} is not asked: {reason}; list it under `registries` to allow it");
+            return Err(Failure::new(Code::Untrusted, message));
+        }
+        let _slot = self
+            .slots
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
+        self.wait_for_pause().await;
+        if let Some(pace) = &self.pace {
+            pace.until_ready().await;
+        }
+        let client = if wanted.is_fresh {
+            &self.fresh
+        } else {
+            &self.http
+        };
+        let url = format!("{}/{}", base.as_str().trim_end_matches('/'), wanted.path);
+        let mut request = client
+            .request(wanted.method.clone(), url)
+            .headers(wire::headers(wanted));
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, wire::sensitive(authorization));
+        }
+        let response = self.timed(wanted.operation, request).await?;
+        self.note_quota(response.headers());
+        let status = response.status();
+        if status.is_success() {
+            return Ok(Outcome::Success(response));
+        }
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            let base: Url = response.url().clone();
+            return wire::location(&base, response.headers()).map(Outcome::Redirect);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let values = response.headers().get_all(header::WWW_AUTHENTICATE);
+            if let Some(challenge) =
+                challenge::choose(values.iter().filter_map(|value| value.to_str().ok()))
+            {
+                *was_challenged = true;
+                self.keys.learn_challenge(challenge);
+            }
+        }
+        let retry_after = wire::text(response.headers(), header::RETRY_AFTER)
+            .and_then(|value| fault::retry_after(value, self.clock.now()));
+        let body = if wanted.method == Method::HEAD {
+            None
+        } else {
+            Some(wire::read_some(response, ERROR_BYTES_MAX).await)
+        };
+        let meaning = fault::meaning(status.as_u16(), body.as_deref(), retry_after);
+        Ok(Outcome::Refused {
+            meaning,
+            status: status.as_u16(),
+        })
+    }
+
+    /// Sends one request and counts it.
+    async fn timed(
+        &self,
+        operation: Operation,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Response, Failure> {
+        let started = Instant::now();
+        let result = request.timeout(self.options.deadlines.total).send().await;
+        let status = result
+            .as_ref()
+            .ok()
+            .map(|response| response.status().as_u16());
+        self.stats
+            .record(&self.options.host, operation, status, started.elapsed());
+        result.map_err(|error| wire::transport_failure(&error))
+    }
+
+    fn pause(&self, retry_after: Option<Duration>) {
+        let wait = retry_after
+            .unwrap_or(Duration::from_secs(1))
+            .min(RETRY_AFTER_MAX);
+        *self.paused_until.lock().expect("never held across a panic") = Some(Instant::now() + wait);
+    }
+
+    async fn wait_for_pause(&self) {
+        let until = *self.paused_until.lock().expect("never held across a panic");
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    /// `ratelimit-remaining: 76;w=21600`
+    fn note_quota(&self, headers: &HeaderMap) {
+        let value = headers
+            .get("ratelimit-remaining")
+            .and_then(|value| value.to_str().ok());
+        if let Some(count) = value.and_then(|value| value.split(';').next()?.trim().parse().ok()) {
+            self.remaining.set(count);
+        }
+    }
+}
+
+fn build(
+    options: &ClientOptions,
+    guard: Option<&AddressPolicy>,
+    is_registry: bool,
+) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("pullproof/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(options.deadlines.connect)
+        .read_timeout(options.deadlines.idle)
+        .pool_max_idle_per_host(options.concurrency)
+        .tcp_nodelay(true);
+    if let Some(policy) = guard {
+        builder = builder.dns_resolver(super::address::GuardedResolver(policy.clone()));
+    }
+    for bundle in &options.authorities {
+        for certificate in reqwest::Certificate::from_pem_bundle(bundle)? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    if let Some(proxy) = &options.proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy.clone())?);
+    }
+    if let Some(pem) = options.client_certificate.as_ref().filter(|_| is_registry) {
+        builder = builder.identity(reqwest::Identity::from_pem(pem.expose_secret().as_bytes())?);
+    }
+    Ok(builder)
+}
+
+/// A second's worth may come at once.
+fn quota(per_second: f64) -> Option<governor::Quota> {
+    let period = Duration::try_from_secs_f64(per_second.recip()).ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates"
+    )]
+    let burst = std::num::NonZeroU32::new(per_second.ceil() as u32)?;
+    Some(governor::Quota::with_period(period)?.allow_burst(burst))
+}
