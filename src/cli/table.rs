@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::terminal::Paint;
 use crate::inventory::User;
+use crate::oci::platform::Platform;
 use crate::verify::finding::Verdict;
 use crate::view::{Image, InventoryView, PlatformView, Summary};
 
@@ -33,12 +34,10 @@ pub fn verify(
     }
     for image in &images {
         let verdict = painted(image.verdict, paint);
-        let platforms = image
-            .platforms
-            .iter()
-            .map(|platform| platform_word(platform, paint));
+        let platforms = image.platforms.iter().filter(|platform| is_told(platform));
+        let platforms = platforms.map(|platform| platform_word(platform, paint));
         let platforms = platforms.collect::<Vec<_>>().join(" ");
-        let row = format!("{verdict} {:<width$}  {platforms}", image.reference);
+        let row = format!("{verdict} {:<width$}  {platforms}", shown(&image.reference));
         line(&mut text, row.trim_end());
         for finding in &image.findings {
             let platform = finding
@@ -97,6 +96,20 @@ pub fn verify(
     );
     line(&mut text, &summary);
     text
+}
+
+/// A pinned digest by its first digits: the rest tells a person nothing, and JSON has it.
+fn shown(reference: &str) -> String {
+    match reference.split_once("@sha256:") {
+        Some((name, hex)) => format!("{name}@sha256:{}…", hex.get(..12).unwrap_or(hex)),
+        None => reference.to_owned(),
+    }
+}
+
+/// Attestations are no platform that anybody pulls for; they are told only when they are missing.
+fn is_told(platform: &PlatformView) -> bool {
+    let is_attestation = platform.platform.as_ref().is_some_and(Platform::is_unknown);
+    !is_attestation || platform.verdict != Verdict::Pullable
 }
 
 fn painted(verdict: Verdict, paint: Paint) -> String {
@@ -174,10 +187,10 @@ pub fn inventory(view: &InventoryView, paint: Paint) -> String {
     let width = view
         .images
         .iter()
-        .map(|image| image.reference.len())
+        .map(|image| shown(&image.reference).chars().count())
         .max()
         .unwrap_or(9)
-        .clamp(9, 80);
+        .max(9);
     let classes = view
         .images
         .iter()
@@ -192,7 +205,7 @@ pub fn inventory(view: &InventoryView, paint: Paint) -> String {
     for image in &view.images {
         let row = format!(
             "{:<width$}  {:<classes$}  {}",
-            image.reference,
+            shown(&image.reference),
             image.classes.join(","),
             users(&image.used_by)
         );

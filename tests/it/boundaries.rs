@@ -1,1 +1,242 @@
-//! To be written.
+//! Who may import whom: a module that decides reads no clock, no disk and no network, and what fetches
+//! does not know what is done with it. Held by looking at the source text, so that a new import is a
+//! decision and not an accident.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What pure code must not name.
+const IMPURE: &[&str] = &[
+    "tokio::",
+    "reqwest::",
+    "axum::",
+    "kube::",
+    "tracing::",
+    "redb::",
+    "std::fs",
+    "std::env",
+    "std::net::Tcp",
+    "std::time::SystemTime",
+    "Timestamp::now",
+];
+
+/// Files or folders below `src`, and what they must not name besides.
+const PURE: &[(&str, &[&str])] = &[
+    (
+        "oci",
+        &[
+            "crate::config",
+            "crate::inventory",
+            "crate::registry",
+            "crate::verify",
+            "crate::state",
+        ],
+    ),
+    ("oci.rs", &[]),
+    (
+        "credentials",
+        &["crate::registry", "crate::verify", "crate::inventory"],
+    ),
+    (
+        "credentials.rs",
+        &["crate::registry", "crate::verify", "crate::inventory"],
+    ),
+    (
+        "images.rs",
+        &["crate::registry", "crate::app", "crate::http"],
+    ),
+    (
+        "state.rs",
+        &[
+            "crate::app",
+            "crate::http",
+            "crate::metrics",
+            "crate::store",
+        ],
+    ),
+    (
+        "view.rs",
+        &[
+            "crate::app",
+            "crate::http",
+            "crate::metrics",
+            "crate::store",
+        ],
+    ),
+    (
+        "inventory.rs",
+        &["crate::registry", "crate::verify", "crate::state"],
+    ),
+    (
+        "inventory/extract.rs",
+        &["crate::registry", "crate::verify", "crate::state"],
+    ),
+    (
+        "inventory/extract",
+        &["crate::registry", "crate::verify", "crate::state"],
+    ),
+    (
+        "verify/finding.rs",
+        &["crate::registry", "crate::inventory"],
+    ),
+    ("verify/judge.rs", &["crate::registry", "crate::inventory"]),
+    ("verify/node.rs", &["crate::registry", "crate::inventory"]),
+    ("verify/round.rs", &["crate::registry", "crate::inventory"]),
+    ("verify/table.rs", &["crate::registry", "crate::inventory"]),
+    ("verify/target.rs", &["crate::registry", "crate::inventory"]),
+    (
+        "registry/challenge.rs",
+        &["crate::inventory", "crate::state"],
+    ),
+    ("registry/fault.rs", &["crate::inventory", "crate::state"]),
+    ("metrics/catalog.rs", &["crate::registry", "crate::app"]),
+    ("metrics/workloads.rs", &["crate::registry", "crate::app"]),
+    ("http/filter.rs", &["crate::registry", "crate::app"]),
+    ("cli/table.rs", &["crate::registry", "crate::app"]),
+];
+
+/// Shells: what each must not know.
+const SHELLS: &[(&str, &[&str])] = &[
+    (
+        "registry",
+        &[
+            "crate::state",
+            "crate::inventory",
+            "crate::images",
+            "crate::app",
+            "axum::",
+            "kube::",
+        ],
+    ),
+    (
+        "inventory/cluster",
+        &[
+            "crate::state",
+            "crate::registry",
+            "crate::verify",
+            "crate::app",
+            "axum::",
+        ],
+    ),
+    (
+        "verify/engine.rs",
+        &[
+            "reqwest::",
+            "axum::",
+            "kube::",
+            "crate::registry",
+            "crate::state",
+        ],
+    ),
+    (
+        "http",
+        &[
+            "crate::registry",
+            "crate::store",
+            "crate::app",
+            "reqwest::",
+            "kube::",
+        ],
+    ),
+    (
+        "metrics",
+        &["crate::app", "crate::store", "reqwest::", "kube::"],
+    ),
+    (
+        "store.rs",
+        &["crate::state", "crate::app", "crate::inventory"],
+    ),
+];
+
+fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(path)
+}
+
+/// Every Rust file at or below a path.
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let below = entries.flat_map(|entry| files(&entry.unwrap().path()));
+    below
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
+
+/// The code without its comments and without its tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components()
+        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
+}
+
+fn check(path: &str, forbidden: &[&str], problems: &mut Vec<String>) {
+    for file in files(&source(path)).iter().filter(|file| !is_test(file)) {
+        let code = code(file);
+        for name in forbidden.iter().filter(|name| code.contains(**name)) {
+            problems.push(format!("{} names {name}", file.display()));
+        }
+    }
+}
+
+#[test]
+fn what_decides_reads_no_clock_no_disk_and_no_network() {
+    let mut problems = Vec::new();
+    for (path, more) in PURE {
+        check(path, IMPURE, &mut problems);
+        check(path, more, &mut problems);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn what_fetches_does_not_know_what_for() {
+    let mut problems = Vec::new();
+    for (path, forbidden) in SHELLS {
+        check(path, forbidden, &mut problems);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn tasks_are_spawned_by_app_and_delays_come_from_one_file() {
+    let mut problems = Vec::new();
+    for file in files(&source("")).iter().filter(|file| !is_test(file)) {
+        let name = file
+            .strip_prefix(source(""))
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let code = code(file);
+        if code.contains("tokio::spawn") && !name.starts_with("app") {
+            problems.push(format!("{name} spawns a task"));
+        }
+        if code.contains("backoff::") && name != "registry/retry.rs" {
+            problems.push(format!("{name} names backoff"));
+        }
+        if code.contains("Timestamp::now") && name != "clock.rs" {
+            problems.push(format!("{name} reads the clock"));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    let silent: Vec<String> = files(&source(""))
+        .iter()
+        .filter(|file| !is_test(file))
+        .filter(|file| !fs::read_to_string(file).unwrap().starts_with("//!"))
+        .map(|file| file.display().to_string())
+        .collect();
+    assert!(silent.is_empty(), "{}", silent.join("\n"));
+}
