@@ -6,5 +6,6 @@ mod credentials;
 mod daemon;
 mod incident;
 mod parts;
+mod readme;
 mod rules;
 mod support;
