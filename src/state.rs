@@ -188,25 +188,26 @@ impl State {
             let standing = advance(before, report, ended_at);
             self.standings.insert(key, standing);
         }
-        let before = self.registries.get(&host);
+        if !is_full {
+            // A round over new images says nothing of the registry as a whole but that it answers.
+            if let Some(status) = self.registries.get_mut(&host) {
+                status.is_up = Some(is_up);
+            }
+            return;
+        }
+        let last_clean_at = if is_clean {
+            Some(ended_at)
+        } else {
+            self.registries
+                .get(&host)
+                .and_then(|before| before.last_clean_at)
+        };
         let status = RegistryStatus {
             host: Arc::clone(&host),
             is_up: Some(is_up),
-            last_completed_at: if is_full {
-                Some(ended_at)
-            } else {
-                before.and_then(|before| before.last_completed_at)
-            },
-            last_clean_at: if is_full && is_clean {
-                Some(ended_at)
-            } else {
-                before.and_then(|before| before.last_clean_at)
-            },
-            last_duration: if is_full {
-                Some(duration)
-            } else {
-                before.and_then(|before| before.last_duration)
-            },
+            last_completed_at: Some(ended_at),
+            last_clean_at,
+            last_duration: Some(duration),
             interval: round.interval,
             objects: round.objects,
             rate_limit_remaining: round.rate_limit_remaining,

@@ -1,6 +1,6 @@
 //! Sources into images, images into rounds: what runs for one configuration.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use super::sources::{self, Wanted};
 use crate::clock::Clock;
 use crate::images::{self, Image, ImageKey, Images};
 use crate::inventory::{Inventory, SourceState};
-use crate::prover;
+use crate::prover::{self, Prover};
+use crate::verify::target::Needs;
 
 /// Changes that come together are taken together.
 const DEBOUNCE: Duration = Duration::from_millis(300);
@@ -143,69 +144,132 @@ async fn supervise(
     }
 }
 
-/// Rounds over one registry: all images every interval, new ones at once.
+/// Rounds over one registry: all images every interval, and new ones at once, also while a long round
+/// is under way. Two provers with a client each, so that neither waits for the other's slots.
 async fn prove(
     host: Arc<str>,
-    mut images: watch::Receiver<Arc<Images>>,
+    images: watch::Receiver<Arc<Images>>,
     registries: Registries,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
-    let cadence = registries.cadence(&host);
-    let interval = Duration::try_from(cadence.interval).unwrap_or(Duration::MAX);
-    let mut prover = None;
-    let mut seen: HashSet<ImageKey> = HashSet::new();
-    let mut needs_seen: BTreeMap<ImageKey, crate::verify::target::Needs> = BTreeMap::new();
-    let mut due = Instant::now();
-    loop {
-        let all = images.borrow_and_update().of_host(&host);
-        let is_full = Instant::now() >= due;
-        let wanted: Vec<Arc<Image>> = if is_full {
-            due = Instant::now() + interval;
-            all.clone()
-        } else {
-            let is_new = |image: &&Arc<Image>| {
-                !seen.contains(&image.key) || needs_seen.get(&image.key) != Some(&image.needs)
-            };
-            all.iter().filter(is_new).cloned().collect()
-        };
-        seen = all.iter().map(|image| image.key.clone()).collect();
-        needs_seen = all
+    let prover = || RegistryLoop {
+        host: Arc::clone(&host),
+        images: images.clone(),
+        registries: registries.clone(),
+        events: events.clone(),
+        clock: Arc::clone(&clock),
+        stop: stop.clone(),
+        prover: None,
+    };
+    let covered = Covered::default();
+    tokio::join!(prover().all_images(&covered), prover().new_images(&covered));
+}
+
+/// The images that a round has begun to prove, with the platforms that counted then.
+#[derive(Debug, Default)]
+struct Covered(std::sync::Mutex<HashMap<ImageKey, Needs>>);
+
+impl Covered {
+    /// Takes all of these as covered, and forgets all others.
+    fn replace(&self, images: &[Arc<Image>]) {
+        let covered = images
             .iter()
-            .map(|image| (image.key.clone(), image.needs.clone()))
-            .collect();
-        if !wanted.is_empty() {
-            let problem = if prover.is_some() {
-                None
-            } else {
-                let made = registries.prover(&host).map(|made| prover = Some(made));
-                made.err().map(|problem| format!("{problem:#}"))
-            };
-            if let Some(problem) = &problem {
-                warn!("{problem}");
+            .map(|image| (image.key.clone(), image.needs.clone()));
+        *self.0.lock().expect("never held across a panic") = covered.collect();
+    }
+
+    /// Those that are not covered as they are now; they are from now on.
+    fn take_new(&self, images: &[Arc<Image>]) -> Vec<Arc<Image>> {
+        let mut covered = self.0.lock().expect("never held across a panic");
+        let mut new = Vec::new();
+        for image in images {
+            if covered.get(&image.key) != Some(&image.needs) {
+                covered.insert(image.key.clone(), image.needs.clone());
+                new.push(Arc::clone(image));
             }
-            let round = async {
-                match &mut prover {
-                    Some(prover) => prover.round(&wanted, is_full, &clock, &|_| {}).await,
-                    None => {
-                        let problem = problem.unwrap_or_default();
-                        prover::unaskable(&host, &wanted, &problem, cadence.interval, &clock)
-                    }
-                }
-            };
-            let result = tokio::select! {
-                result = round => result,
-                () = stop.cancelled() => return,
-            };
-            if events.send(Event::Round(Box::new(result))).await.is_err() {
+        }
+        new
+    }
+}
+
+/// Rounds of one kind over one registry.
+struct RegistryLoop {
+    host: Arc<str>,
+    images: watch::Receiver<Arc<Images>>,
+    registries: Registries,
+    events: mpsc::Sender<Event>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    prover: Option<Prover>,
+}
+
+impl RegistryLoop {
+    async fn all_images(mut self, covered: &Covered) {
+        let interval = self.registries.cadence(&self.host).interval;
+        let interval = Duration::try_from(interval).unwrap_or(Duration::MAX);
+        loop {
+            let due = Instant::now() + interval;
+            let all = self.images.borrow_and_update().of_host(&self.host);
+            covered.replace(&all);
+            if !self.round(&all, true).await {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn new_images(mut self, covered: &Covered) {
+        loop {
+            tokio::select! {
+                changed = self.images.changed() => if changed.is_err() { return },
+                () = self.stop.cancelled() => return,
+            }
+            let all = self.images.borrow_and_update().of_host(&self.host);
+            let new = covered.take_new(&all);
+            if !self.round(&new, false).await {
                 return;
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => {}
-            changed = images.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
+    }
+
+    /// One round; false when it is time to end.
+    async fn round(&mut self, images: &[Arc<Image>], is_full: bool) -> bool {
+        if images.is_empty() {
+            return true;
         }
+        let problem = match &self.prover {
+            Some(_) => None,
+            None => {
+                let made = self
+                    .registries
+                    .prover(&self.host)
+                    .map(|made| self.prover = Some(made));
+                made.err().map(|problem| format!("{problem:#}"))
+            }
+        };
+        if let Some(problem) = &problem {
+            warn!("{problem}");
+        }
+        let round = async {
+            if let Some(prover) = &mut self.prover {
+                return prover.round(images, is_full, &self.clock, &|_| {}).await;
+            }
+            let interval = self.registries.cadence(&self.host).interval;
+            let problem = problem.unwrap_or_default();
+            prover::unaskable(&self.host, images, &problem, interval, &self.clock)
+        };
+        let result = tokio::select! {
+            result = round => result,
+            () = self.stop.cancelled() => return false,
+        };
+        self.events
+            .send(Event::Round(Box::new(result)))
+            .await
+            .is_ok()
     }
 }
