@@ -149,7 +149,7 @@ async fn a_paused_registry_answers_when_it_goes_on_and_a_stopped_one_refuses() {
     let mut registry = Registry::start(Options::new(Version::V2, root.path())).await;
     let url = format!("{}/v2/", registry.url());
 
-    registry.pause();
+    registry.pause().await;
     let client = http::client();
     let mut answer = std::pin::pin!(client.get(&url).send());
     // Long against the millisecond that it needs otherwise.
@@ -515,7 +515,7 @@ async fn an_api_server_can_hang_and_go_away_and_come_back() {
         "--request-timeout=2s",
     ];
 
-    cluster.pause_server();
+    cluster.pause_server().await;
     let hung = cluster.kubectl_as(&admin, &get).await.unwrap_err();
     assert!(hung.contains("imeout"), "{hung}");
     cluster.resume_server();

@@ -196,8 +196,8 @@ impl Cluster {
     }
 
     /// Freezes the API server: connections open, nothing answers.
-    pub(crate) fn pause_server(&mut self) {
-        self.running_server().pause();
+    pub(crate) async fn pause_server(&mut self) {
+        self.running_server().pause().await;
     }
 
     pub(crate) fn resume_server(&mut self) {

@@ -156,8 +156,18 @@ impl Process {
 
     /// Freezes it, as a machine that hangs: connections are accepted by the kernel, nothing
     /// answers.
-    pub(crate) fn pause(&self) {
+    pub(crate) async fn pause(&self) {
         self.signal(Signal::STOP);
+        // The signal reaches one thread after the other, and one that still runs may still answer.
+        self.wait_until("all its threads are stopped", GRACE, async || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.group)).ok()?;
+            let states: Vec<Option<char>> = threads
+                .flatten()
+                .map(|thread| state(&thread.path().join("stat")))
+                .collect();
+            states.iter().all(|state| *state == Some('T')).then_some(())
+        })
+        .await;
     }
 
     pub(crate) fn resume(&self) {
@@ -339,10 +349,14 @@ fn free_ports_differ() {
     assert_eq!(ports.len(), 50);
 }
 
+/// The letter by which the kernel says what a process or thread does; none when it is gone.
+fn state(stat: &Path) -> Option<char> {
+    let text = std::fs::read_to_string(stat).ok()?;
+    // The name before it stands in parentheses and may hold anything, parentheses too.
+    text.rsplit_once(") ")?.1.chars().next()
+}
+
 /// A zombie does not run.
 fn is_running(process: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .ok()
-        .and_then(|stat| Some(stat.rsplit_once(") ")?.1.starts_with('Z')))
-        .is_some_and(|is_zombie| !is_zombie)
+    state(Path::new(&format!("/proc/{process}/stat"))).is_some_and(|state| state != 'Z')
 }

@@ -164,8 +164,8 @@ impl Registry {
     }
 
     /// Freezes it: connections open, nothing answers.
-    pub(crate) fn pause(&self) {
-        self.running().pause();
+    pub(crate) async fn pause(&self) {
+        self.running().pause().await;
     }
 
     pub(crate) fn resume(&self) {
