@@ -128,6 +128,8 @@ pub struct State {
     registries: BTreeMap<Arc<str>, RegistryStatus>,
     /// Canonical references that were proven once, ever.
     proven: HashMap<String, i64>,
+    /// Of them, those that were proven since they were last taken for safekeeping.
+    unsaved: HashMap<String, i64>,
     baseline: Baseline,
     sequence: u64,
 }
@@ -183,6 +185,8 @@ impl State {
             if let Some(at) = report.proven_at {
                 self.proven
                     .insert(key.reference.to_string(), at.as_second());
+                self.unsaved
+                    .insert(key.reference.to_string(), at.as_second());
             }
             let before = self.standings.get(&key);
             let standing = advance(before, report, ended_at);
@@ -216,11 +220,9 @@ impl State {
         self.registries.insert(host, status);
     }
 
-    /// References that were proven, with the second of their last proof.
-    pub fn proven(&self) -> impl Iterator<Item = (&str, i64)> {
-        self.proven
-            .iter()
-            .map(|(reference, second)| (reference.as_str(), *second))
+    /// References that were proven since this was last asked, with the second of their last proof.
+    pub fn take_unsaved(&mut self) -> HashMap<String, i64> {
+        std::mem::take(&mut self.unsaved)
     }
 
     /// What a baseline made now would hold: broken, and never proven.

@@ -175,9 +175,13 @@ impl Keeper {
         }
     }
 
-    fn remember(&self, snapshot: &Snapshot) {
+    fn remember(&mut self, snapshot: &Snapshot) {
+        let proven = self.state.take_unsaved();
+        let proven = proven
+            .iter()
+            .map(|(reference, second)| (reference.as_str(), *second));
         if let Some(store) = &self.memory.store
-            && let Err(error) = store.remember(self.state.proven())
+            && let Err(error) = store.remember(proven)
         {
             warn!(%error, "proofs cannot be written; after a restart they count as never made");
         }
