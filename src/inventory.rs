@@ -75,7 +75,7 @@ pub struct User {
     pub image: Arc<str>,
     pub class: Class,
     /// The object that named it where that is not the workload itself (`ReplicaSet/web-6f7c`).
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub via: Option<Arc<str>>,
 }
 

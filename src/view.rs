@@ -286,3 +286,26 @@ impl StatusView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Class;
+
+    #[test]
+    fn a_user_has_all_its_keys_whatever_is_known_of_it() {
+        let user = User {
+            cluster: None,
+            namespace: "shop".into(),
+            kind: "Deployment".into(),
+            name: "web".into(),
+            container: "app".into(),
+            image: "app:1".into(),
+            class: Class::Runtime,
+            via: None,
+        };
+        let expected = serde_json::json!({"cluster": null, "namespace": "shop", "kind": "Deployment",
+            "name": "web", "container": "app", "image": "app:1", "class": "runtime", "via": null});
+        assert_eq!(serde_json::to_value(user).unwrap(), expected);
+    }
+}

@@ -1,0 +1,77 @@
+//! One-shot commands beside a daemon that holds the state directory, and after it.
+
+use serde_json::json;
+
+use super::run::pullproof_in;
+use super::{first_layer, run::lose_blob};
+use crate::support::clients::Clients;
+use crate::support::daemon::Daemon;
+use crate::support::images::push_image;
+use crate::support::parts::require;
+use crate::support::registry::{Options, Registry, Version};
+
+#[tokio::test]
+async fn commands_work_beside_the_daemon_and_take_over_what_it_remembers() {
+    require!("docker-registry", "crane", "regctl");
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Options::new(Version::V3, root.path())).await;
+    let clients = Clients::of(&registry).await;
+    let host = registry.host();
+    let (whole, broken) = (format!("{host}/whole:1"), format!("{host}/broken:1"));
+    push_image(&clients, &whole, "whole").await;
+    push_image(&clients, &broken, "broken").await;
+    lose_blob(&registry, &first_layer(&clients, &broken).await);
+    let home = tempfile::tempdir().unwrap();
+    let list = home.path().join("keep.txt");
+    std::fs::write(&list, format!("{whole}\n{broken}\n")).unwrap();
+
+    let daemon = Daemon::start(&format!(
+        "inventory: {{references: [{{name: keep, file: {}}}]}}\n\
+         registries: [{{host: \"{host}\", plainHttp: true}}]\n",
+        list.display()
+    ));
+    daemon.wait_until_ready().await;
+    let file = daemon.configuration();
+    let config = file.to_str().unwrap();
+    let run = async |arguments: &[&str]| {
+        let arguments = [&["--config", config], arguments].concat();
+        pullproof_in(home.path(), &arguments).await
+    };
+
+    let ended = run(&["verify", "-o", "json"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (2, ""), "{ended:?}");
+    assert_eq!(ended.codes("/broken:1"), ["layer_missing"]);
+    let ended = run(&["inventory", "-o", "json"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    assert_eq!(ended.json()["images"].as_array().unwrap().len(), 2);
+
+    // The snapshot is written after each round, so it may be a moment behind the metrics.
+    let accepted = daemon
+        .wait_until("the baseline is accepted", async || {
+            let ended = run(&["baseline", "accept"]).await;
+            (ended.code == 0 && ended.stdout.contains("1 known")).then_some(ended)
+        })
+        .await;
+    assert_eq!(accepted.stderr, "");
+    daemon
+        .wait_for_series("workload_image_failure", &["known=\"true\""])
+        .await;
+    let shown = run(&["baseline", "show"]).await;
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert!(shown.stdout.starts_with(&broken), "{shown:?}");
+    let shown = run(&["baseline", "show", "-o", "json"]).await.json();
+    let names: Vec<_> = shown["images"].as_object().unwrap().keys().collect();
+    assert_eq!(json!(names), json!([broken]));
+    assert_eq!(run(&["baseline", "clear"]).await.code, 0);
+    daemon
+        .wait_for_series("workload_image_failure", &["known=\"false\""])
+        .await;
+
+    assert!(daemon.terminate().await.success());
+    // The directory is free now, and what the daemon fetched is not fetched again.
+    let ended = run(&["verify", "-o", "json"]).await;
+    assert_eq!(ended.code, 2, "{ended:?}");
+    let requests = &ended.json()["requests"];
+    assert_eq!(requests["manifest_get"], 0, "{requests}");
+    assert_eq!(requests["manifest_head"], 2, "{requests}");
+}
