@@ -63,9 +63,7 @@ pub async fn run(
         while let Ok(event) = events.try_recv() {
             keeper.take(event);
         }
-        keeper.reload_baseline();
-        let snapshot = Arc::new(keeper.state.snapshot(clock.now()));
-        keeper.make_baseline(&snapshot, clock.now());
+        let snapshot = Arc::new(keeper.snapshot(clock.now()));
         publish.send_replace(Arc::clone(&snapshot));
         if std::mem::take(&mut keeper.has_news) {
             keeper.remember(&snapshot);
@@ -118,6 +116,17 @@ impl Keeper {
         }
     }
 
+    /// What is to be published. A baseline that is made of it counts in it already, so that what is
+    /// known is not told as new until the next one.
+    fn snapshot(&mut self, now: jiff::Timestamp) -> Snapshot {
+        self.reload_baseline();
+        let snapshot = self.state.snapshot(now);
+        if self.make_baseline(&snapshot, now) {
+            return self.state.snapshot(now);
+        }
+        snapshot
+    }
+
     /// The file is what counts: `pullproof baseline` changes it beside us.
     fn reload_baseline(&mut self) {
         let Some(directory) = &self.memory.directory else {
@@ -140,7 +149,8 @@ impl Keeper {
     }
 
     /// Once in a life: only where it survives, and when everything was looked at for the first time.
-    fn make_baseline(&mut self, snapshot: &Snapshot, now: jiff::Timestamp) {
+    /// Whether it was made now.
+    fn make_baseline(&mut self, snapshot: &Snapshot, now: jiff::Timestamp) -> bool {
         let may = self.baseline.is_none() && !self.is_baseline_damaged && self.memory.survives;
         let all_answered = snapshot
             .registries
@@ -149,7 +159,7 @@ impl Keeper {
         let (true, true, true, Some(directory)) =
             (may, snapshot.is_ready, all_answered, &self.memory.directory)
         else {
-            return;
+            return false;
         };
         let broken = self.state.never_whole();
         let malformed = snapshot
@@ -167,10 +177,12 @@ impl Keeper {
                 );
                 self.state.set_baseline(Some(made.clone()));
                 self.baseline = Some(made);
+                true
             }
             Err(problem) => {
                 error!("{problem}");
                 self.memory.survives = false;
+                false
             }
         }
     }
@@ -213,4 +225,31 @@ fn log_round(round: &RoundResult) {
         full = round.is_full,
         "round finished"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::{self, PlatformChoice};
+    use crate::inventory::references;
+
+    #[test]
+    fn the_first_snapshot_that_is_ready_knows_its_baseline() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::new(Memory {
+            store: None,
+            directory: Some(directory.path().to_owned()),
+            survives: true,
+        });
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        assert!(!keeper.snapshot(now).is_ready);
+        let source = references::read_text("keep", "not a reference", now);
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(source)],
+        });
+        let images = images::collect(&inventory, &|_| PlatformChoice::Needed);
+        keeper.take(Event::Inventory(inventory, Arc::new(images)));
+        let snapshot = keeper.snapshot(now);
+        assert!(snapshot.is_ready && snapshot.images[0].is_known);
+    }
 }
