@@ -22,19 +22,22 @@ use crate::verify::target::Needs;
 /// Changes that come together are taken together.
 const DEBOUNCE: Duration = Duration::from_millis(300);
 
-/// Runs sources and provers until told to stop.
+/// Runs sources and provers until told to stop. `last` is what the sources of the configuration before
+/// said; what these said in the end is the result.
 pub async fn run(
     wanted: Vec<Wanted>,
+    last: &[(Wanted, Arc<SourceState>)],
     registries: Registries,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
-) {
+) -> Vec<(Wanted, Arc<SourceState>)> {
     let mut tasks = JoinSet::new();
     let mut states = Vec::new();
+    let mut said = Vec::new();
     for wanted in wanted {
-        let unread = Arc::new(SourceState::unread(wanted.name()));
-        let (publish, state) = watch::channel(unread);
+        let (publish, state) = watch::channel(Arc::new(sources::start(&wanted, last)));
+        said.push((wanted.clone(), state.clone()));
         states.push(state);
         let span = info_span!("source", name = wanted.name());
         let follow = sources::follow(wanted, publish, Arc::clone(&clock), stop.clone());
@@ -56,6 +59,9 @@ pub async fn run(
             std::process::abort();
         }
     }
+    let said = said.into_iter();
+    said.map(|(wanted, state)| (wanted, Arc::clone(&state.borrow())))
+        .collect()
 }
 
 /// Joins the sources and publishes the images whenever one of them changed.

@@ -196,6 +196,7 @@ struct Pipelines {
 impl Pipelines {
     /// Runs a pipeline for the current configuration, and a new one for each new configuration.
     async fn run(self, mut configs: watch::Receiver<Arc<Config>>, stop: CancellationToken) {
+        let mut said = Vec::new();
         loop {
             let config = Arc::clone(&configs.borrow_and_update());
             let mut wanted = self.more.clone();
@@ -205,13 +206,14 @@ impl Pipelines {
             let registries = self.registries(&config, &wanted).await;
             let end = stop.child_token();
             let (events, clock) = (self.events.clone(), Arc::clone(&self.clock));
-            let pipeline = pipeline::run(wanted, registries, events, clock, end.clone());
+            let last = std::mem::take(&mut said);
+            let pipeline = pipeline::run(wanted, &last, registries, events, clock, end.clone());
             tokio::pin!(pipeline);
             tokio::select! {
-                () = &mut pipeline => return,
+                _ = &mut pipeline => return,
                 changed = configs.changed() => {
                     end.cancel();
-                    pipeline.await;
+                    said = pipeline.await;
                     if changed.is_err() {
                         return;
                     }

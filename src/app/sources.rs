@@ -25,7 +25,7 @@ const FILES_INTERVAL: Duration = Duration::from_secs(30);
 const CONNECT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// One source, as it was asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     Cluster {
         options: ClusterOptions,
@@ -227,6 +227,16 @@ fn with_platforms(mut state: SourceState, configured: &[Platform]) -> SourceStat
     state
 }
 
+/// With what a source begins to be followed. Under a new configuration one that stays as it was keeps
+/// what it said until it is read again: were it forgotten, what is broken would seem to be mended.
+pub fn start(wanted: &Wanted, last: &[(Wanted, Arc<SourceState>)]) -> SourceState {
+    let unread = SourceState::unread(wanted.name());
+    match last.iter().find(|(before, _)| before == wanted) {
+        Some((_, before)) => last_complete(unread, before),
+        None => unread,
+    }
+}
+
 /// Follows one source until it is told to stop. A source that fails stays, incomplete.
 pub async fn follow(
     wanted: Wanted,
@@ -280,7 +290,9 @@ async fn follow_cluster(
             Ok(source) => break source,
             Err(error) => {
                 warn!(source = options.source_name, "{error}");
-                publish.send_replace(Arc::new(unread(&options.source_name, &error.to_string())));
+                let state = unread(&options.source_name, &error.to_string());
+                let state = last_complete(state, &publish.borrow());
+                publish.send_replace(Arc::new(state));
             }
         }
         tokio::select! {
@@ -292,8 +304,54 @@ async fn follow_cluster(
     let pass_on = async {
         while states.changed().await.is_ok() {
             let state = states.borrow_and_update().as_ref().clone();
-            publish.send_replace(Arc::new(with_platforms(state, platforms)));
+            let state = with_platforms(state, platforms);
+            // Once it was complete it keeps itself what it cannot read any more.
+            let state = if state.complete_at.is_none() {
+                last_complete(state, &publish.borrow())
+            } else {
+                state
+            };
+            publish.send_replace(Arc::new(state));
         }
     };
     tokio::join!(source.run(inner, clock, stop.cancelled()), pass_on);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn wanted(context: &str) -> Wanted {
+        let mut wanted = of_context(context);
+        if let Wanted::Cluster { options, .. } = &mut wanted {
+            options.access = Access::Kubeconfig {
+                file: Some("/nowhere".into()),
+                context: None,
+            };
+        }
+        wanted
+    }
+
+    #[tokio::test]
+    async fn a_source_that_stays_as_it_was_keeps_what_it_said_until_it_is_read_again() {
+        let said = references::read_text("prod", "a\nb\n", jiff::Timestamp::UNIX_EPOCH);
+        let last = [(wanted("prod"), Arc::new(said))];
+        assert!(start(&wanted("other"), &last).uses.is_empty());
+        let begun = start(&wanted("prod"), &last);
+        assert_eq!((begun.uses.len(), begun.incomplete.is_some()), (2, true));
+
+        // Also while the cluster cannot be connected to.
+        let (publish, mut states) = watch::channel(Arc::new(begun));
+        let stop = CancellationToken::new();
+        let follow = follow(wanted("prod"), publish, Arc::new(SystemClock), stop.clone());
+        let look = async {
+            states.changed().await.unwrap();
+            stop.cancel();
+            Arc::clone(&states.borrow())
+        };
+        let ((), state) = tokio::join!(follow, look);
+        assert_eq!(state.uses.len(), 2);
+        assert!(state.incomplete.as_ref().unwrap().contains("/nowhere"));
+    }
 }
