@@ -6,18 +6,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LogLevel};
 
+/// Ours at the level that was asked for; of others what nobody should miss.
+fn filter(level: LogLevel) -> EnvFilter {
+    EnvFilter::new(format!("warn,pullproof={}", level.as_str()))
+}
+
 /// Starts the log. `auto` is text for people and JSON for collectors.
 pub fn start(format: LogFormat, level: LogLevel) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(
-            format!("pullproof={}", level.as_str())
-                .parse()
-                .expect("a level"),
-        )
-        .parse_lossy("warn");
     let is_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level))
         .with_writer(std::io::stderr)
         .with_target(false);
     let is_text = match format {
@@ -36,4 +34,22 @@ pub fn start(format: LogFormat, level: LogLevel) {
             .try_init()
     };
     drop(started);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing_subscriber::filter::LevelFilter;
+
+    #[test]
+    fn the_level_that_is_asked_for_is_ours() {
+        for (level, expected) in [
+            (LogLevel::Debug, LevelFilter::DEBUG),
+            (LogLevel::Info, LevelFilter::INFO),
+            (LogLevel::Error, LevelFilter::WARN),
+        ] {
+            assert_eq!(filter(level).max_level_hint(), Some(expected));
+        }
+        assert_eq!(filter(LogLevel::Info).to_string(), "pullproof=info,warn");
+    }
 }
