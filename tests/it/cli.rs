@@ -219,6 +219,6 @@ async fn layers(clients: &Clients, reference: &str) -> Vec<String> {
         .collect()
 }
 
-async fn first_layer(clients: &Clients, reference: &str) -> String {
+pub(crate) async fn first_layer(clients: &Clients, reference: &str) -> String {
     layers(clients, reference).await.remove(0)
 }

@@ -1,1 +1,10 @@
-//! To be written.
+//! `pullproof serve` over a real API server and real registries, seen from outside: metrics, health,
+//! the API, the page, signals. Each test has a namespace of its own.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+pub(crate) mod faults;
+mod life;
+mod memory;
+pub(crate) mod shop;
+mod workloads;
