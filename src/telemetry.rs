@@ -8,16 +8,9 @@ use crate::config::{LogFormat, LogLevel};
 
 /// Starts the log. `auto` is text for people and JSON for collectors.
 pub fn start(format: LogFormat, level: LogLevel) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(
-            format!("pullproof={}", level.as_str())
-                .parse()
-                .expect("a level"),
-        )
-        .parse_lossy("warn");
     let is_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level))
         .with_writer(std::io::stderr)
         .with_target(false);
     let is_text = match format {
@@ -36,4 +29,26 @@ pub fn start(format: LogFormat, level: LogLevel) {
             .try_init()
     };
     drop(started);
+}
+
+/// Of ourselves as much as was asked for, of others their warnings.
+fn filter(level: LogLevel) -> EnvFilter {
+    // Both as directives: a default directive counts only where there is no other.
+    EnvFilter::new(format!("warn,pullproof={}", level.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing_subscriber::filter::LevelFilter;
+
+    #[test]
+    fn the_level_that_is_asked_for_is_logged() {
+        for (level, expected) in [
+            (LogLevel::Info, LevelFilter::INFO),
+            (LogLevel::Trace, LevelFilter::TRACE),
+        ] {
+            assert_eq!(filter(level).max_level_hint(), Some(expected));
+        }
+    }
 }
