@@ -101,8 +101,10 @@ pub fn verify(
 /// A pinned digest by its first digits: the rest tells a person nothing, and JSON has it.
 fn shown(reference: &str) -> String {
     match reference.split_once("@sha256:") {
-        Some((name, hex)) => format!("{name}@sha256:{}…", hex.get(..12).unwrap_or(hex)),
-        None => reference.to_owned(),
+        Some((name, hex)) if hex.len() > 12 => {
+            format!("{name}@sha256:{}…", hex.get(..12).unwrap_or(hex))
+        }
+        Some(_) | None => reference.to_owned(),
     }
 }
 

@@ -298,7 +298,11 @@ impl Round {
     }
 
     pub fn finish(self) -> Finished {
-        let is_up = self.gave_up.is_none() && (self.unreached == 0 || self.proven.is_some());
+        let is_up = match self.gave_up {
+            // It answers, although not with what was asked for.
+            Some((code, _)) => matches!(code, Code::RateLimited | Code::Untrusted),
+            None => self.unreached == 0 || self.proven.is_some(),
+        };
         Finished {
             table: self.table,
             resolved: self.resolved,

@@ -2,6 +2,8 @@
 //! does not know what is done with it. Held by looking at the source text, so that a new import is a
 //! decision and not an accident.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! The README against the code: what it lists must be what there is.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

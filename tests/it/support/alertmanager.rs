@@ -81,13 +81,18 @@ pub(crate) struct Alertmanager {
 impl Alertmanager {
     /// One route, by alert name, to the webhook, as fast as it goes.
     pub(crate) async fn start(webhook: &Webhook) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let configuration = directory.path().join("alertmanager.yaml");
-        let text = format!(
+        Self::start_with(&format!(
             "route: {{receiver: webhook, group_by: [alertname], group_wait: 100ms, group_interval: 1s, repeat_interval: 1h}}\n\
              receivers:\n- name: webhook\n  webhook_configs: [{{url: '{}', send_resolved: true}}]\n",
             webhook.url()
-        );
+        ))
+        .await
+    }
+
+    /// With a configuration of the test's own.
+    pub(crate) async fn start_with(text: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let configuration = directory.path().join("alertmanager.yaml");
         std::fs::write(&configuration, text).expect("the directory is there");
         let port = free_port();
         let mut command = Command::new(parts::path("prometheus-alertmanager"));

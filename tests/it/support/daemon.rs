@@ -1,7 +1,7 @@
 //! `pullproof` itself, as its users run it: the built binary, a configuration file, two sockets.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,14 +16,6 @@ pub(crate) const BOUND: Duration = Duration::from_secs(60);
 /// The binary under test.
 pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_pullproof"))
-}
-
-/// Runs a command that ends, in an environment of its own.
-pub(crate) fn pullproof(home: &Path, arguments: &[&str]) -> Output {
-    command(home)
-        .args(arguments)
-        .output()
-        .expect("the binary is there")
 }
 
 /// The binary with nothing of the machine's: no kubeconfig, no credentials, no cache but `home`.

@@ -75,11 +75,7 @@ pub(crate) async fn push_index(
 ) -> String {
     let buildah = async |arguments: &[&str]| clients.buildah(arguments).await.trim().to_owned();
     // Names of this build's own, so that one client can push several.
-    let unique = reference
-        .rsplit('/')
-        .next()
-        .expect("at least one part")
-        .replace(':', "-");
+    let unique = local_name(reference);
     let base = format!("localhost/{unique}-base");
     let list = format!("localhost/{unique}-index");
     let write = |name: &str, text: String| {
@@ -117,20 +113,36 @@ pub(crate) async fn push_index(
         .await;
         buildah(&["manifest", "add", &list, &image]).await;
     }
+    push_index_again(clients, reference, format).await
+}
+
+/// Pushes what [`push_index`] built for this reference once more, as one does when the registry
+/// has lost it. Yields the digest of the index.
+pub(crate) async fn push_index_again(clients: &Clients, reference: &str, format: Format) -> String {
+    let list = format!("localhost/{}-index", local_name(reference));
     let target = format!("docker://{reference}");
-    buildah(&[
-        "manifest",
-        "push",
-        "--all",
-        "--format",
-        format.of_push(),
-        &list,
-        &target,
-    ])
-    .await;
+    clients
+        .buildah(&[
+            "manifest",
+            "push",
+            "--all",
+            "--format",
+            format.of_push(),
+            &list,
+            &target,
+        ])
+        .await;
     clients
         .crane(&["digest", reference])
         .await
         .trim()
         .to_owned()
+}
+
+fn local_name(reference: &str) -> String {
+    reference
+        .rsplit('/')
+        .next()
+        .expect("at least one part")
+        .replace(':', "-")
 }
