@@ -36,6 +36,13 @@ const BOUND: Duration = Duration::from_mins(3);
 /// At one a second it is longer than every hurried wait: `for`, `keep_firing_for`, `group_interval`.
 const EVALUATIONS: f64 = 10.0;
 
+/// The part of a reference that the page writes in one piece: host and tag are set apart there.
+fn repository(image: &str) -> &str {
+    let (_, path) = image.split_once('/').expect("a host comes first");
+    path.rsplit_once(':')
+        .map_or(path, |(repository, _)| repository)
+}
+
 #[tokio::test]
 async fn a_sweep_below_tags_in_use_pages_once_for_each_image_and_a_push_ends_it() {
     require!(
@@ -112,10 +119,13 @@ async fn a_sweep_below_tags_in_use_pages_once_for_each_image_and_a_push_ends_it(
     let images = indexes.each_ref().map(|index| &*index.image);
     assert_eq!(references(&broken(&daemon).await), images);
     let page = daemon.page("/?verdict=broken").await;
-    assert!(images.iter().all(|image| page.contains(image)), "{page}");
+    assert!(
+        images.iter().all(|image| page.contains(repository(image))),
+        "{page}"
+    );
 
     // What was not touched is well, and was never called broken in between either.
-    assert!(!page.contains(&ordinary), "{page}");
+    assert!(!page.contains(repository(&ordinary)), "{page}");
     clients.crane(&["validate", "--remote", &ordinary]).await;
     wait_until_pullable(&daemon, "web").await;
     pager.assert_never_missing("web", &ordinary).await;

@@ -55,7 +55,7 @@ fn reasons() -> String {
             .join(" ")
     };
     format!(
-        "broken: {}; unknown: {}",
+        "Broken: {}; unknown: {}",
         of(Verdict::Broken),
         of(Verdict::Unknown)
     )
