@@ -1,4 +1,16 @@
 //! The page. Server-rendered, without a script, readable by curl and by screen readers.
+//!
+//! Each page is a function of one snapshot, the address and the time at which it is looked at.
+
+mod address;
+mod explain;
+mod form;
+mod head;
+mod image;
+mod list;
+mod overview;
+mod told;
+mod words;
 
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
@@ -7,10 +19,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use serde::Deserialize;
 
+use self::image::{ImagePage, Missing};
+use self::overview::Overview;
 use super::UiState;
 use super::api::bad_query;
 use super::filter::Filter;
-use crate::view::{Image, StatusView};
+use crate::clock::{Clock as _, SystemClock};
 
 pub(super) async fn style() -> Response {
     (
@@ -20,45 +34,19 @@ pub(super) async fn style() -> Response {
         .into_response()
 }
 
-#[derive(Template)]
-#[template(path = "overview.html")]
-struct Overview {
-    status: StatusView,
-    filter: Filter,
-    matching: usize,
-    images: Vec<Image>,
-}
-
 pub(super) async fn overview(
     State(state): State<UiState>,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Response {
-    let Query(filter) = match filter {
-        Ok(filter) => filter,
-        Err(rejection) => return bad_query(&rejection),
-    };
-    let snapshot = state.snapshot();
-    let (matching, page) = filter.apply(&snapshot);
-    let images = page.into_iter().map(Image::from).collect();
-    render(&Overview {
-        status: StatusView::of(&snapshot),
-        filter,
-        matching,
-        images,
-    })
+    match filter {
+        Ok(Query(filter)) => render(&Overview::of(&state.snapshot(), &filter, SystemClock.now())),
+        Err(rejection) => bad_query(&rejection),
+    }
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Wanted {
     reference: String,
-}
-
-#[derive(Template)]
-#[template(path = "image.html")]
-struct ImagePage {
-    status: StatusView,
-    reference: String,
-    images: Vec<Image>,
 }
 
 /// One reference, with every credential that pulls it.
@@ -71,23 +59,14 @@ pub(super) async fn image(
         Err(rejection) => return bad_query(&rejection),
     };
     let snapshot = state.snapshot();
-    let images: Vec<Image> = snapshot
-        .images
-        .iter()
-        .filter(|image| *image.reference == *reference)
-        .map(Image::from)
-        .collect();
-    let status = if images.is_empty() {
-        StatusCode::NOT_FOUND
-    } else {
-        StatusCode::OK
-    };
-    let page = ImagePage {
-        status: StatusView::of(&snapshot),
-        reference,
-        images,
-    };
-    (status, render(&page)).into_response()
+    let now = SystemClock.now();
+    match ImagePage::of(&snapshot, &reference, now) {
+        Some(page) => render(&page),
+        None => {
+            let page = Missing::of(&snapshot, &reference, now);
+            (StatusCode::NOT_FOUND, render(&page)).into_response()
+        }
+    }
 }
 
 fn render(page: &impl Template) -> Response {
@@ -96,3 +75,6 @@ fn render(page: &impl Template) -> Response {
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;
