@@ -156,21 +156,26 @@ pub fn realm_is_trusted(realm: &Url, registry: &Url, listed: &[String]) -> bool 
     let same_host = realm.host_str() == registry.host_str()
         && realm.port_or_known_default() == registry.port_or_known_default();
     let no_downgrade = realm.scheme() == "https" || realm.scheme() == registry.scheme();
+    let is_docker_hub = registry.host_str() == Some("registry-1.docker.io")
+        && realm.host_str() == Some("auth.docker.io")
+        && realm.scheme() == "https";
+    no_downgrade && (same_host || is_docker_hub) || realm_is_listed(realm, listed)
+}
+
+/// Whether the operator named this realm, or what is above it.
+pub fn realm_is_listed(realm: &Url, listed: &[String]) -> bool {
     let authority = match (realm.host_str(), realm.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
         (Some(host), None) => host.to_owned(),
         (None, _) => return false,
     };
-    let is_docker_hub = registry.host_str() == Some("registry-1.docker.io")
-        && realm.host_str() == Some("auth.docker.io")
-        && realm.scheme() == "https";
-    let is_listed = listed.iter().any(|entry| {
-        *entry == authority
-            || realm
-                .as_str()
-                .starts_with(&format!("{}/", entry.trim_end_matches('/')))
-    });
-    no_downgrade && (same_host || is_docker_hub) || is_listed
+    let mut page = realm.clone();
+    page.set_query(None);
+    page.set_fragment(None);
+    listed.iter().any(|entry| {
+        let below = page.as_str().strip_prefix(entry.trim_end_matches('/'));
+        *entry == authority || below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    })
 }
 
 /// The answer of a token server.
@@ -262,6 +267,18 @@ mod tests {
             "https://r.example",
             &["https://gitlab.example"],
             true,
+        );
+        check(
+            "https://auth.example/token?account=a",
+            "https://r.example",
+            &["https://auth.example/token"],
+            true,
+        );
+        check(
+            "https://auth.example/tokens",
+            "https://r.example",
+            &["https://auth.example/token"],
+            false,
         );
         check(
             "https://gitlab.example.evil/jwt",

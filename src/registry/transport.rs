@@ -79,6 +79,8 @@ pub(super) struct Transport {
     fresh: reqwest::Client,
     /// For other hosts that this registry points to.
     elsewhere: reqwest::Client,
+    /// For the token realms that the operator named.
+    realm: reqwest::Client,
     pub(super) keys: Keys,
     slots: Semaphore,
     pace: Option<governor::DefaultDirectRateLimiter>,
@@ -155,6 +157,7 @@ impl Transport {
             .pool_max_idle_per_host(0)
             .build()?;
         let elsewhere = build(&options, Some(&options.elsewhere), false)?.build()?;
+        let realm = build(&options, None, false)?.build()?;
         let pace = options
             .requests_per_second
             .and_then(quota)
@@ -164,6 +167,7 @@ impl Transport {
             http,
             fresh,
             elsewhere,
+            realm,
             keys: Keys::default(),
             pace,
             paused_until: std::sync::Mutex::default(),
@@ -350,9 +354,13 @@ impl Transport {
             );
             return Err(fault(Code::Untrusted, message));
         }
-        let client = self
-            .client_for(&url, false)
-            .map_err(|Failure { code, message }| AuthFault { code, message })?;
+        let client = if auth::realm_is_listed(&url, &self.options.token_realms) {
+            // The operator's word, like an endpoint: it may be at any address.
+            &self.realm
+        } else {
+            self.client_for(&url, false)
+                .map_err(|Failure { code, message }| AuthFault { code, message })?
+        };
         let scope = format!("repository:{repository}:pull");
         let request =
             match credential.map(|credential| (credential, credential.identity_token.as_ref())) {

@@ -1,0 +1,252 @@
+//! Pull secrets of workloads, on a real API server: which are tried, and whose verdict it is.
+
+use serde_json::{Value, json};
+
+use crate::daemon::faults::reader;
+use crate::daemon::shop::{OFTEN, Stock, all_series, namespace, of_namespace, require_shop};
+use crate::support::cluster::Cluster;
+use crate::support::daemon::Daemon;
+use crate::support::parts::require;
+use crate::support::registry::Version;
+
+use super::with_password;
+
+async fn secret(cluster: &Cluster, namespace: &str, name: &str, host: &str, word: &str) {
+    let flags = [
+        format!("--docker-server={host}"),
+        "--docker-username=alice".to_owned(),
+        format!("--docker-password={word}"),
+    ];
+    let mut arguments = vec!["-n", namespace, "create", "secret", "docker-registry", name];
+    arguments.extend(flags.iter().map(String::as_str));
+    cluster.kubectl(&arguments).await;
+}
+
+/// A Deployment that pulls with this: `imagePullSecrets: […]`, `serviceAccountName: …`, or nothing.
+fn deployment(namespace: &str, name: &str, image: &str, with: &str) -> String {
+    let comma = if with.is_empty() { "" } else { ", " };
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  replicas: 0
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec: {{containers: [{{name: app, image: '{image}'}}]{comma}{with}}}
+---
+"
+    )
+}
+
+fn by(names: &[&str]) -> String {
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| format!("{{name: {name}}}"))
+        .collect();
+    format!("imagePullSecrets: [{}]", names.join(", "))
+}
+
+/// A daemon that looks at these namespaces, once it has looked at everything.
+async fn daemon_over(cluster: &Cluster, namespaces: &[&str], stock: &Stock) -> Daemon {
+    let names = namespaces.join(", ");
+    let configuration = of_namespace(&cluster.admin().kubeconfig, &names, &[stock.entry(OFTEN)]);
+    let daemon = Daemon::start(&configuration);
+    daemon.wait_until_ready().await;
+    daemon
+}
+
+#[tokio::test]
+async fn every_secret_that_fits_is_tried_the_pods_own_or_its_accounts() {
+    require_shop!();
+    require!("htpasswd");
+    let stock = with_password(Version::V3).await;
+    let (host, image) = (stock.host(), format!("{}/app:1", stock.host()));
+    let (cluster, namespace) = namespace().await;
+    for (name, word) in [("right", "wonder"), ("wrong", "guess")] {
+        secret(cluster, &namespace, name, &host, word).await;
+    }
+    // It fits another registry, and so is never sent to this one.
+    secret(cluster, &namespace, "other", "registry.example", "wonder").await;
+    let workloads = [
+        ("own", by(&["right"]), true),
+        ("second", by(&["wrong", "right"]), true),
+        ("first", by(&["right", "wrong"]), true),
+        ("gone", by(&["nowhere", "right"]), true),
+        ("account", "serviceAccountName: puller".to_owned(), true),
+        ("none", String::new(), false),
+        ("wrong", by(&["wrong"]), false),
+        ("other", by(&["other"]), false),
+        // Its own secrets are all that a pod has, whatever its account has.
+        (
+            "both",
+            format!("serviceAccountName: puller, {}", by(&["wrong"])),
+            false,
+        ),
+    ];
+    let account = format!(
+        "apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: puller, namespace: {namespace}}}
+imagePullSecrets: [{{name: right}}]
+---
+"
+    );
+    let yaml: String = workloads
+        .iter()
+        .map(|(name, with, _)| deployment(&namespace, name, &image, with))
+        .fold(account, |all, one| all + &one);
+    cluster.apply_yaml(&yaml).await;
+    let daemon = daemon_over(cluster, &[&namespace], &stock).await;
+    for (name, _, is_pullable) in &workloads {
+        let workload = format!("workload=\"{name}\"");
+        if *is_pullable {
+            daemon
+                .wait_for_series("workload_image_pullable", &[&workload, " 1"])
+                .await;
+        } else {
+            daemon
+                .wait_for_series("workload_image_unknown", &[&workload, "unauthorized"])
+                .await;
+        }
+    }
+    // One verdict each, and none of them broken.
+    let all = [
+        all_series(&daemon, "workload_image_pullable").await,
+        all_series(&daemon, "workload_image_unknown").await,
+    ];
+    assert_eq!(all.concat().len(), workloads.len(), "{all:#?}");
+    assert!(
+        all_series(&daemon, "workload_image_failure")
+            .await
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_verdict_is_that_of_the_namespace_whose_secret_it_is() {
+    require_shop!();
+    require!("htpasswd");
+    let stock = with_password(Version::V2).await;
+    let (host, image) = (stock.host(), format!("{}/app:1", stock.host()));
+    let (cluster, may) = namespace().await;
+    let may_not = cluster.new_namespace().await;
+    let mut yaml = String::new();
+    for (namespace, word) in [(&may, "wonder"), (&may_not, "guess")] {
+        secret(cluster, namespace, "pull", &host, word).await;
+        yaml.push_str(&deployment(namespace, "web", &image, &by(&["pull"])));
+    }
+    cluster.apply_yaml(&yaml).await;
+    let daemon = daemon_over(cluster, &[&may, &may_not], &stock).await;
+    let own = format!("namespace=\"{may}\"");
+    daemon
+        .wait_for_series("workload_image_pullable", &[&own, " 1"])
+        .await;
+    let other = format!("namespace=\"{may_not}\"");
+    daemon
+        .wait_for_series("workload_image_unknown", &[&other, "unauthorized"])
+        .await;
+    assert_eq!(
+        all_series(&daemon, "workload_image_pullable").await.len(),
+        1
+    );
+    assert_eq!(all_series(&daemon, "workload_image_unknown").await.len(), 1);
+
+    let view = daemon.api("images").await;
+    let mut entries: Vec<Value> = view["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| json!([entry["namespaces"], entry["credential"], entry["verdict"]]))
+        .collect();
+    entries.sort_by_key(ToString::to_string);
+    let mut expected = [
+        json!([[may], format!("{may}/pull"), "pullable"]),
+        json!([[may_not], format!("{may_not}/pull"), "unknown"]),
+    ];
+    expected.sort_by_key(ToString::to_string);
+    assert_eq!(entries, expected);
+    // A reference counts once, by its worst entry.
+    let summary = json!({"images": 1, "pullable": 0, "broken": 0, "unknown": 1});
+    assert_eq!(view["summary"], summary);
+    // What is in a secret is in nothing that is served.
+    for text in [
+        daemon.scrape().await.unwrap(),
+        view.to_string(),
+        daemon.page("/").await,
+    ] {
+        assert!(
+            !text.contains("wonder") && !text.contains("guess"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_may_not_be_read_is_no_failure() {
+    require_shop!();
+    require!("htpasswd");
+    let (guarded, open) = (with_password(Version::V3).await, Stock::new().await);
+    let public = open.push("app:1").await;
+    let (cluster, namespace) = namespace().await;
+    let identity = cluster.new_identity();
+    cluster
+        .apply_yaml(&reader(&namespace, &identity.user))
+        .await;
+    for stock in [&guarded, &open] {
+        let name = if stock.host() == open.host() {
+            "open"
+        } else {
+            "guarded"
+        };
+        secret(cluster, &namespace, name, &stock.host(), "wonder").await;
+    }
+    let there = format!("{}/app:1", guarded.host());
+    let missing = format!("{}/app:2", guarded.host());
+    let yaml = [
+        deployment(&namespace, "there", &there, &by(&["guarded"])),
+        deployment(&namespace, "missing", &missing, &by(&["guarded"])),
+        // Its account's secrets are not known either.
+        deployment(&namespace, "account", &there, ""),
+        deployment(&namespace, "public", &public, &by(&["open"])),
+    ];
+    cluster.apply_yaml(&yaml.concat()).await;
+    let registries = [guarded.entry(OFTEN), open.entry(OFTEN)];
+    let daemon = Daemon::start(&of_namespace(&identity.kubeconfig, &namespace, &registries));
+    daemon.wait_until_ready().await;
+    for name in ["there", "missing", "account"] {
+        let workload = format!("workload=\"{name}\"");
+        let told = [workload.as_str(), "credential_unavailable"];
+        daemon
+            .wait_for_series("workload_image_unknown", &told)
+            .await;
+    }
+    // What anybody may pull, it may pull.
+    daemon
+        .wait_for_series("workload_image_pullable", &["workload=\"public\"", " 1"])
+        .await;
+    assert_eq!(
+        all_series(&daemon, "workload_image_pullable").await.len(),
+        1
+    );
+    assert_eq!(all_series(&daemon, "workload_image_unknown").await.len(), 3);
+    assert!(
+        all_series(&daemon, "workload_image_failure")
+            .await
+            .is_empty()
+    );
+    // All workloads were read: the source is complete.
+    daemon
+        .wait_for_series("inventory_complete", &["source=\"prod\"", " 1"])
+        .await;
+    let view = daemon.api("images?q=app:2").await;
+    let message = view["images"][0]["findings"][0]["message"]
+        .as_str()
+        .unwrap();
+    assert!(
+        message.contains(&format!("{namespace}/guarded")),
+        "{message}"
+    );
+    assert!(message.contains("forbidden"), "{message}");
+}
