@@ -11,6 +11,7 @@ pub mod engine;
 pub mod finding;
 pub mod judge;
 pub mod node;
+pub mod question;
 pub mod round;
 pub mod table;
 pub mod target;

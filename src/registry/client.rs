@@ -17,7 +17,7 @@ use crate::oci::manifest::MANIFEST_BYTES_MAX;
 use crate::verify::engine::Ask as Asked;
 use crate::verify::finding::Code;
 use crate::verify::node::Node;
-use crate::verify::round::{Answer, Ask, Question};
+use crate::verify::question::{Answer, Ask, Question};
 use crate::verify::table::ObjectKind;
 use crate::verify::target::AuthId;
 

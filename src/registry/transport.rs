@@ -21,7 +21,7 @@ use super::wire;
 use crate::clock::Clock;
 use crate::credentials::Credential;
 use crate::verify::finding::Code;
-use crate::verify::round::Answer;
+use crate::verify::question::Answer;
 use crate::verify::target::AuthId;
 
 /// Most redirects that are followed for one manifest.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
-use super::round::{Answer, Finished, Question, Round};
+use super::question::{Answer, Question};
+use super::round::{Finished, Round};
 use crate::clock::Clock;
 
 /// A registry, as far as verification is concerned. There is no method here that changes anything.

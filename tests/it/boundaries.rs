@@ -83,6 +83,10 @@ const PURE: &[(&str, &[&str])] = &[
     ),
     ("verify/judge.rs", &["crate::registry", "crate::inventory"]),
     ("verify/node.rs", &["crate::registry", "crate::inventory"]),
+    (
+        "verify/question.rs",
+        &["crate::registry", "crate::inventory"],
+    ),
     ("verify/round.rs", &["crate::registry", "crate::inventory"]),
     ("verify/table.rs", &["crate::registry", "crate::inventory"]),
     ("verify/target.rs", &["crate::registry", "crate::inventory"]),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::verify::finding::Report;
-use crate::verify::node::{BlobEdge, ChildEdge};
+use crate::verify::node::{BlobEdge, ChildEdge, Node};
 use crate::verify::target::Needs;
 use std::collections::{HashMap, HashSet};
 
