@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::baseline::Baseline;
 use crate::images::{Image, ImageKey, Images, Puller};
 use crate::inventory::{Inventory, User};
-use crate::verify::finding::{Code, Report, Verdict};
+use crate::verify::finding::{Code, Finding, Report, Verdict};
 
 /// One image as it stands.
 #[derive(Debug, Clone)]
@@ -320,23 +320,7 @@ fn advance(before: Option<&Standing>, report: Report, now: Timestamp) -> Standin
         .or_else(|| before.and_then(|before| before.proven_at));
     let stands = before.filter(|before| before.report.verdict == Verdict::Broken);
     let report = match (report.verdict, stands) {
-        (Verdict::Unknown, Some(before)) => {
-            let is_fact = |code: Code| code.verdict() == Verdict::Broken;
-            let facts = before
-                .report
-                .findings
-                .iter()
-                .filter(|finding| is_fact(finding.code))
-                .cloned();
-            let doubts = report
-                .findings
-                .into_iter()
-                .filter(|finding| !is_fact(finding.code));
-            Report {
-                findings: facts.chain(doubts).collect(),
-                ..before.report.as_ref().clone()
-            }
-        }
+        (Verdict::Unknown | Verdict::Broken, Some(before)) => with_standing(report, &before.report),
         (Verdict::Pullable | Verdict::Broken | Verdict::Unknown, _) => report,
     };
     let since = before
@@ -347,6 +331,57 @@ fn advance(before: Option<&Standing>, report: Report, now: Timestamp) -> Standin
         proven_at,
         since,
     }
+}
+
+/// The facts of an earlier report that the new one did not reach. Where the new one is all doubt,
+/// every fact stands; where it has facts of its own about the same root, those that it is in doubt
+/// about, itself or on the way to them. What it looked at again and found well is forgotten.
+fn with_standing(report: Report, before: &Report) -> Report {
+    let is_fact = |finding: &Finding| finding.code.verdict() == Verdict::Broken;
+    let (facts, doubts): (Vec<Finding>, Vec<Finding>) = report
+        .findings
+        .iter()
+        .cloned()
+        .partition(|finding| is_fact(finding));
+    let is_in_doubt = |fact: &Finding| {
+        doubts.iter().any(|doubt| {
+            doubt.subject.is_some()
+                && (doubt.subject == fact.subject
+                    || doubt
+                        .subject
+                        .is_some_and(|subject| fact.path.contains(&subject)))
+        })
+    };
+    let is_new = |fact: &Finding| {
+        !facts
+            .iter()
+            .any(|new| new.subject == fact.subject && new.platform == fact.platform)
+    };
+    let all_doubt = report.verdict == Verdict::Unknown;
+    let stands = before.findings.iter().filter(|fact| {
+        is_fact(fact)
+            && (all_doubt || report.digest == before.digest && is_in_doubt(fact) && is_new(fact))
+    });
+    let standing: Vec<Finding> = stands.cloned().collect();
+    let mut report = if all_doubt {
+        Report {
+            checked_at: report.checked_at,
+            ..before.clone()
+        }
+    } else {
+        report
+    };
+    for platform in &mut report.platforms {
+        if standing
+            .iter()
+            .any(|fact| fact.platform.is_some() && fact.platform == platform.platform)
+        {
+            platform.verdict = Verdict::Broken;
+        }
+    }
+    let facts = if all_doubt { Vec::new() } else { facts };
+    report.findings = standing.into_iter().chain(facts).chain(doubts).collect();
+    report
 }
 
 fn stale_or(report: &Arc<Report>, now: Timestamp) -> Arc<Report> {

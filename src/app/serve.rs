@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -160,15 +160,25 @@ pub async fn serve(
     let run = pipelines.run(configs, stop.clone());
     tokio::pin!(run);
     let mut failure = None;
+    let mut is_running = true;
+    // Nothing ends before it is told to. A part that does leaves the rest saying what is no longer so.
     tokio::select! {
-        () = &mut run => {}
         () = shutdown => {}
-        Some(ended) = tasks.join_next() => failure = Some(ended),
+        () = &mut run => {
+            is_running = false;
+            failure = Some(Ok(Err(anyhow!("the verification ended by itself"))));
+        }
+        Some(ended) = tasks.join_next() => {
+            let ended = ended.map(|result| result.and_then(|()| Err(anyhow!("a part ended by itself"))));
+            failure = Some(ended);
+        }
     }
     info!("pullproof ends");
     stop.cancel();
     let drain = async {
-        run.await;
+        if is_running {
+            run.await;
+        }
         while let Some(ended) = tasks.join_next().await {
             failure.get_or_insert(ended);
         }

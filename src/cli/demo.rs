@@ -246,7 +246,7 @@ async fn report(image: &ImageState, metrics: &str, paint: Paint) -> anyhow::Resu
             .as_ref()
             .map(|platform| format!(" {platform}"))
             .unwrap_or_default(),
-        finding.message,
+        super::table::shown(&finding.message),
         users.join(", "),
     ))?;
     let text = reqwest::get(metrics).await?.text().await?;

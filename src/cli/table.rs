@@ -53,7 +53,7 @@ pub fn verify(
                 "          {}{}: {}{aside}",
                 finding.code,
                 platform.unwrap_or_default(),
-                finding.message
+                shown(&finding.message)
             );
             line(&mut text, &row);
         }
@@ -98,14 +98,28 @@ pub fn verify(
     text
 }
 
-/// A pinned digest by its first digits: the rest tells a person nothing, and JSON has it.
-fn shown(reference: &str) -> String {
-    match reference.split_once("@sha256:") {
-        Some((name, hex)) if hex.len() > 12 => {
-            format!("{name}@sha256:{}…", hex.get(..12).unwrap_or(hex))
+/// Digests by their first digits: the rest tells a person nothing, and JSON has it.
+pub fn shown(text: &str) -> String {
+    const NAME: &str = "sha256:";
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(NAME) {
+        let (before, digest) = rest.split_at(at);
+        let after_name = digest.get(NAME.len()..).unwrap_or_default();
+        let end = after_name
+            .find(|c: char| !c.is_ascii_hexdigit())
+            .unwrap_or(after_name.len());
+        let (hex, after) = after_name.split_at(end);
+        shown.push_str(before);
+        shown.push_str(NAME);
+        match hex.get(..12) {
+            Some(first) if hex.len() == 64 => shown.push_str(&format!("{first}…")),
+            Some(_) | None => shown.push_str(hex),
         }
-        Some(_) | None => reference.to_owned(),
+        rest = after;
     }
+    shown.push_str(rest);
+    shown
 }
 
 /// Attestations are no platform that anybody pulls for; they are told only when they are missing.
@@ -241,4 +255,19 @@ pub fn inventory(view: &InventoryView, paint: Paint) -> String {
 fn line(text: &mut String, line: &str) {
     // Writing to a String cannot fail.
     writeln!(text, "{line}").expect("a String takes every write");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_shortened_wherever_they_stand() {
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let text = format!("no sha256:{hex} that sha256:{hex} names; a@sha256:12, sha256:");
+        assert_eq!(
+            shown(&text),
+            "no sha256:e3b0c44298fc… that sha256:e3b0c44298fc… names; a@sha256:12, sha256:"
+        );
+    }
 }

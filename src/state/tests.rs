@@ -157,3 +157,64 @@ fn known_is_what_was_broken_from_the_start_and_never_whole() {
     );
     assert_eq!(state.never_whole(), Vec::<String>::new());
 }
+
+#[test]
+fn a_fact_stands_beside_new_facts_while_it_is_in_doubt() {
+    let (inventory, images) = inventory(&["r.example/app:v1"]);
+    let mut state = State::default();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    let digest = |name: &str| crate::oci::digest::Digest::of(name.as_bytes());
+    let finding = |code: Code, subject: &str, platform: &str| Finding {
+        code,
+        subject: Some(digest(subject)),
+        platform: platform.parse().ok(),
+        needed: true,
+        path: vec![digest("index")],
+        message: "x".to_owned(),
+    };
+    let report = |root: &str, findings: &[Finding]| {
+        let mut report = Report {
+            digest: Some(digest(root)),
+            findings: findings.to_vec(),
+            ..Report::never_checked()
+        };
+        report.settle();
+        report
+    };
+    let amd64 = || finding(Code::ChildMissing, "m1", "linux/amd64");
+    let arm64 = |code| finding(code, "m2", "linux/arm64");
+    let mut check = |at: i64, report: Report, expected: &[Code]| {
+        state.record(round(&images, at, &[report]));
+        assert_eq!(codes(&one(&mut state, at)), expected);
+    };
+    let (missing, down) = (Code::ChildMissing, Code::Unreachable);
+    check(
+        10,
+        report("index", &[amd64(), arm64(missing)]),
+        &[missing, missing],
+    );
+    // The registry goes away in the middle of a round.
+    check(
+        20,
+        report("index", &[amd64(), arm64(down)]),
+        &[missing, missing, down],
+    );
+    check(
+        30,
+        report("index", &[finding(down, "index", "")]),
+        &[missing, missing, down],
+    );
+    // One was pushed again: what was looked at and is well is no fact any more.
+    check(40, report("index", &[amd64()]), &[missing]);
+    // Another root has nothing to do with what was missing below the old one.
+    check(
+        50,
+        report("index", &[amd64(), arm64(missing)]),
+        &[missing, missing],
+    );
+    check(
+        60,
+        report("other", &[amd64(), arm64(down)]),
+        &[missing, down],
+    );
+}

@@ -324,9 +324,10 @@ impl Walk<'_> {
             let message = format!("{digest} was not checked yet");
             return self.find(Code::NeverChecked, digest, place, message);
         };
-        let named_by = place.path.last().map_or_else(String::new, |parent| {
-            format!(" that {} names", parent.short())
-        });
+        let named_by = place
+            .path
+            .last()
+            .map_or_else(String::new, |parent| format!(" that {parent} names"));
         match (&state.fact, size) {
             (Fact::Present { size: Some(actual) }, Some(expected)) if *actual != expected => {
                 let message = format!(
