@@ -213,7 +213,7 @@ async fn tell(
         ))?;
         wait(snapshots, "every image to be proven again", whole).await?;
         say(&format!(
-            "{} Every image is proven again: the alert resolves by itself.",
+            "{}  Every image is proven again: the alert resolves by itself.",
             paint.green("pullable")
         ))?;
     } else {
