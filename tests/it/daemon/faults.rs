@@ -31,6 +31,10 @@ async fn nothing_is_green_before_it_was_checked() {
         &namespace,
         &registries,
     ));
+    // The image is known before every other kind of workload was listed.
+    daemon
+        .wait_for_series("inventory_complete", &["source=\"prod\"", " 1"])
+        .await;
     daemon
         .wait_for_series("workload_image_unknown", &["web", &image, "never_checked"])
         .await;
@@ -203,6 +207,8 @@ async fn without_its_api_server_it_runs_and_says_so_and_heals() {
         told.starts_with("source prod: ") && told.contains("refused"),
         "{told}"
     );
+    let page = daemon.page("/").await;
+    assert!(page.contains("prod") && page.contains("refused"), "{page}");
 
     cluster.start_server().await;
     daemon
@@ -215,6 +221,8 @@ async fn without_its_api_server_it_runs_and_says_so_and_heals() {
         .wait_for_series("inventory_complete", &["source=\"prod\"", " 1"])
         .await;
     daemon.wait_until_ready().await;
+    let page = daemon.page("/").await;
+    assert!(!page.contains("refused"), "{page}");
 
     // Away once more: what it had said stands, and goes on being proven.
     cluster.stop_server();
