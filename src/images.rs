@@ -34,12 +34,20 @@ impl Puller {
     fn key(&self) -> PullerKey {
         match self {
             Self::Own => PullerKey::Own,
-            Self::Secrets { credentials, .. } => PullerKey::Secrets(
-                credentials
+            Self::Secrets {
+                credentials,
+                unread,
+                ..
+            } => {
+                let ids = credentials
                     .iter()
-                    .map(|credential| credential.id().to_string())
-                    .collect(),
-            ),
+                    .map(|credential| credential.id().to_owned());
+                // With one more that could not be read, a refusal means less: another image.
+                let mark = unread
+                    .as_ref()
+                    .map(|_| "and one that could not be read".to_owned());
+                PullerKey::Secrets(ids.chain(mark).collect())
+            }
             Self::Unavailable { label, .. } => PullerKey::Unavailable(Arc::clone(label)),
         }
     }
@@ -218,14 +226,15 @@ fn puller(image_use: &ImageUse, reference: &Reference, source: &SourceState) -> 
 }
 
 /// What a walk says about an image, given who pulls it: a credential that could not be read makes
-/// `unknown` of whatever it might have changed. `own_is_anonymous` tells that the walk was nobody's.
+/// `unknown` of whatever it might have changed. `own_is_anonymous` tells that the registry entry has
+/// no credential of its own, so that nobody with more rights has looked.
 pub fn with_puller(mut report: Report, puller: &Puller, own_is_anonymous: bool) -> Report {
     let (reason, hides_roots) = match puller {
         Puller::Own | Puller::Secrets { unread: None, .. } => return report,
         Puller::Secrets {
             unread: Some(reason),
             ..
-        } => (reason.to_string(), false),
+        } => (reason.to_string(), own_is_anonymous),
         Puller::Unavailable { label, reason } => {
             // What anybody may pull, this workload may.
             if report.verdict == Verdict::Pullable && own_is_anonymous {
@@ -246,7 +255,8 @@ pub fn with_puller(mut report: Report, puller: &Puller, own_is_anonymous: bool) 
             unavailable(finding);
         }
     }
-    if hides_roots && report.findings.iter().all(|finding| !finding.needed) {
+    let is_alone = matches!(puller, Puller::Unavailable { .. });
+    if is_alone && report.findings.iter().all(|finding| !finding.needed) {
         report.findings.push(Finding {
             code: Code::CredentialUnavailable,
             subject: report.digest,

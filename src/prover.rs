@@ -86,21 +86,25 @@ impl Prover {
             .map(|(image, target)| {
                 let report =
                     judge::judge(target, &self.table, &finished.resolved, self.cadence, now);
-                let own_is_anonymous = target.content == AuthId::OWN;
+                let by_secrets = matches!(image.puller, Puller::Secrets { .. });
+                let own_is_anonymous =
+                    target.access.is_none() && (by_secrets || target.content == AuthId::OWN);
                 (
                     image.key.clone(),
+                    image.needs.clone(),
                     images::with_puller(report, &image.puller, own_is_anonymous),
                 )
             })
             .collect();
-        if is_full {
-            self.table.forget_unreached();
-        }
+        // Its own table: what this round did not reach, this prover has no more business with.
+        self.table.forget_unreached();
         RoundResult {
             host: Arc::clone(&self.host),
+            started_at,
             ended_at: now,
             duration: now.duration_since(started_at),
             is_full,
+            was_asked: true,
             is_up: finished.is_up,
             reports,
             objects: self.object_counts(),
@@ -195,6 +199,7 @@ pub fn unaskable(
     host: &Arc<str>,
     images: &[Arc<Image>],
     problem: &str,
+    is_full: bool,
     interval: SignedDuration,
     clock: &Arc<dyn Clock>,
 ) -> RoundResult {
@@ -204,15 +209,18 @@ pub fn unaskable(
         .map(|image| {
             (
                 image.key.clone(),
+                image.needs.clone(),
                 Report::only(Code::Unreachable, problem.to_owned()),
             )
         })
         .collect();
     RoundResult {
         host: Arc::clone(host),
+        started_at: clock.now(),
         ended_at: clock.now(),
         duration: SignedDuration::ZERO,
-        is_full: true,
+        is_full,
+        was_asked: false,
         is_up: false,
         reports,
         objects: [ObjectCounts::default(); 3],

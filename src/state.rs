@@ -12,6 +12,7 @@ use crate::baseline::Baseline;
 use crate::images::{Image, ImageKey, Images, Puller};
 use crate::inventory::{Inventory, User};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
+use crate::verify::target::Needs;
 
 /// One image as it stands.
 #[derive(Debug, Clone)]
@@ -99,12 +100,16 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct RoundResult {
     pub host: Arc<str>,
+    pub started_at: Timestamp,
     pub ended_at: Timestamp,
     pub duration: SignedDuration,
     /// Over all images of the registry, not only new ones.
     pub is_full: bool,
+    /// False where the registry could not even be asked.
+    pub was_asked: bool,
     pub is_up: bool,
-    pub reports: Vec<(ImageKey, Report)>,
+    /// Each with the platforms that counted when the round began.
+    pub reports: Vec<(ImageKey, Needs, Report)>,
     pub objects: [ObjectCounts; 3],
     pub rate_limit_remaining: Option<i64>,
     pub requests_per_day: u64,
@@ -117,6 +122,8 @@ struct Standing {
     report: Arc<Report>,
     proven_at: Option<Timestamp>,
     since: Timestamp,
+    /// The start of the round that said so.
+    asked_at: Timestamp,
 }
 
 /// The state that events change.
@@ -124,6 +131,8 @@ struct Standing {
 pub struct State {
     images: Arc<Images>,
     sources: Vec<SourceStatus>,
+    /// The platforms that count for each image now.
+    needs: HashMap<ImageKey, Needs>,
     standings: HashMap<ImageKey, Standing>,
     registries: BTreeMap<Arc<str>, RegistryStatus>,
     /// Canonical references that were proven once, ever.
@@ -160,9 +169,13 @@ impl State {
                 references: source.uses.len(),
             })
             .collect();
-        let named: std::collections::HashSet<&ImageKey> =
-            images.images.iter().map(|image| &image.key).collect();
-        self.standings.retain(|key, _| named.contains(key));
+        let needs = images
+            .images
+            .iter()
+            .map(|image| (image.key.clone(), image.needs.clone()));
+        self.needs = needs.collect();
+        let needs = &self.needs;
+        self.standings.retain(|key, _| needs.contains_key(key));
         let hosts = images.hosts();
         self.registries.retain(|host, _| hosts.contains(&**host));
         self.images = images;
@@ -172,7 +185,9 @@ impl State {
     pub fn record(&mut self, round: RoundResult) {
         let RoundResult {
             host,
+            started_at,
             ended_at,
+            was_asked,
             duration,
             is_full,
             is_up,
@@ -180,8 +195,17 @@ impl State {
             ..
         } = round;
         let mut is_clean = true;
-        for (key, report) in reports {
+        for (key, needs, report) in reports {
             is_clean &= report.verdict == Verdict::Pullable;
+            // A long round may end after a quicker one that began later, or after the inventory has
+            // changed: what it says is of a time that is over.
+            let is_over = self
+                .standings
+                .get(&key)
+                .is_some_and(|standing| standing.asked_at > started_at);
+            if is_over || self.needs.get(&key) != Some(&needs) {
+                continue;
+            }
             if let Some(at) = report.proven_at {
                 self.proven
                     .insert(key.reference.to_string(), at.as_second());
@@ -189,8 +213,16 @@ impl State {
                     .insert(key.reference.to_string(), at.as_second());
             }
             let before = self.standings.get(&key);
-            let standing = advance(before, report, ended_at);
+            let standing = advance(before, report, started_at, ended_at);
             self.standings.insert(key, standing);
+        }
+        if !self
+            .images
+            .images
+            .iter()
+            .any(|image| image.host() == &*host)
+        {
+            return;
         }
         if !is_full {
             // A round over new images says nothing of the registry as a whole but that it answers.
@@ -209,7 +241,13 @@ impl State {
         let status = RegistryStatus {
             host: Arc::clone(&host),
             is_up: Some(is_up),
-            last_completed_at: Some(ended_at),
+            last_completed_at: if was_asked {
+                Some(ended_at)
+            } else {
+                self.registries
+                    .get(&host)
+                    .and_then(|before| before.last_completed_at)
+            },
             last_clean_at,
             last_duration: Some(duration),
             interval: round.interval,
@@ -314,7 +352,12 @@ impl State {
 /// What an image is after one more report. A broken verdict stands until a proof: a registry that
 /// goes down while an image is missing must not resolve the page for it. What is unknown in between
 /// is shown beside it.
-fn advance(before: Option<&Standing>, report: Report, now: Timestamp) -> Standing {
+fn advance(
+    before: Option<&Standing>,
+    report: Report,
+    asked_at: Timestamp,
+    now: Timestamp,
+) -> Standing {
     let proven_at = report
         .proven_at
         .or_else(|| before.and_then(|before| before.proven_at));
@@ -330,6 +373,7 @@ fn advance(before: Option<&Standing>, report: Report, now: Timestamp) -> Standin
         report: Arc::new(report),
         proven_at,
         since,
+        asked_at,
     }
 }
 

@@ -212,7 +212,7 @@ fn log_round(round: &RoundResult) {
         round
             .reports
             .iter()
-            .filter(|(_, report)| report.verdict == verdict)
+            .filter(|(_, _, report)| report.verdict == verdict)
             .count()
     };
     info!(

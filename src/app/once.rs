@@ -44,7 +44,14 @@ pub async fn prove_all(
                 }
                 Err(problem) => {
                     let interval = registries.cadence(host).interval;
-                    prover::unaskable(host, &of_host, &format!("{problem:#}"), interval, clock)
+                    prover::unaskable(
+                        host,
+                        &of_host,
+                        &format!("{problem:#}"),
+                        true,
+                        interval,
+                        clock,
+                    )
                 }
             }
         }

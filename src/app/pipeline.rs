@@ -267,7 +267,7 @@ impl RegistryLoop {
             }
             let interval = self.registries.cadence(&self.host).interval;
             let problem = problem.unwrap_or_default();
-            prover::unaskable(&self.host, images, &problem, interval, &self.clock)
+            prover::unaskable(&self.host, images, &problem, is_full, interval, &self.clock)
         };
         let result = tokio::select! {
             result = round => result,

@@ -1,6 +1,6 @@
 //! The configuration file, read again when it changes and on SIGHUP. A bad file keeps the old one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::config::files::FileKind;
 use crate::config::{self, Config};
+use crate::oci::digest::Digest;
 
 /// The file is compared this often. By content: a ConfigMap's files change by a link far above them.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -50,10 +52,7 @@ pub fn load(path: Option<PathBuf>) -> Result<(Config, Origin), LoadError> {
         source,
     })?;
     let name = path.display().to_string();
-    let base = path
-        .parent()
-        .unwrap_or_else(|| std::path::Path::new(""))
-        .to_owned();
+    let base = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
     let config = config::parse(&text, &name, &base).map_err(LoadError::Invalid)?;
     config
         .check_files(&text, &name)
@@ -86,33 +85,82 @@ pub async fn follow(
             return;
         }
     };
-    let mut text = origin.text;
+    let mut loaded = Look::at(&path, &current(&publish)).await;
+    loaded.text = Some(origin.text);
+    let mut complaint = String::new();
     loop {
-        tokio::select! {
-            _ = hangup.recv() => {}
-            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        let is_asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(LOOK_INTERVAL) => false,
             () = stop.cancelled() => return,
-        }
-        // Between the two writes of an editor the file may be gone or empty: looked at again later.
-        let read = tokio::fs::read_to_string(&path).await;
-        if read.as_ref().is_ok_and(|read| *read == text) {
+        };
+        let look = Look::at(&path, &current(&publish)).await;
+        if look == loaded && !is_asked {
+            // Somebody put back what is in use.
+            is_current.send_if_modified(|current| !std::mem::replace(current, true));
+            complaint.clear();
             continue;
         }
         match load(Some(path.clone())) {
             Ok((config, origin)) => {
-                text = origin.text;
                 info!(file = %path.display(), "the configuration is read again");
+                loaded = Look::at(&path, &config).await;
+                loaded.text = Some(origin.text);
                 publish.send_replace(Arc::new(config));
                 is_current.send_replace(true);
+                complaint.clear();
             }
+            // Tried again at the next look, and said again only if it is another problem.
             Err(problem) => {
-                if let Ok(read) = read {
-                    text = read;
+                let problem = problem.to_string();
+                if problem != complaint || is_asked {
+                    error!("{problem}");
+                    error!("the configuration stays as it was");
                 }
-                error!("{problem}");
-                error!("the configuration stays as it was");
+                complaint = problem;
                 is_current.send_replace(false);
             }
         }
+    }
+}
+
+fn current(publish: &watch::Sender<Arc<Config>>) -> Arc<Config> {
+    Arc::clone(&publish.borrow())
+}
+
+/// What is on disk: the file, and the files that the configuration in use names (certificates and
+/// credentials rotate without a word in the configuration itself).
+#[derive(Debug, PartialEq, Eq)]
+struct Look {
+    text: Option<String>,
+    named: Vec<Option<Digest>>,
+}
+
+impl Look {
+    async fn at(path: &Path, config: &Config) -> Self {
+        // Lists and manifests are their sources' own to read again.
+        let rotates = |kind: FileKind| {
+            matches!(
+                kind,
+                FileKind::Certificates | FileKind::PrivateKey | FileKind::DockerConfig
+            )
+        };
+        let named = config
+            .files()
+            .into_iter()
+            .filter(|named| rotates(named.kind));
+        let named: Vec<PathBuf> = named.map(|named| named.file.to_owned()).collect();
+        let path = path.to_owned();
+        let looked = tokio::task::spawn_blocking(move || Self {
+            text: std::fs::read_to_string(path).ok(),
+            named: named
+                .into_iter()
+                .map(|file| std::fs::read(file).ok().map(|content| Digest::of(&content)))
+                .collect(),
+        });
+        looked.await.unwrap_or(Self {
+            text: None,
+            named: Vec::new(),
+        })
     }
 }

@@ -36,6 +36,11 @@ pub struct DemoArguments {
     once: bool,
 }
 
+/// The daemon was ended before the story was.
+#[derive(Debug, thiserror::Error)]
+#[error("the daemon ended")]
+struct Ended;
+
 /// The demo's world on disk, and where it is served.
 struct World {
     tree: Tree,
@@ -109,7 +114,11 @@ pub async fn run(arguments: DemoArguments, global: &Global) -> anyhow::Result<Ex
     let all = async {
         let (daemon, told) = tokio::join!(daemon, story);
         stop.cancel();
-        daemon.and(told)
+        match told {
+            // Ctrl-C in the middle of the story is somebody's wish.
+            Err(error) if error.is::<Ended>() => daemon,
+            told => daemon.and(told),
+        }
     };
     let (served, result) = tokio::join!(serving, all);
     served?;
@@ -273,7 +282,7 @@ async fn wait(
     let found = tokio::time::timeout(NOTICE, snapshots.wait_for(|snapshot| is_so(snapshot))).await;
     let snapshot = found
         .with_context(|| format!("waited {} s for {what}", NOTICE.as_secs()))?
-        .context("the daemon ended")?;
+        .map_err(|_closed| Ended)?;
     Ok(Arc::clone(&snapshot))
 }
 

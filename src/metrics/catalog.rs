@@ -88,7 +88,7 @@ catalog! {
         "Requests that the registry said are left of its quota";
     REGISTRY_REQUESTS = "registry_requests", Counter, &["registry", "operation", "code"],
         "Requests to registries by operation and HTTP status (error: there was no answer)";
-    REGISTRY_REQUEST_DURATION = "registry_request_duration_seconds", Histogram, &["registry", "operation"],
+    REGISTRY_REQUEST_DURATION = "registry_request_duration_seconds", Histogram, &["registry", "operation", "code"],
         "How long registries took to answer";
     CONFIG_LAST_RELOAD_SUCCESSFUL = "config_last_reload_successful", Gauge, &[],
         "Whether the configuration on disk is the one in use";

@@ -247,7 +247,12 @@ fn encode_images(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Resul
                 platforms: None,
             });
         sum.proof = [sum.proof, image.proven_at].into_iter().flatten().min();
-        sum.platforms = sum.platforms.or(platforms);
+        // The worst of several credentials' entries: most broken, then most unknown.
+        let badness =
+            |counts: &Option<[usize; 3]>| counts.map(|[_, unknown, broken]| (broken, unknown));
+        if badness(&platforms) > badness(&sum.platforms) {
+            sum.platforms = platforms;
+        }
         if verdict == Verdict::Unknown {
             sum.doubt = sum.doubt.or_else(|| Some(workloads::doubt(image)));
         }

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::digest::Digest;
+use super::digest::{Digest, InvalidDigest};
+use super::manifest::InvalidManifest;
 use super::platform::Platform;
 
 /// One entry of a manifest or index.
@@ -22,7 +23,8 @@ pub struct Descriptor {
 pub(super) struct RawDescriptor {
     #[serde(rename = "mediaType", default)]
     media_type: String,
-    digest: Digest,
+    /// Kept as text: another algorithm is no mistake of the manifest's.
+    digest: String,
     size: u64,
     #[serde(default)]
     platform: Option<RawPlatform>,
@@ -42,8 +44,10 @@ struct RawPlatform {
     os_version: Option<String>,
 }
 
-impl From<RawDescriptor> for Descriptor {
-    fn from(raw: RawDescriptor) -> Self {
+impl TryFrom<RawDescriptor> for Descriptor {
+    type Error = InvalidManifest;
+
+    fn try_from(raw: RawDescriptor) -> Result<Self, Self::Error> {
         let RawDescriptor {
             media_type,
             digest,
@@ -51,7 +55,16 @@ impl From<RawDescriptor> for Descriptor {
             platform,
             urls,
         } = raw;
-        Self {
+        let digest =
+            digest
+                .parse()
+                .map_err(|invalid: InvalidDigest| match digest.split_once(':') {
+                    Some((algorithm @ ("sha512" | "sha384" | "blake3"), _)) => {
+                        InvalidManifest::OtherAlgorithm(algorithm.to_owned())
+                    }
+                    Some(_) | None => InvalidManifest::NotJson(invalid.to_string()),
+                })?;
+        Ok(Self {
             media_type,
             digest,
             size,
@@ -60,6 +73,6 @@ impl From<RawDescriptor> for Descriptor {
                 ..Platform::new(&raw.os, &raw.architecture, raw.variant.as_deref())
             }),
             has_urls: urls.is_some_and(|urls| !urls.is_empty()),
-        }
+        })
     }
 }

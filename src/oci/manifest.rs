@@ -40,6 +40,8 @@ pub enum InvalidManifest {
     TooLarge,
     #[error("it names more than {CHILDREN_MAX} objects")]
     TooManyChildren,
+    #[error("it names objects by `{0}`, and only sha256 is supported")]
+    OtherAlgorithm(String),
     #[error("it has neither `manifests` nor `config` and `layers`")]
     NoShape,
 }
@@ -79,23 +81,27 @@ impl Manifest {
                 media_type: "docker schema 1".to_owned(),
             });
         }
-        let subject = raw.subject.map(|subject| Descriptor::from(subject).digest);
+        let subject = raw
+            .subject
+            .map(Descriptor::try_from)
+            .transpose()?
+            .map(|subject| subject.digest);
         match (raw.manifests, raw.config, raw.layers) {
             (Some(children), None, None) => Ok(Self::Index {
                 children: bounded(children)?,
                 subject,
             }),
             (None, Some(config), layers) => Ok(Self::Image {
-                config: config.into(),
+                config: config.try_into()?,
                 layers: bounded(layers.unwrap_or_default())?,
                 subject,
             }),
             // An index that also has a config would be read differently by different clients.
             (Some(_), _, _) | (None, None, _) => match media_type::kind(declared) {
                 Kind::Index | Kind::Manifest | Kind::Schema1 => Err(InvalidManifest::NoShape),
-                Kind::Other if declared.is_empty() || declared.starts_with("application/json") => {
-                    Err(InvalidManifest::NoShape)
-                }
+                Kind::Other if declared.is_empty() => Ok(Self::Unsupported {
+                    media_type: "a JSON object without a media type".to_owned(),
+                }),
                 Kind::Other => Ok(Self::Unsupported {
                     media_type: declared.to_owned(),
                 }),
@@ -108,7 +114,7 @@ fn bounded(raw: Vec<RawDescriptor>) -> Result<Vec<Descriptor>, InvalidManifest> 
     if raw.len() > CHILDREN_MAX {
         return Err(InvalidManifest::TooManyChildren);
     }
-    Ok(raw.into_iter().map(Into::into).collect())
+    raw.into_iter().map(Descriptor::try_from).collect()
 }
 
 #[cfg(test)]
@@ -181,6 +187,21 @@ mod tests {
         let wasm = r#"{"mediaType":"application/vnd.other+json","x":1}"#;
         assert!(matches!(
             Manifest::parse(wasm.as_bytes(), None),
+            Ok(Manifest::Unsupported { .. })
+        ));
+    }
+
+    #[test]
+    fn our_own_limits_are_told_from_the_images_faults() {
+        let sha512 = format!("sha512:{}", "0".repeat(128));
+        let other = format!(r#"{{"manifests":[{{"digest":"{sha512}","size":1}}]}}"#);
+        assert_eq!(
+            Manifest::parse(other.as_bytes(), None),
+            Err(InvalidManifest::OtherAlgorithm("sha512".to_owned()))
+        );
+        // Without a media type of its own there is nothing that it fails to be.
+        assert!(matches!(
+            Manifest::parse(b"{}", None),
             Ok(Manifest::Unsupported { .. })
         ));
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use reqwest::header;
 use reqwest::{Method, Response};
 
 use super::auth::Identity;
@@ -10,7 +9,7 @@ use super::fault::Meaning;
 use super::manifest_cache::ManifestCache;
 use super::stats::{Operation, Stats};
 use super::transport::{ClientOptions, Failure, Outcome, Transport, Wanted};
-use super::wire::{announced_digest, config_platform, content_length, read, text, total_size};
+use super::wire::{announced_digest, config_platform, content_length, read, total_size};
 use crate::clock::Clock;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
@@ -79,7 +78,18 @@ impl Client {
             Ask::Config { digest } => self.config(*auth, repository, digest).await,
             Ask::Canary { digest } => {
                 let wanted = by_digest(Operation::Control, *auth, repository, digest, Method::HEAD);
-                self.presence(&wanted).await
+                let wanted = Wanted {
+                    is_fresh: *confirm,
+                    ..wanted
+                };
+                // Followed: hosts that send every request elsewhere (registry.k8s.io) lie only if
+                // what they send to has it.
+                self.manifest_response(&wanted)
+                    .await
+                    .map(|response| match response {
+                        Ok(_) => Answer::Alive,
+                        Err((meaning, status)) => refused(&meaning, status),
+                    })
             }
             Ask::Control {
                 proven: Some((digest, ObjectKind::Blob)),
@@ -184,7 +194,7 @@ impl Client {
                         return Ok(Answer::WrongDigest);
                     }
                     let size = content_length(response.headers());
-                    let node = cached.map(|body| Arc::new(Node::read(&body, None)));
+                    let node = cached.map(|body| Arc::new(Node::read(&body)));
                     return Ok(Answer::Manifest { node, size });
                 }
                 Err((Meaning::MethodRefused, _)) => {}
@@ -203,14 +213,12 @@ impl Client {
         };
         match self.manifest_response(&get).await? {
             Ok(response) => {
-                let content_type =
-                    text(response.headers(), header::CONTENT_TYPE).map(ToOwned::to_owned);
                 let body = read(response, MANIFEST_BYTES_MAX).await?;
                 if Digest::of(&body) != *digest {
                     return Ok(Answer::WrongDigest);
                 }
                 self.manifests.put(digest, &body);
-                let node = Arc::new(Node::read(&body, content_type.as_deref()));
+                let node = Arc::new(Node::read(&body));
                 Ok(Answer::Manifest {
                     size: Some(node.size),
                     node: Some(node),

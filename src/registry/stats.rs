@@ -63,12 +63,6 @@ pub struct RequestLabels {
     pub code: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct DurationLabels {
-    pub registry: String,
-    pub operation: Operation,
-}
-
 #[derive(Debug, Clone)]
 pub struct Buckets;
 
@@ -82,7 +76,7 @@ impl MetricConstructor<Histogram> for Buckets {
 #[derive(Debug, Clone)]
 pub struct Stats {
     pub requests: Family<RequestLabels, Counter>,
-    pub durations: Family<DurationLabels, Histogram, Buckets>,
+    pub durations: Family<RequestLabels, Histogram, Buckets>,
     totals: Arc<[AtomicU64; 8]>,
 }
 
@@ -111,10 +105,6 @@ impl Stats {
             code,
         };
         self.requests.get_or_create(&labels).inc();
-        let labels = DurationLabels {
-            registry: registry.to_owned(),
-            operation,
-        };
         self.durations
             .get_or_create(&labels)
             .observe(took.as_secs_f64());

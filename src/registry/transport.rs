@@ -238,7 +238,8 @@ impl Transport {
         if identity.credentials.is_empty() {
             return self.send_as(wanted, 0, None).await;
         }
-        let mut last = None;
+        let mut refusal = None;
+        let mut absence = None;
         for index in self
             .keys
             .order(wanted.auth, wanted.repository, identity.credentials.len())
@@ -248,20 +249,33 @@ impl Transport {
                 Ok(Outcome::Refused {
                     meaning: meaning @ (Meaning::Unauthorized | Meaning::Forbidden),
                     status,
-                }) => {
-                    last = Some(Ok(Outcome::Refused { meaning, status }));
-                }
+                }) => refusal = Some(Ok(Outcome::Refused { meaning, status })),
                 Err(failure) if failure.code.verdict_is_about_credentials() => {
-                    last = Some(Err(failure));
+                    refusal = Some(Err(failure));
+                }
+                // Registries say "not there" of what a credential may not see: the next one may.
+                Ok(Outcome::Refused {
+                    meaning: Meaning::Absent,
+                    status,
+                }) => {
+                    absence = Some(Ok(Outcome::Refused {
+                        meaning: Meaning::Absent,
+                        status,
+                    }));
                 }
                 Ok(outcome) => {
-                    self.keys.remember(wanted.auth, wanted.repository, index);
+                    if matches!(outcome, Outcome::Success(_) | Outcome::Redirect(_)) {
+                        self.keys.remember(wanted.auth, wanted.repository, index);
+                    }
                     return Ok(outcome);
                 }
                 Err(failure) => return Err(failure),
             }
         }
-        last.unwrap_or_else(|| Err(Failure::new(Code::Unauthorized, "there is no credential")))
+        // Absent only if every one of them says so: one that was refused might have seen it.
+        refusal
+            .or(absence)
+            .unwrap_or_else(|| Err(Failure::new(Code::Unauthorized, "there is no credential")))
     }
 
     /// Sends as one credential, answering a challenge once and refreshing a token once.
@@ -558,6 +572,10 @@ fn build(
         .read_timeout(options.deadlines.idle)
         .pool_max_idle_per_host(options.concurrency)
         .tcp_nodelay(true);
+    if options.base.host_str().is_some_and(is_loopback) {
+        // What runs on this machine is not behind the environment's proxy.
+        builder = builder.no_proxy();
+    }
     if let Some(policy) = guard {
         builder = builder.dns_resolver(super::address::GuardedResolver(policy.clone()));
     }
@@ -573,6 +591,14 @@ fn build(
         builder = builder.identity(reqwest::Identity::from_pem(pem.expose_secret().as_bytes())?);
     }
     Ok(builder)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// A second's worth may come at once.

@@ -50,15 +50,17 @@ fn pullable(proven: i64, fresh_until: i64) -> Report {
 fn round(images: &Images, ended_at: i64, reports: &[Report]) -> RoundResult {
     RoundResult {
         host: "r.example".into(),
+        started_at: at(ended_at),
         ended_at: at(ended_at),
+        was_asked: true,
         duration: SignedDuration::ZERO,
         is_full: true,
         is_up: true,
         reports: images
             .images
             .iter()
-            .map(|image| image.key.clone())
-            .zip(reports.iter().cloned())
+            .zip(reports)
+            .map(|(image, report)| (image.key.clone(), image.needs.clone(), report.clone()))
             .collect(),
         objects: Default::default(),
         rate_limit_remaining: None,
@@ -217,4 +219,30 @@ fn a_fact_stands_beside_new_facts_while_it_is_in_doubt() {
         report("other", &[amd64(), arm64(down)]),
         &[missing, down],
     );
+}
+
+#[test]
+fn what_a_round_says_of_a_time_that_is_over_does_not_count() {
+    let (inventory, images) = inventory(&["r.example/app:v1"]);
+    let mut state = State::default();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    state.record(round(
+        &images,
+        20,
+        &[Report::only(Code::ChildMissing, "gone".to_owned())],
+    ));
+    // A long round that began before the one that found it, and ends after it.
+    let late = RoundResult {
+        started_at: at(10),
+        ..round(&images, 30, &[pullable(15, 2000)])
+    };
+    state.record(late);
+    assert_eq!(one(&mut state, 31).verdict(), Verdict::Broken);
+    // One for platforms that are not those that count now.
+    let mut other = round(&images, 40, &[pullable(40, 2000)]);
+    other.reports[0].1 = Needs::These([].into());
+    state.record(other);
+    assert_eq!(one(&mut state, 41).verdict(), Verdict::Broken);
+    state.record(round(&images, 50, &[pullable(50, 2000)]));
+    assert_eq!(one(&mut state, 51).verdict(), Verdict::Pullable);
 }

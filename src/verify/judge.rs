@@ -29,6 +29,13 @@ pub fn judge(
     let Some(repository) = table.known_repository(&target.repository) else {
         return Report::never_checked();
     };
+    if resolved.untrusted_repositories.contains(&repository) {
+        let message = format!(
+            "something answers 200 for a digest that cannot exist in {}",
+            target.repository
+        );
+        return Report::only(Code::Untrusted, message);
+    }
     let mut proof = Proof {
         oldest: None,
         newest: None,
@@ -149,6 +156,7 @@ impl Walk<'_> {
         // Only of an index whose children were looked at: what was not asked is not lacking.
         if is_index && (verdict == Verdict::Pullable || !self.platforms.is_empty()) {
             self.missing_platforms(root);
+            self.nobodys_index(root, &place);
         }
         if resolved.over_budget.contains(&root) {
             self.over_budget(root, &place);
@@ -375,6 +383,16 @@ impl Walk<'_> {
             message,
         });
         code.verdict()
+    }
+
+    /// An index without any image that somebody could run: nothing of it is needed, and nothing of it
+    /// can be pulled.
+    fn nobodys_index(&mut self, root: Digest, place: &Place) {
+        let has_finding = self.findings.iter().any(|finding| finding.needed);
+        if !has_finding && !self.platforms.iter().any(|platform| platform.needed) {
+            let message = "the index has no image that any node could run".to_owned();
+            self.find(Code::PlatformMissing, root, place, message);
+        }
     }
 
     /// Needed platforms for which the index has no child at all.

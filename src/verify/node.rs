@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
-use crate::oci::manifest::Manifest;
+use crate::oci::manifest::{InvalidManifest, Manifest};
 use crate::oci::media_type;
 use crate::oci::platform::Platform;
 
@@ -51,9 +51,10 @@ pub struct BlobEdge {
 }
 
 impl Node {
-    /// Reads a body that is known to have the right digest.
-    pub fn read(body: &[u8], content_type: Option<&str>) -> Self {
-        let shape = match Manifest::parse(body, content_type) {
+    /// Reads a body that is known to have the right digest. By the body alone, which is what the
+    /// digest covers: a header may say something else tomorrow.
+    pub fn read(body: &[u8]) -> Self {
+        let shape = match Manifest::parse(body, None) {
             Ok(Manifest::Index {
                 children,
                 subject: _,
@@ -67,7 +68,15 @@ impl Node {
                 layers: layers.iter().map(BlobEdge::from).collect(),
             },
             Ok(Manifest::Unsupported { media_type }) => Shape::Unsupported(media_type.into()),
-            Err(error) => Shape::Invalid(error.to_string().into()),
+            // Our own limits are not the image's fault: it is not known, not broken.
+            Err(
+                error @ (InvalidManifest::TooLarge
+                | InvalidManifest::TooManyChildren
+                | InvalidManifest::OtherAlgorithm(_)),
+            ) => Shape::Unsupported(error.to_string().into()),
+            Err(error @ (InvalidManifest::NotJson(_) | InvalidManifest::NoShape)) => {
+                Shape::Invalid(error.to_string().into())
+            }
         };
         Self {
             size: body.len() as u64,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::finding::{Code, Verdict};
+use super::finding::{Code, Report, Verdict};
 use super::judge;
 use super::node::Shape;
 use super::question::{Answer, Ask, Question, Trace};
@@ -51,6 +51,8 @@ pub struct Resolved {
     pub(super) over_budget: HashSet<Digest>,
     /// The registry claims to have what cannot exist.
     pub(super) untrusted: bool,
+    /// Repositories of which the same is true.
+    pub(super) untrusted_repositories: HashSet<RepositoryId>,
 }
 
 /// What is meant with a tag in this round.
@@ -83,6 +85,11 @@ pub struct Round {
     gave_up: Option<(Code, Arc<str>)>,
     started_at: Timestamp,
     finishing: bool,
+    canary: Digest,
+    /// Repositories that had a canary of their own.
+    canaried: HashSet<RepositoryId>,
+    /// The registry said something that only a registry says.
+    has_spoken: bool,
 }
 
 /// What a finished round leaves.
@@ -122,6 +129,9 @@ impl Round {
             gave_up: None,
             started_at: now,
             finishing: false,
+            canary,
+            canaried: HashSet::new(),
+            has_spoken: false,
         };
         let targets = Arc::clone(&round.targets);
         // Backwards, since the stack hands out the last first.
@@ -184,6 +194,14 @@ impl Round {
     pub fn record(&mut self, question: Question, answer: Answer, now: Timestamp) {
         self.now = self.now.max(now);
         self.in_flight -= 1;
+        // Whoever stands in front of a dead registry answers 5xx too.
+        self.has_spoken |= !matches!(
+            answer,
+            Answer::Failed {
+                code: Code::ServerError | Code::Unreachable | Code::Timeout | Code::Tls,
+                ..
+            }
+        );
         match &answer {
             Answer::Failed {
                 code: code @ (Code::Unreachable | Code::Timeout | Code::Tls | Code::RateLimited),
@@ -204,7 +222,7 @@ impl Round {
             | Answer::Failed { .. } => self.unreached = 0,
         }
         match question.ask.clone() {
-            Ask::Canary { .. } => self.record_canary(&answer),
+            Ask::Canary { .. } => self.record_canary(&question, &answer),
             Ask::Control { proven } => self.record_control(proven.is_some(), &answer),
             Ask::Tag(tag) => self.record_tag(question, tag, answer),
             Ask::Manifest { digest, .. } => {
@@ -233,7 +251,7 @@ impl Round {
         let is_up = match self.gave_up {
             // It answers, although not with what was asked for.
             Some((code, _)) => matches!(code, Code::RateLimited | Code::Untrusted),
-            None => self.unreached == 0 || self.proven.is_some(),
+            None => self.has_spoken && (self.unreached == 0 || self.proven.is_some()),
         };
         Finished {
             table: self.table,
@@ -353,10 +371,16 @@ impl Round {
         if !self.reach(key, trace.depth) {
             return;
         }
-        let due_before = self.started_at - self.cadence.blob_interval;
         let state = self.table.objects.get(&key).expect("it was just reached");
+        // A round begins when an interval has passed, and asks a little later: half an interval of
+        // slack keeps a blob from being asked only every second time. A proof from the future, by a
+        // clock that was set back, is none.
+        let slack = self.cadence.interval / 2;
         let is_proven = matches!(state.fact, Fact::Present { .. })
-            && state.proven_at.is_some_and(|at| at > due_before);
+            && state.proven_at.is_some_and(|at| {
+                at <= self.started_at
+                    && self.started_at.duration_since(at) + slack < self.cadence.blob_interval
+            });
         if !is_proven {
             self.push(auth, repository, Ask::Blob { digest }, trace);
         }
@@ -417,9 +441,14 @@ impl Round {
         }
     }
 
-    fn record_canary(&mut self, answer: &Answer) {
+    fn record_canary(&mut self, question: &Question, answer: &Answer) {
         match answer {
             Answer::Tag { .. } | Answer::Manifest { .. } | Answer::Blob { .. } | Answer::Alive => {
+                if question.trace.root == u32::MAX {
+                    let id = self.table.repository_id(&question.repository);
+                    self.resolved.untrusted_repositories.insert(id);
+                    return;
+                }
                 self.resolved.untrusted = true;
                 let message = "it answers 200 for a digest that cannot exist";
                 self.gave_up = Some((Code::Untrusted, message.into()));
@@ -495,7 +524,6 @@ impl Round {
                         plan.resolutions = RESOLUTIONS_MAX;
                     }
                     Some(_) | None if is_walked => {
-                        plan.resolutions += 1;
                         self.visit_root(question.auth, &question.repository, digest);
                     }
                     Some(_) | None => {}
@@ -633,30 +661,63 @@ impl Round {
     /// resolved again; if it moved, the new root is walked.
     fn resolve_again(&mut self) {
         let targets = Arc::clone(&self.targets);
+        let mut asked: HashSet<TagKey> = HashSet::new();
         for target in targets.iter() {
+            let id = self.table.repository_id(&target.repository);
+            let report = judge::judge(target, &self.table, &self.resolved, self.cadence, self.now);
+            self.doubt_mismatches(target, id, &report);
             let Root::Tag(tag) = &target.root else {
                 continue;
             };
-            let id = self.table.repository_id(&target.repository);
             let key = (target.content, id, Arc::clone(tag));
             let Some(TagState::Resolved { at, .. }) = self.resolved.tags.get(&key) else {
                 continue;
             };
             let resolved_at = *at;
-            let report = judge::judge(target, &self.table, &self.resolved, self.cadence, self.now);
             let took_long = report
                 .checked_at
                 .is_some_and(|end| end.duration_since(resolved_at) > WALK_LONG);
             let is_well = report.verdict == Verdict::Pullable && !took_long;
-            let plan = self.tags.entry(key).or_default();
-            if !is_well && plan.resolutions < RESOLUTIONS_MAX {
-                self.push(
-                    target.content,
-                    &target.repository,
-                    Ask::Tag(Arc::clone(tag)),
-                    Trace::default(),
-                );
+            let plan = self.tags.entry(key.clone()).or_default();
+            if !is_well && plan.resolutions < RESOLUTIONS_MAX && asked.insert(key) {
+                // Counted when it is asked: an answer that says nothing must not be asked for ever.
+                plan.resolutions += 1;
+                let ask = Ask::Tag(Arc::clone(tag));
+                self.push(target.content, &target.repository, ask, Trace::default());
             }
+        }
+    }
+
+    /// Content that is not what it should be may come from something that is not the registry: a
+    /// login or maintenance page that answers 200 here, and began after the first canary or stands
+    /// in front of this repository only. So the repository gets a canary of its own before it counts.
+    fn doubt_mismatches(&mut self, target: &Target, id: RepositoryId, report: &Report) {
+        let is_mismatch = |code: Code| {
+            matches!(
+                code,
+                Code::SizeMismatch | Code::DigestMismatch | Code::ManifestInvalid
+            )
+        };
+        let has_mismatch = report
+            .findings
+            .iter()
+            .any(|finding| is_mismatch(finding.code));
+        if has_mismatch && self.canaried.insert(id) {
+            let ask = Ask::Canary {
+                digest: self.canary,
+            };
+            let repository = Arc::clone(&target.repository);
+            let trace = Trace {
+                root: u32::MAX,
+                depth: 0,
+            };
+            self.stack.push(Question {
+                auth: target.content,
+                repository,
+                ask,
+                confirm: true,
+                trace,
+            });
         }
     }
 }

@@ -575,3 +575,105 @@ fn other_content_is_broken_only_when_it_comes_twice() {
         assert_eq!(codes(&report), expected);
     }
 }
+
+/// Runs one image with answers of one's own where the script has some.
+fn scripted(
+    world: &mut World,
+    script: &mut dyn FnMut(&Question) -> Option<Answer>,
+) -> (Finished, Report) {
+    let targets: Arc<[Target]> = [target("app", Needs::All)].into();
+    let now = Timestamp::UNIX_EPOCH;
+    let mut round = Round::begin(
+        Table::default(),
+        Arc::clone(&targets),
+        cadence(),
+        digest("canary"),
+        now,
+    );
+    let mut asked = 0;
+    while let Some(question) = round.next_question() {
+        asked += 1;
+        assert!(asked < 100, "the round does not end");
+        let answer = script(&question).unwrap_or_else(|| world.answer(&question));
+        round.record(question, answer, now);
+    }
+    let finished = round.finish();
+    let report = judge::judge(
+        &targets[0],
+        &finished.table,
+        &finished.resolved,
+        cadence(),
+        now,
+    );
+    (finished, report)
+}
+
+#[test]
+fn a_tag_that_says_nothing_when_it_is_asked_again_ends_the_round() {
+    for code in [Code::Unauthorized, Code::ServerError, Code::Forbidden] {
+        let mut world = World::standard();
+        world.faults.insert(digest("m2"), code);
+        let mut tags = 0;
+        let (_, report) = scripted(&mut world, &mut |question| {
+            let is_tag = matches!(question.ask, Ask::Tag(_));
+            tags += u32::from(is_tag);
+            (is_tag && tags > 1).then(|| Answer::Failed {
+                code,
+                message: "scripted".into(),
+            })
+        });
+        assert_eq!(
+            (report.verdict, codes(&report)),
+            (Verdict::Unknown, vec![code])
+        );
+    }
+}
+
+#[test]
+fn an_index_of_nothing_is_nothing_to_pull() {
+    for children in [&[][..], &[("unknown/unknown", "m1")][..]] {
+        let mut world = World::standard();
+        world.index("idx", children);
+        let report = check(&mut world, Needs::All);
+        assert_eq!(
+            (report.verdict, codes(&report)),
+            (Verdict::Broken, vec![Code::PlatformMissing])
+        );
+    }
+}
+
+#[test]
+fn other_content_from_what_answers_everything_is_no_fact() {
+    for (has_everything, verdict, code) in [
+        (false, Verdict::Broken, Code::SizeMismatch),
+        (true, Verdict::Unknown, Code::Untrusted),
+    ] {
+        let mut world = World::standard();
+        world.sizes.insert(digest("b2"), 6);
+        let mut canaries = 0;
+        let (finished, report) = scripted(&mut world, &mut |question| {
+            canaries += u32::from(matches!(question.ask, Ask::Canary { .. }));
+            // A maintenance page that began after the first canary was well.
+            let is_page = matches!(question.ask, Ask::Canary { .. }) && canaries > 1;
+            (is_page && has_everything).then_some(Answer::Alive)
+        });
+        assert_eq!(
+            (report.verdict, codes(&report), canaries),
+            (verdict, vec![code], 2)
+        );
+        assert!(finished.is_up);
+    }
+}
+
+#[test]
+fn a_registry_that_only_says_5xx_is_not_up() {
+    let mut world = World::standard();
+    let (finished, report) = scripted(&mut world, &mut |_| {
+        Some(Answer::Failed {
+            code: Code::ServerError,
+            message: "503".into(),
+        })
+    });
+    assert!(!finished.is_up);
+    assert_eq!(report.verdict, Verdict::Unknown);
+}
