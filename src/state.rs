@@ -175,7 +175,28 @@ impl State {
             .map(|image| (image.key.clone(), image.needs.clone()));
         self.needs = needs.collect();
         let needs = &self.needs;
-        self.standings.retain(|key, _| needs.contains_key(key));
+        let gone: Vec<ImageKey> = self
+            .standings
+            .keys()
+            .filter(|key| !needs.contains_key(key))
+            .cloned()
+            .collect();
+        for key in gone {
+            let Some(standing) = self.standings.remove(&key) else {
+                continue;
+            };
+            // The same image by another credential (a secret rotated, or cannot be read now): what
+            // was missing stays missing until a proof.
+            let heirs = images
+                .images
+                .iter()
+                .filter(|image| image.key.reference == key.reference);
+            for heir in heirs.filter(|_| standing.report.verdict == Verdict::Broken) {
+                self.standings
+                    .entry(heir.key.clone())
+                    .or_insert_with(|| standing.clone());
+            }
+        }
         let hosts = images.hosts();
         self.registries.retain(|host, _| hosts.contains(&**host));
         self.images = images;

@@ -246,3 +246,30 @@ fn what_a_round_says_of_a_time_that_is_over_does_not_count() {
     state.record(round(&images, 50, &[pullable(50, 2000)]));
     assert_eq!(one(&mut state, 51).verdict(), Verdict::Pullable);
 }
+
+#[test]
+fn a_secret_that_rotates_takes_no_broken_verdict_with_it() {
+    let (first, images) = inventory(&["r.example/app:v1"]);
+    let mut state = State::default();
+    state.set_inventory(&first, Arc::clone(&images));
+    state.record(round(
+        &images,
+        10,
+        &[Report::only(Code::LayerMissing, "gone".to_owned())],
+    ));
+    let mut rotated = images.as_ref().clone();
+    let mut image = rotated.images[0].as_ref().clone();
+    image.key.puller = crate::images::PullerKey::Secrets(vec!["new".to_owned()]);
+    rotated.images = vec![Arc::new(image)];
+    let rotated = Arc::new(rotated);
+    state.set_inventory(&first, Arc::clone(&rotated));
+    assert_eq!(one(&mut state, 11).verdict(), Verdict::Broken);
+    state.record(round(
+        &rotated,
+        20,
+        &[Report::only(Code::Unreachable, "down".to_owned())],
+    ));
+    assert_eq!(one(&mut state, 21).verdict(), Verdict::Broken);
+    state.record(round(&rotated, 30, &[pullable(30, 2000)]));
+    assert_eq!(one(&mut state, 31).verdict(), Verdict::Pullable);
+}
