@@ -48,10 +48,6 @@ impl Prover {
         }
     }
 
-    pub fn cadence(&self) -> Cadence {
-        self.cadence
-    }
-
     /// One round over these images. `is_full` says that they are all that the registry has to prove.
     pub async fn round(
         &mut self,

@@ -23,10 +23,6 @@ impl Digest {
         Self(Sha256::digest(content).into())
     }
 
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -61,7 +61,6 @@ pub struct ObjectState {
 /// The table of one registry. It lives as long as the daemon, and is filled by rounds.
 #[derive(Debug, Default)]
 pub struct Table {
-    names: Vec<Arc<str>>,
     ids: HashMap<Arc<str>, RepositoryId>,
     pub objects: HashMap<ObjectKey, ObjectState>,
     /// Manifests by digest: immutable, so fetched once.
@@ -76,9 +75,8 @@ impl Table {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
-        let number = u32::try_from(self.names.len()).expect("fewer than 2^32 repositories");
+        let number = u32::try_from(self.ids.len()).expect("fewer than 2^32 repositories");
         let id = RepositoryId(number);
-        self.names.push(Arc::clone(name));
         self.ids.insert(Arc::clone(name), id);
         id
     }
@@ -86,12 +84,6 @@ impl Table {
     /// The id of a repository that may not have been seen yet.
     pub fn known_repository(&self, name: &str) -> Option<RepositoryId> {
         self.ids.get(name).copied()
-    }
-
-    pub fn repository(&self, id: RepositoryId) -> &Arc<str> {
-        self.names
-            .get(id.0 as usize)
-            .expect("ids come from this table")
     }
 
     /// Forgets what the round that just ended did not reach, so that the table follows the inventory

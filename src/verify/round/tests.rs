@@ -537,35 +537,15 @@ fn the_table_forgets_what_no_image_names() {
 #[test]
 fn other_content_is_broken_only_when_it_comes_twice() {
     for (times, verdict) in [(1, Verdict::Pullable), (2, Verdict::Broken)] {
-        let mut world = World::standard();
-        let targets: Arc<[Target]> = [target("app", Needs::All)].into();
-        let now = Timestamp::UNIX_EPOCH;
-        let mut round = Round::begin(
-            Table::default(),
-            Arc::clone(&targets),
-            cadence(),
-            digest("canary"),
-            now,
-        );
         let mut lies = times;
-        while let Some(question) = round.next_question() {
-            let is_lied_about = matches!(&question.ask, Ask::Manifest { digest: asked, .. } if *asked == digest("m2"));
-            let answer = if is_lied_about && lies > 0 {
+        let (_, report) = scripted(&mut World::standard(), &mut |question| {
+            let is_lied_about = matches!(&question.ask,
+                Ask::Manifest { digest: asked, .. } if *asked == digest("m2"));
+            (is_lied_about && lies > 0).then(|| {
                 lies -= 1;
                 Answer::WrongDigest
-            } else {
-                world.answer(&question)
-            };
-            round.record(question, answer, now);
-        }
-        let finished = round.finish();
-        let report = judge::judge(
-            &targets[0],
-            &finished.table,
-            &finished.resolved,
-            cadence(),
-            now,
-        );
+            })
+        });
         assert_eq!(report.verdict, verdict);
         let expected: &[Code] = if times == 2 {
             &[Code::DigestMismatch]
