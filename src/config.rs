@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::oci::platform::Platform;
+use crate::verify::depth::Depth;
 
+mod amount;
 mod check;
 pub mod cidr;
 mod decode;
@@ -162,21 +164,18 @@ pub enum Credentials {
     DockerConfig(PathBuf),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verify {
     /// Tags and manifests; at least a second.
     pub interval: Duration,
     /// Each distinct blob; at least `interval`.
     pub blob_interval: Duration,
     pub depth: Depth,
+    /// From 0 to 1.
+    pub read_share: f64,
+    /// Bytes; more than 0.
+    pub content_budget: u64,
     pub platforms: NeededPlatforms,
-}
-
-/// How far each object is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// It is asked for and its size compared.
-    Head,
 }
 
 /// Which platforms decide an image's verdict. All are verified.

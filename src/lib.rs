@@ -54,6 +54,7 @@ pub mod metrics;
 pub mod oci;
 pub mod prover;
 pub mod registry;
+pub mod remembered;
 pub mod state;
 pub mod store;
 pub mod telemetry;

@@ -11,11 +11,14 @@ use crate::images::{self, Image, Puller};
 use crate::oci::digest::Digest;
 use crate::registry::auth::Identity;
 use crate::registry::client::Client;
+use crate::remembered::RegistryMemory;
 use crate::state::{ObjectCounts, RoundResult};
+use crate::verify::depth::{Policy, Rotation};
 use crate::verify::engine::{self, Progress};
 use crate::verify::finding::{Code, Verdict};
 use crate::verify::judge;
 use crate::verify::round::Round;
+use crate::verify::suspects::Suspects;
 use crate::verify::table::{Fact, ObjectKind, Table};
 use crate::verify::target::{AuthId, Cadence, Root, Target};
 
@@ -25,6 +28,9 @@ pub struct Prover {
     host: Arc<str>,
     client: Arc<Client>,
     cadence: Cadence,
+    policy: Policy,
+    rotation: Rotation,
+    suspects: Arc<Suspects>,
     /// The registry entry's own credentials.
     own: Arc<Keyring>,
     table: Table,
@@ -40,12 +46,24 @@ impl Prover {
             host,
             client,
             cadence,
+            policy: Policy::default(),
+            rotation: Rotation::default(),
+            suspects: Arc::default(),
             own,
             table: Table::default(),
             // The first is nobody.
             identities: vec![Arc::default()],
             ids: HashMap::new(),
         }
+    }
+
+    /// How far it reads, where its rotation goes on, and what it knows to be broken inside.
+    #[must_use]
+    pub fn reading(mut self, policy: Policy, rotation: Rotation, suspects: Arc<Suspects>) -> Self {
+        self.policy = policy;
+        self.rotation = rotation;
+        self.suspects = suspects;
+        self
     }
 
     /// One round over these images. `is_full` says that they are all that the registry has to prove.
@@ -63,11 +81,18 @@ impl Prover {
         let canary = Digest::of(
             format!("canary {} {started_at} {}", self.host, std::process::id()).as_bytes(),
         );
-        let table = std::mem::take(&mut self.table);
+        let effort = if is_full {
+            self.policy.full_round(&mut self.rotation)
+        } else {
+            self.policy.partial_round()
+        };
+        let mut table = std::mem::take(&mut self.table);
+        self.suspects.tell(&mut table);
         let round = Round::begin(
             table,
             Arc::clone(&targets),
             self.cadence,
+            effort,
             canary,
             started_at,
         );
@@ -75,6 +100,10 @@ impl Prover {
         let finished =
             engine::run(round, self.client.as_ref(), concurrency, clock, on_progress).await;
         self.table = finished.table;
+        self.suspects.learn(&self.table);
+        if let Some(scrub) = finished.scrub {
+            self.rotation.scrub = scrub;
+        }
         let now = clock.now();
         let reports = images
             .iter()
@@ -104,6 +133,11 @@ impl Prover {
             is_up: finished.is_up,
             reports,
             objects: self.object_counts(),
+            memory: is_full.then(|| RegistryMemory {
+                rotation: self.rotation,
+                suspects: self.suspects.list(),
+                ..RegistryMemory::default()
+            }),
             rate_limit_remaining: self.client.rate_limit_remaining(),
             requests_per_day: self.requests_per_day(&targets),
             interval: self.cadence.interval,
@@ -160,7 +194,7 @@ impl Prover {
         for (key, state) in &self.table.objects {
             let (verdict, size) = match &state.fact {
                 Fact::Present { size } => (Verdict::Pullable, *size),
-                Fact::Missing | Fact::WrongDigest => (Verdict::Broken, None),
+                Fact::Missing | Fact::WrongDigest | Fact::Short { .. } => (Verdict::Broken, None),
                 Fact::Unknown { .. } | Fact::Unasked => (Verdict::Unknown, None),
             };
             if key.kind == ObjectKind::Access {
@@ -220,6 +254,7 @@ pub fn unaskable(
         is_up: false,
         reports,
         objects: [ObjectCounts::default(); 3],
+        memory: None,
         rate_limit_remaining: None,
         requests_per_day: 0,
         interval,

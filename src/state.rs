@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::baseline::Baseline;
 use crate::images::{Image, ImageKey, Images, Puller};
 use crate::inventory::{Inventory, User};
+use crate::remembered::{self, RegistryMemory, Remembered, RememberedImage, Unsaved};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
 use crate::verify::target::Needs;
 
@@ -111,6 +112,8 @@ pub struct RoundResult {
     /// Each with the platforms that counted when the round began.
     pub reports: Vec<(ImageKey, Needs, Report)>,
     pub objects: [ObjectCounts; 3],
+    /// What the next round goes on from; only from rounds over all images.
+    pub memory: Option<RegistryMemory>,
     pub rate_limit_remaining: Option<i64>,
     pub requests_per_day: u64,
     pub interval: SignedDuration,
@@ -126,6 +129,33 @@ struct Standing {
     asked_at: Timestamp,
 }
 
+impl Standing {
+    /// What a restart has to give back.
+    fn to_remember(&self, needs: Needs) -> RememberedImage {
+        RememberedImage {
+            needs,
+            report: Report::clone(&self.report),
+            proven_at: self.proven_at,
+            since: self.since,
+            asked_at: self.asked_at,
+        }
+    }
+
+    /// What still counts after a restart, given the platforms that count now.
+    fn recalled(before: RememberedImage, needs: &Needs) -> Option<Self> {
+        let counts = match before.report.verdict {
+            Verdict::Pullable => before.needs == *needs,
+            Verdict::Broken | Verdict::Unknown => true,
+        };
+        counts.then(|| Self {
+            report: Arc::new(before.report),
+            proven_at: before.proven_at,
+            since: before.since,
+            asked_at: before.asked_at,
+        })
+    }
+}
+
 /// The state that events change.
 #[derive(Debug, Default)]
 pub struct State {
@@ -137,17 +167,20 @@ pub struct State {
     registries: BTreeMap<Arc<str>, RegistryStatus>,
     /// Canonical references that were proven once, ever.
     proven: HashMap<String, i64>,
-    /// Of them, those that were proven since they were last taken for safekeeping.
-    unsaved: HashMap<String, i64>,
+    /// What a restart has to give back, and was not taken for safekeeping yet.
+    unsaved: Unsaved,
+    /// What was remembered, and is not in the inventory yet.
+    remembered: Remembered,
     baseline: Baseline,
     sequence: u64,
 }
 
 impl State {
     /// Starts with what was remembered.
-    pub fn new(proven: Vec<(String, i64)>, baseline: Option<Baseline>) -> Self {
+    pub fn new(mut remembered: Remembered, baseline: Option<Baseline>) -> Self {
         Self {
-            proven: proven.into_iter().collect(),
+            proven: std::mem::take(&mut remembered.proven).into_iter().collect(),
+            remembered,
             baseline: baseline.unwrap_or_default(),
             ..Self::default()
         }
@@ -185,6 +218,9 @@ impl State {
             let Some(standing) = self.standings.remove(&key) else {
                 continue;
             };
+            self.unsaved
+                .images
+                .insert(remembered::name(&self.remembered.salt, &key), None);
             // The same image by another credential (a secret rotated, or cannot be read now): what
             // was missing stays missing until a proof.
             let heirs = images
@@ -200,6 +236,45 @@ impl State {
         let hosts = images.hosts();
         self.registries.retain(|host, _| hosts.contains(&**host));
         self.images = images;
+        self.recall(inventory.is_complete());
+    }
+
+    /// Gives images and registries that have just appeared what was known of them before a restart.
+    fn recall(&mut self, is_complete: bool) {
+        if self.remembered.images.is_empty() && self.remembered.registries.is_empty() {
+            return;
+        }
+        for image in &self.images.images {
+            let name = remembered::name(&self.remembered.salt, &image.key);
+            if let Some(before) = self.remembered.images.remove(&name)
+                && let Some(standing) = Standing::recalled(before, &image.needs)
+            {
+                self.standings.entry(image.key.clone()).or_insert(standing);
+            }
+            let Some(memory) = self.remembered.registries.remove(image.host()) else {
+                continue;
+            };
+            let host: Arc<str> = image.host().into();
+            self.registries
+                .entry(Arc::clone(&host))
+                .or_insert_with(|| RegistryStatus {
+                    host,
+                    is_up: None,
+                    last_completed_at: memory.last_completed_at,
+                    last_clean_at: memory.last_clean_at,
+                    last_duration: None,
+                    interval: memory.interval.unwrap_or_default(),
+                    objects: [ObjectCounts::default(); 3],
+                    rate_limit_remaining: None,
+                    requests_per_day: 0,
+                });
+        }
+        // Once everything was read, what nothing names any more is no longer needed.
+        if is_complete {
+            let gone = self.remembered.images.drain().map(|(name, _)| (name, None));
+            self.unsaved.images.extend(gone);
+            self.remembered.registries.clear();
+        }
     }
 
     /// Takes the results of a round.
@@ -231,10 +306,15 @@ impl State {
                 self.proven
                     .insert(key.reference.to_string(), at.as_second());
                 self.unsaved
+                    .proven
                     .insert(key.reference.to_string(), at.as_second());
             }
             let before = self.standings.get(&key);
             let standing = advance(before, report, started_at, ended_at);
+            self.unsaved.images.insert(
+                remembered::name(&self.remembered.salt, &key),
+                Some(standing.to_remember(needs)),
+            );
             self.standings.insert(key, standing);
         }
         if !self
@@ -276,11 +356,20 @@ impl State {
             rate_limit_remaining: round.rate_limit_remaining,
             requests_per_day: round.requests_per_day,
         };
+        if let Some(memory) = round.memory {
+            let memory = RegistryMemory {
+                last_completed_at: status.last_completed_at,
+                last_clean_at: status.last_clean_at,
+                interval: Some(status.interval),
+                ..memory
+            };
+            self.unsaved.registries.insert(Arc::clone(&host), memory);
+        }
         self.registries.insert(host, status);
     }
 
-    /// References that were proven since this was last asked, with the second of their last proof.
-    pub fn take_unsaved(&mut self) -> HashMap<String, i64> {
+    /// What changed since this was last asked.
+    pub fn take_unsaved(&mut self) -> Unsaved {
         std::mem::take(&mut self.unsaved)
     }
 

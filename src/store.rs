@@ -1,20 +1,30 @@
-//! What is remembered across restarts, in one file: manifests by digest, and when each image was
-//! last proven.
+//! What is remembered across restarts, in one file: manifests by digest, what each image was found to
+//! be and when, and where each registry's rotation stands.
 //!
-//! Nothing here is believed without a look: a manifest is hashed again when it is read, and a proof
-//! only tells that an image was whole once. If the file is lost, manifests are fetched again.
+//! Nothing here makes anything green: a manifest is hashed again when it is read, and a proof keeps the
+//! time at which it was made. If the file is lost, all is looked at and fetched again.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use tracing::warn;
 
 use crate::oci::digest::Digest;
 use crate::registry::manifest_cache::ManifestCache;
+use crate::remembered::{RegistryMemory, Remembered, Unsaved};
 
 const MANIFESTS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("manifests");
 /// Canonical reference to the second of its last proof.
 const PROVEN: TableDefinition<'_, &str, i64> = TableDefinition::new("proven");
+
+/// By a salted name: what each image was found to be, as JSON.
+const IMAGES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("images");
+/// By host: where its rotation stands, as JSON.
+const REGISTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("registries");
+/// The salt of this store.
+const SALT: TableDefinition<'_, (), &[u8; 32]> = TableDefinition::new("salt");
 
 /// How many manifests are collected before they are written.
 const BATCH: usize = 256;
@@ -52,36 +62,96 @@ impl Store {
             database,
             pending: std::sync::Mutex::default(),
         };
-        // Both tables exist from now on, so that a read before the first write finds them.
+        // All tables exist from now on, so that a read before the first write finds them.
         store
-            .write(|_, _| Ok(()))
+            .write(|tables| {
+                if tables.salt.get(())?.is_none() {
+                    tables.salt.insert((), &new_salt())?;
+                }
+                Ok(())
+            })
             .map_err(|error| unusable(error.to_string()))?;
         Ok(store)
     }
 
-    /// When each image was last proven, by canonical reference.
-    pub fn proven(&self) -> Result<Vec<(String, i64)>, redb::Error> {
+    /// All that is remembered but manifests. A row that cannot be read is as if it were not there: that
+    /// image is then unknown until it is looked at.
+    pub fn remembered(&self) -> Result<Remembered, redb::Error> {
         let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(PROVEN)?;
-        let rows = table.iter()?.map(|row| {
+        let salt = transaction
+            .open_table(SALT)?
+            .get(())?
+            .map(|salt| Digest::from_bytes(*salt.value()));
+        let proven = transaction.open_table(PROVEN)?;
+        let proven = proven.iter()?.map(|row| {
             let (reference, second) = row?;
             Ok((reference.value().to_owned(), second.value()))
         });
-        rows.collect()
+        let mut images = HashMap::new();
+        for row in transaction.open_table(IMAGES)?.iter()? {
+            let (name, image) = row?;
+            match serde_json::from_slice(image.value()) {
+                Ok(image) => {
+                    images.insert(Digest::from_bytes(*name.value()), image);
+                }
+                Err(error) => warn!(%error, "what an image was found to be cannot be read"),
+            }
+        }
+        let mut registries = HashMap::new();
+        for row in transaction.open_table(REGISTRIES)?.iter()? {
+            let (host, _) = row?;
+            if let Some(memory) = self.registry(host.value())? {
+                registries.insert(host.value().to_owned(), memory);
+            }
+        }
+        Ok(Remembered {
+            salt: salt.unwrap_or_default(),
+            proven: proven.collect::<Result<_, redb::Error>>()?,
+            images,
+            registries,
+        })
     }
 
-    /// Remembers proofs, and writes what else is pending.
-    pub fn remember<'a>(
-        &self,
-        proven: impl Iterator<Item = (&'a str, i64)>,
-    ) -> Result<(), redb::Error> {
-        let pending = std::mem::take(&mut *self.pending.lock().expect("never held across a panic"));
-        self.write(|manifests, proofs| {
-            for (digest, body) in &pending {
-                manifests.insert(digest.as_bytes(), &**body)?;
+    /// What is remembered of one registry.
+    pub fn registry(&self, host: &str) -> Result<Option<RegistryMemory>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(REGISTRIES)?;
+        let Some(row) = table.get(host)? else {
+            return Ok(None);
+        };
+        match serde_json::from_slice(row.value()) {
+            Ok(memory) => Ok(Some(memory)),
+            Err(error) => {
+                warn!(%error, host, "what a registry was remembered by cannot be read");
+                Ok(None)
             }
-            for (reference, second) in proven {
-                proofs.insert(reference, second)?;
+        }
+    }
+
+    /// Remembers what changed, and writes what else is pending. All of it, or nothing.
+    pub fn remember(&self, unsaved: &Unsaved) -> Result<(), redb::Error> {
+        let pending = std::mem::take(&mut *self.pending.lock().expect("never held across a panic"));
+        self.write(|tables| {
+            for (digest, body) in &pending {
+                tables.manifests.insert(digest.as_bytes(), &**body)?;
+            }
+            for (reference, second) in &unsaved.proven {
+                tables.proven.insert(reference.as_str(), second)?;
+            }
+            for (name, image) in &unsaved.images {
+                match image {
+                    Some(image) => {
+                        let json = serde_json::to_vec(image).expect("it is plain data");
+                        tables.images.insert(name.as_bytes(), json.as_slice())?;
+                    }
+                    None => {
+                        tables.images.remove(name.as_bytes())?;
+                    }
+                }
+            }
+            for (host, memory) in &unsaved.registries {
+                let json = serde_json::to_vec(memory).expect("it is plain data");
+                tables.registries.insert(&**host, json.as_slice())?;
             }
             Ok(())
         })
@@ -89,17 +159,16 @@ impl Store {
 
     fn write(
         &self,
-        change: impl FnOnce(
-            &mut redb::Table<'_, &'static [u8; 32], &'static [u8]>,
-            &mut redb::Table<'_, &'static str, i64>,
-        ) -> Result<(), redb::Error>,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::Error>,
     ) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
-        {
-            let mut manifests = transaction.open_table(MANIFESTS)?;
-            let mut proofs = transaction.open_table(PROVEN)?;
-            change(&mut manifests, &mut proofs)?;
-        }
+        change(&mut Tables {
+            manifests: transaction.open_table(MANIFESTS)?,
+            proven: transaction.open_table(PROVEN)?,
+            images: transaction.open_table(IMAGES)?,
+            registries: transaction.open_table(REGISTRIES)?,
+            salt: transaction.open_table(SALT)?,
+        })?;
         transaction.commit()?;
         Ok(())
     }
@@ -113,12 +182,30 @@ impl Store {
     }
 }
 
+/// The tables, open for writing.
+struct Tables<'a> {
+    manifests: redb::Table<'a, &'static [u8; 32], &'static [u8]>,
+    proven: redb::Table<'a, &'static str, i64>,
+    images: redb::Table<'a, &'static [u8; 32], &'static [u8]>,
+    registries: redb::Table<'a, &'static str, &'static [u8]>,
+    salt: redb::Table<'a, (), &'static [u8; 32]>,
+}
+
+fn new_salt() -> [u8; 32] {
+    let mut salt = [0; 32];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut salt)
+        .expect("the system has randomness, else no TLS works either");
+    salt
+}
+
 impl ManifestCache for Store {
     fn get(&self, digest: &Digest) -> Option<Bytes> {
         match self.read_manifest(digest) {
             Ok(body) => body,
             Err(error) => {
-                tracing::warn!(%error, "the manifest cache cannot be read; the manifest is fetched again");
+                warn!(%error, "the manifest cache cannot be read; the manifest is fetched again");
                 None
             }
         }
@@ -130,16 +217,16 @@ impl ManifestCache for Store {
             pending.push((*digest, body.clone()));
             pending.len() >= BATCH
         };
-        if is_full && let Err(error) = self.remember(std::iter::empty()) {
-            tracing::warn!(%error, "the manifest cache cannot be written; manifests will be fetched again");
+        if is_full && let Err(error) = self.remember(&Unsaved::default()) {
+            warn!(%error, "the manifest cache cannot be written; manifests will be fetched again");
         }
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Err(error) = self.remember(std::iter::empty()) {
-            tracing::warn!(%error, "the manifest cache cannot be written; manifests will be fetched again");
+        if let Err(error) = self.remember(&Unsaved::default()) {
+            warn!(%error, "the manifest cache cannot be written; manifests will be fetched again");
         }
     }
 }
@@ -147,6 +234,9 @@ impl Drop for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remembered::RememberedImage;
+    use crate::verify::finding::{Code, Report};
+    use crate::verify::target::Needs;
 
     #[test]
     fn manifests_and_proofs_survive_and_one_process_has_the_file() {
@@ -156,12 +246,38 @@ mod tests {
         let digest = Digest::of(&body);
         let store = Store::open(&path).unwrap();
         store.put(&digest, &body);
-        store.remember([("a", 7)].into_iter()).unwrap();
+        let image = RememberedImage {
+            needs: Needs::These(["linux/arm64".parse().unwrap()].into()),
+            report: Report::only(Code::LayerMissing, "gone".to_owned()),
+            proven_at: None,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            asked_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let salt = store.remembered().unwrap().salt;
+        assert_ne!(salt, Digest::default());
+        let mut unsaved = Unsaved::default();
+        unsaved.proven.insert("a".to_owned(), 7);
+        unsaved.images.insert(digest, Some(image.clone()));
+        unsaved
+            .registries
+            .insert("r.example".into(), RegistryMemory::default());
+        store.remember(&unsaved).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::InUse(_))));
         drop(store);
         let store = Store::open(&path).unwrap();
         assert_eq!(store.get(&digest), Some(body));
-        assert_eq!(store.proven().unwrap(), [("a".to_owned(), 7)]);
+        let remembered = store.remembered().unwrap();
+        assert_eq!(remembered.salt, salt, "names stay what they were");
+        assert_eq!(remembered.proven, [("a".to_owned(), 7)]);
+        assert_eq!(remembered.images, [(digest, image)].into());
+        assert_eq!(
+            store.registry("r.example").unwrap(),
+            Some(RegistryMemory::default())
+        );
+        let mut unsaved = Unsaved::default();
+        unsaved.images.insert(digest, None);
+        store.remember(&unsaved).unwrap();
+        assert!(store.remembered().unwrap().images.is_empty());
         drop(store);
         std::fs::write(
             &path,

@@ -7,11 +7,14 @@
 //! Invariants: `broken` needs a positive fact that was confirmed; whatever is not proof is `unknown`;
 //! an object is asked for once a round however many images share it.
 
+pub mod depth;
 pub mod engine;
 pub mod finding;
 pub mod judge;
 pub mod node;
 pub mod question;
 pub mod round;
+mod shorts;
+pub mod suspects;
 pub mod table;
 pub mod target;

@@ -11,13 +11,14 @@ use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::registry::stats::Requests;
 use crate::state::{ImageState, Snapshot};
+use crate::verify::depth::Depth;
 use crate::verify::finding::{Finding, Verdict};
 
 /// `verify -o json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verify {
     pub schema: &'static str,
-    pub depth: &'static str,
+    pub depth: Depth,
     pub duration_seconds: f64,
     pub requests: Requests,
     pub summary: Summary,
@@ -114,10 +115,15 @@ impl From<&ImageState> for Image {
 }
 
 impl Verify {
-    pub fn of(snapshot: &Snapshot, requests: Requests, duration_seconds: f64) -> Self {
+    pub fn of(
+        depth: Depth,
+        snapshot: &Snapshot,
+        requests: Requests,
+        duration_seconds: f64,
+    ) -> Self {
         Self {
             schema: "pullproof.dev/verify/v1",
-            depth: "head",
+            depth,
             duration_seconds,
             requests,
             summary: Summary::of(snapshot),

@@ -12,6 +12,7 @@ use crate::baseline::{self, Baseline};
 use crate::clock::Clock;
 use crate::images::Images;
 use crate::inventory::Inventory;
+use crate::remembered::Remembered;
 use crate::state::{RoundResult, Snapshot, State};
 use crate::store::Store;
 use crate::verify::finding::Verdict;
@@ -86,17 +87,17 @@ struct Keeper {
 
 impl Keeper {
     fn new(memory: Memory) -> Self {
-        let proven = match memory.store.as_ref().map(|store| store.proven()) {
-            Some(Ok(proven)) => proven,
+        let remembered = match memory.store.as_ref().map(|store| store.remembered()) {
+            Some(Ok(remembered)) => remembered,
             Some(Err(error)) => {
-                warn!(%error, "what was proven before cannot be read");
-                Vec::new()
+                warn!(%error, "what was known before cannot be read");
+                Remembered::default()
             }
-            None => Vec::new(),
+            None => Remembered::default(),
         };
         let mut keeper = Self {
             memory,
-            state: State::new(proven, None),
+            state: State::new(remembered, None),
             baseline: None,
             is_baseline_damaged: false,
             has_news: false,
@@ -188,14 +189,11 @@ impl Keeper {
     }
 
     fn remember(&mut self, snapshot: &Snapshot) {
-        let proven = self.state.take_unsaved();
-        let proven = proven
-            .iter()
-            .map(|(reference, second)| (reference.as_str(), *second));
+        let unsaved = self.state.take_unsaved();
         if let Some(store) = &self.memory.store
-            && let Err(error) = store.remember(proven)
+            && let Err(error) = store.remember(&unsaved)
         {
-            warn!(%error, "proofs cannot be written; after a restart they count as never made");
+            warn!(%error, "what was found cannot be written; after a restart it is not known");
         }
         if let Some(directory) = &self.memory.directory {
             let images = view::ImagesView::of(snapshot, snapshot.images.iter());

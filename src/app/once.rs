@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::images::Images;
 use crate::prover;
 use crate::state::RoundResult;
+use crate::verify::depth::Rotation;
 use crate::verify::engine::Progress;
 
 /// Proves all images once, every registry at its own pace. `on_progress` gets the sums.
@@ -25,7 +26,7 @@ pub async fn prove_all(
         let sums = &sums;
         async move {
             let of_host = images.of_host(host);
-            match registries.prover(host) {
+            match registries.prover(host, Rotation::default(), Arc::default()) {
                 Ok(mut prover) => {
                     let report = |progress: Progress| {
                         answered.store(progress.answered, Ordering::Relaxed);

@@ -17,6 +17,9 @@ use crate::clock::Clock;
 use crate::images::{self, Image, ImageKey, Images};
 use crate::inventory::{Inventory, SourceState};
 use crate::prover::{self, Prover};
+use crate::remembered::RegistryMemory;
+use crate::verify::depth::Rotation;
+use crate::verify::suspects::Suspects;
 use crate::verify::target::Needs;
 
 /// Changes that come together are taken together.
@@ -160,8 +163,15 @@ async fn prove(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
+    let RegistryMemory {
+        rotation, suspects, ..
+    } = registries.remembered(&host);
+    // Both look with the same eyes: what one found broken by reading, the other does not take for whole.
+    let suspects = Arc::new(Suspects::new(suspects));
     let prover = || RegistryLoop {
         host: Arc::clone(&host),
+        rotation,
+        suspects: Arc::clone(&suspects),
         images: images.clone(),
         registries: registries.clone(),
         events: events.clone(),
@@ -203,6 +213,8 @@ impl Covered {
 /// Rounds of one kind over one registry.
 struct RegistryLoop {
     host: Arc<str>,
+    rotation: Rotation,
+    suspects: Arc<Suspects>,
     images: watch::Receiver<Arc<Images>>,
     registries: Registries,
     events: mpsc::Sender<Event>,
@@ -253,7 +265,7 @@ impl RegistryLoop {
             None => {
                 let made = self
                     .registries
-                    .prover(&self.host)
+                    .prover(&self.host, self.rotation, Arc::clone(&self.suspects))
                     .map(|made| self.prover = Some(made));
                 made.err().map(|problem| format!("{problem:#}"))
             }

@@ -1,6 +1,7 @@
 //! From the configuration to the clients of registries: how each host is dialled, by whom, how hard.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +21,10 @@ use crate::registry::client::Client;
 use crate::registry::manifest_cache::ManifestCache;
 use crate::registry::stats::Stats;
 use crate::registry::transport::{ClientOptions, Deadlines};
+use crate::remembered::RegistryMemory;
+use crate::store::Store;
+use crate::verify::depth::{Depth, Policy, Rotation};
+use crate::verify::suspects::Suspects;
 use crate::verify::target::Cadence;
 
 /// Hosts without an entry are somebody else's: asked hourly, few at a time.
@@ -41,6 +46,10 @@ pub struct Registries {
     pub personal: Arc<Keyring>,
     pub stats: Stats,
     pub manifests: Arc<dyn ManifestCache>,
+    /// Everything at this depth, once, whatever the configuration says. A daemon has none.
+    pub depth: Option<Depth>,
+    /// What was remembered of each registry.
+    pub memory: Option<Arc<Store>>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -64,6 +73,42 @@ impl Registries {
         }
     }
 
+    /// How far objects of this host are read.
+    pub fn policy(&self, host: &str) -> Policy {
+        if let Some(depth) = self.depth {
+            return Policy {
+                depth,
+                ..Policy::default()
+            };
+        }
+        let (verify, has_entry) = match self.config.registry(host) {
+            Some(registry) => (&registry.verify, true),
+            None if self.named.contains(host) => (&self.config.verify, false),
+            // Somebody else's: nothing is read there that is not needed.
+            None => return Policy::default(),
+        };
+        Policy {
+            depth: verify.depth,
+            share_rounds: Some(verify.read_share)
+                .filter(|_| has_entry)
+                .and_then(rounds_of_share),
+            content_budget: Some(verify.content_budget),
+        }
+    }
+
+    /// What a registry was remembered by.
+    pub fn remembered(&self, host: &str) -> RegistryMemory {
+        let memory = self.memory.as_ref().map(|store| store.registry(host));
+        match memory {
+            Some(Ok(memory)) => memory.unwrap_or_default(),
+            Some(Err(error)) => {
+                tracing::warn!(%error, host, "what was read of it before is not known; the rotation begins anew");
+                RegistryMemory::default()
+            }
+            None => RegistryMemory::default(),
+        }
+    }
+
     /// Which platforms count for images of this host.
     pub fn platforms(&self, host: &str) -> PlatformChoice {
         let verify = self
@@ -78,19 +123,25 @@ impl Registries {
     }
 
     /// The prover of a host. An error means that it cannot be asked at all, and says why.
-    pub fn prover(&self, host: &Arc<str>) -> anyhow::Result<Prover> {
+    pub fn prover(
+        &self,
+        host: &Arc<str>,
+        rotation: Rotation,
+        suspects: Arc<Suspects>,
+    ) -> anyhow::Result<Prover> {
         let entry = self.config.registry(host);
         let client = self.client(host, entry)?;
         let own = match entry.and_then(|entry| entry.credentials.as_ref()) {
             Some(Credentials::DockerConfig(path)) => Arc::new(read_keyring(path)?),
             None => Arc::clone(&self.personal),
         };
-        Ok(Prover::new(
-            Arc::clone(host),
-            Arc::new(client),
-            self.cadence(host),
-            own,
-        ))
+        Ok(
+            Prover::new(Arc::clone(host), Arc::new(client), self.cadence(host), own).reading(
+                self.policy(host),
+                rotation,
+                suspects,
+            ),
+        )
     }
 
     fn client(&self, host: &Arc<str>, entry: Option<&config::Registry>) -> anyhow::Result<Client> {
@@ -158,6 +209,17 @@ impl Registries {
         );
         client.with_context(|| format!("making the client for {host}"))
     }
+}
+
+/// In how many rounds all is read, if this part of it is in each.
+fn rounds_of_share(share: f64) -> Option<NonZeroU32> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates"
+    )]
+    let rounds = share.recip().ceil() as u32;
+    NonZeroU32::new(rounds).filter(|_| share > 0.0)
 }
 
 fn read(path: &Path) -> anyhow::Result<Bytes> {

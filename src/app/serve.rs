@@ -108,7 +108,8 @@ pub async fn serve(
     let stop = CancellationToken::new();
     let stats = Stats::default();
     let memory = memory(&config)?;
-    let manifests: Arc<dyn ManifestCache> = match &memory.store {
+    let store = memory.store.clone();
+    let manifests: Arc<dyn ManifestCache> = match &store {
         Some(store) => Arc::clone(store) as Arc<dyn ManifestCache>,
         None => Arc::new(InMemory::default()),
     };
@@ -154,6 +155,7 @@ pub async fn serve(
         plain_http,
         stats,
         manifests,
+        store,
         events,
         clock,
     };
@@ -199,6 +201,7 @@ struct Pipelines {
     plain_http: BTreeSet<String>,
     stats: Stats,
     manifests: Arc<dyn ManifestCache>,
+    store: Option<Arc<Store>>,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
 }
@@ -254,6 +257,8 @@ impl Pipelines {
             personal: Arc::default(),
             stats: self.stats.clone(),
             manifests: Arc::clone(&self.manifests),
+            depth: None,
+            memory: self.store.clone(),
             clock: Arc::clone(&self.clock),
         }
     }

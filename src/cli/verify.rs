@@ -24,8 +24,10 @@ use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
 use crate::registry::stats::{Requests, Stats};
+use crate::remembered::Remembered;
 use crate::state::State;
 use crate::store::{Store, StoreError};
+use crate::verify::depth::Depth;
 use crate::view;
 
 #[derive(Debug, clap::Args)]
@@ -35,9 +37,10 @@ pub struct VerifyArguments {
     references: Vec<Reference>,
     #[command(flatten)]
     pub given: Given,
-    /// How deep: head asks whether every object is there
+    /// How far objects are read: head asks for each and compares sizes, read takes a byte of each, and
+    /// content hashes everything
     #[arg(long, default_value = "head", env = "PULLPROOF_DEPTH")]
-    depth: Depth,
+    depth: DepthArgument,
     /// Only these platforms count; all are checked [default: those that are needed, else all]
     #[arg(long, value_name = "PLATFORM", env = "PULLPROOF_PLATFORM")]
     platform: Vec<Platform>,
@@ -80,9 +83,22 @@ pub struct Given {
     plain_http: Vec<String>,
 }
 
+/// [`Depth`] as a word on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Depth {
+pub enum DepthArgument {
     Head,
+    Read,
+    Content,
+}
+
+impl From<DepthArgument> for Depth {
+    fn from(argument: DepthArgument) -> Self {
+        match argument {
+            DepthArgument::Head => Self::Head,
+            DepthArgument::Read => Self::Read,
+            DepthArgument::Content => Self::Content,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -159,11 +175,12 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let VerifyArguments {
         references,
         given,
-        depth: Depth::Head,
+        depth,
         platform,
         output,
         fail_on,
     } = arguments;
+    let depth = Depth::from(depth);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let wanted = given.wanted(&references, &config)?;
     let inventory = sources::read_once(&wanted, &clock).await;
@@ -196,6 +213,8 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         },
         stats: stats.clone(),
         manifests: manifest_cache(&config),
+        depth: Some(depth),
+        memory: None,
         clock: Arc::clone(&clock),
         config: Arc::new(config),
     };
@@ -220,12 +239,12 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let baseline = crate::baseline::load(&registries.config.state.directory)
         .ok()
         .flatten();
-    let mut state = State::new(Vec::new(), baseline);
+    let mut state = State::new(Remembered::default(), baseline);
     state.set_inventory(&inventory, images);
     for round in rounds {
         state.record(round);
     }
-    let view = view::Verify::of(&state.snapshot(clock.now()), stats.totals(), seconds);
+    let view = view::Verify::of(depth, &state.snapshot(clock.now()), stats.totals(), seconds);
     let is_complete = inventory.is_complete();
     match output {
         Output::Table => {

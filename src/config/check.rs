@@ -13,7 +13,7 @@ use super::endpoint::Listen;
 use super::problem::{Report, quoted};
 use super::{
     Config, Depth, Http, Log, LogFormat, LogLevel, Metrics, NeededPlatforms, Network,
-    STATE_DIRECTORY, State, Verify, duration, raw, registry, sources,
+    STATE_DIRECTORY, State, Verify, amount, duration, raw, registry, sources,
 };
 
 /// What every check needs.
@@ -68,6 +68,8 @@ fn defaults() -> Verify {
         interval: Duration::from_mins(10),
         blob_interval: Duration::from_hours(1),
         depth: Depth::Head,
+        read_share: 0.05,
+        content_budget: 50 << 20,
         platforms: NeededPlatforms::Needed,
     }
 }
@@ -111,11 +113,44 @@ impl Checker<'_, '_> {
             depth: match raw.depth {
                 None => defaults.depth,
                 Some(raw::Depth::Head) => Depth::Head,
+                Some(raw::Depth::Read) => Depth::Read,
+                Some(raw::Depth::Content) => Depth::Content,
             },
+            read_share: raw.read_share.map_or(defaults.read_share, |text| {
+                let path = format!("{path}.readShare");
+                self.amount(&path, &text, amount::percent)
+                    .unwrap_or(defaults.read_share)
+            }),
+            content_budget: raw.content_budget.map_or(defaults.content_budget, |text| {
+                let path = format!("{path}.contentBudget");
+                let bytes = self.amount(&path, &text, amount::bytes);
+                if bytes == Some(0) {
+                    let message =
+                        "with no byte to hash, nothing is hashed; take depth read for that";
+                    self.report.add(&path, message.to_owned());
+                }
+                bytes.unwrap_or(defaults.content_budget)
+            }),
             platforms: match raw.platforms {
                 None => defaults.platforms.clone(),
                 Some(list) => self.needed_platforms(&format!("{path}.platforms"), list),
             },
+        }
+    }
+
+    fn amount<T>(
+        &mut self,
+        path: &str,
+        text: &str,
+        parse: fn(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        match parse(text) {
+            Ok(amount) => Some(amount),
+            Err(way_out) => {
+                let message = format!("{} is not usable: {way_out}", quoted(text));
+                self.report.add(path, message);
+                None
+            }
         }
     }
 

@@ -55,14 +55,6 @@ impl Decoder<'_, '_> {
             (Wanted::Word(words), Value::Text(text)) if words.contains(&text.as_str()) => {
                 Some(Json::String(text.clone()))
             }
-            (Wanted::Word(words), Value::Text(text)) if later::has_word(path, text) => {
-                let words = words.join(" or ");
-                let message = format!(
-                    "`{text}` is known, but this version does not have it yet; write {words}"
-                );
-                self.report.refuse(path, message);
-                None
-            }
             (_, value) => {
                 let message = format!("expected {wanted}, found {}", found(value, &wanted));
                 self.report.refuse(path, message);

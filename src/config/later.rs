@@ -32,33 +32,15 @@ const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("registries[].credentials", &["ecr", "gar", "acr"]),
-    ("verify", &["readShare", "contentBudget"]),
-    ("registries[].verify", &["readShare", "contentBudget"]),
     ("http", &["tls", "token"]),
     ("metrics", &["labels"]),
 ];
 
-/// Words by the path of their value.
-const WORDS: &[(&str, &[&str])] = &[
-    ("verify.depth", &["read", "content"]),
-    ("registries[].verify.depth", &["read", "content"]),
-];
-
 /// Whether a later version has this key in the map at this path.
 pub(super) fn has_key(map: &str, key: &str) -> bool {
-    contains(KEYS, map, key)
-}
-
-/// Whether a later version takes this word as the value at this path.
-pub(super) fn has_word(path: &str, word: &str) -> bool {
-    contains(WORDS, path, word)
-}
-
-fn contains(table: &[(&str, &[&str])], path: &str, name: &str) -> bool {
-    let path = without_indices(path);
-    table
-        .iter()
-        .any(|(place, names)| *place == path && names.contains(&name))
+    let map = without_indices(map);
+    KEYS.iter()
+        .any(|(place, keys)| *place == map && keys.contains(&key))
 }
 
 fn without_indices(path: &str) -> String {

@@ -21,7 +21,8 @@ pub(super) struct Config {
     pub(super) registries: Option<Vec<Registry>>,
     /// How images are verified, unless a registry says otherwise.
     #[schemars(extend("default" = serde_json::json!({
-        "interval": "10m", "blobInterval": "1h", "depth": "head", "platforms": ["needed"]
+        "interval": "10m", "blobInterval": "1h", "depth": "head", "readShare": "5%",
+        "contentBudget": "50MiB", "platforms": ["needed"]
     })))]
     pub(super) verify: Option<Verify>,
     /// What pullproof listens on. Nothing on it changes anything.
@@ -201,6 +202,14 @@ pub(super) struct Verify {
     pub(super) blob_interval: Option<String>,
     /// How far each object is read.
     pub(super) depth: Option<Depth>,
+    /// At depth `head`: the part of all blobs that is read in each round, a different one each time,
+    /// since a HEAD can lie. Of 5% each blob is read once in 20 rounds; 0% reads none.
+    #[schemars(with = "Option<PercentText>")]
+    pub(super) read_share: Option<String>,
+    /// At depth `content`: how many bytes are read and hashed in each round, a different part each
+    /// time.
+    #[schemars(with = "Option<BytesText>")]
+    pub(super) content_budget: Option<String>,
     /// All platforms are verified; these decide the verdict: `[needed]` (what the nodes have),
     /// `[all]`, or a list as `[linux/amd64, linux/arm64]`.
     #[schemars(with = "Option<Vec<PlatformText>>")]
@@ -210,8 +219,12 @@ pub(super) struct Verify {
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Depth {
-    /// Everything is asked for, and sizes are compared; nothing is read.
+    /// Everything is asked for, and sizes are compared; only the `readShare` is read.
     Head,
+    /// A byte of each blob is read, and each manifest is read and hashed.
+    Read,
+    /// As `read`, and blobs are hashed, as many as `contentBudget` allows in a round.
+    Content,
 }
 
 /// What pullproof listens on: `:PORT` on every interface, or `HOST:PORT`.
@@ -321,6 +334,8 @@ text_schema!(
     "^(needed|all|[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?)$",
     ["linux/amd64", "linux/arm64/v8"]
 );
+text_schema!(PercentText, "^[0-9]+(\\.[0-9]+)?%$", ["5%", "0.5%"]);
+text_schema!(BytesText, "^[0-9]+(B|KiB|MiB|GiB|TiB)$", ["50MiB", "1GiB"]);
 text_schema!(ListenText, "^.*:[0-9]+$", [":8080", "127.0.0.1:8080"]);
 
 /// The JSON schema of the file, draft 2020-12.

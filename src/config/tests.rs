@@ -200,7 +200,7 @@ fn keys_are_known_and_written_once() {
         &[
             "1:10 verify.intervall: unknown key `intervall`; did you mean `interval`?",
             "1:25 verify.blob_interval: unknown key `blob_interval`; did you mean `blobInterval`?",
-            "1:44 verify.foo: unknown key `foo`; known here: blobInterval, depth, interval, platforms",
+            "1:44 verify.foo: unknown key `foo`; known here: blobInterval, contentBudget, depth, interval, platforms, readShare",
         ],
     );
     check(
@@ -239,12 +239,33 @@ fn every_key_of_a_later_version_is_refused_by_name() {
         assert!(problems.contains(&expected), "{value}: {problems}");
         assert!(!problems.contains("unknown key"), "{value}: {problems}");
     }
+}
+
+#[test]
+fn how_far_to_read_is_a_word_a_share_and_an_amount() {
+    let config = parse(
+        "verify: {depth: read, readShare: 0.5%, contentBudget: 1GiB}\nregistries: [{host: a.b, verify: {depth: content}}]",
+        "p",
+        Path::new(""),
+    )
+    .unwrap();
+    let of_registry = &config.registries[0].verify;
+    assert_eq!(
+        (config.verify.depth, of_registry.depth),
+        (Depth::Read, Depth::Content)
+    );
+    assert_eq!(
+        (of_registry.read_share, of_registry.content_budget),
+        (0.005, 1 << 30)
+    );
     check(
-        "verify: {depth: read}\nregistries: [{host: a.b, verify: {depth: content}}, {host: c.d, verify: {depth: deep}}]",
+        "verify: {depth: deep, readShare: 5, contentBudget: 50MB}\nregistries: [{host: c.d, verify: {readShare: 200%, contentBudget: 0B}}]",
         &[
-            "1:17 verify.depth: `read` is known, but this version does not have it yet; write head",
-            "2:42 registries[0].verify.depth: `content` is known, but this version does not have it yet; write head",
-            "2:81 registries[1].verify.depth: expected head, found `deep`",
+            "1:17 verify.depth: expected head or read or content, found `deep`",
+            "1:34 verify.readShare: expected text, as \"5%\", found the number 5",
+            "1:52 verify.contentBudget: `50MB` is not usable: expected a whole number with a unit (B, KiB, MiB, GiB or TiB), as 50MiB",
+            "2:46 registries[0].verify.readShare: `200%` is not usable: expected a percentage from 0% to 100%, as 5% or 0.5%",
+            "2:67 registries[0].verify.contentBudget: with no byte to hash, nothing is hashed; take depth read for that",
         ],
     );
 }
@@ -649,7 +670,7 @@ fn the_schemas_defaults_are_the_real_ones() {
     let mut config = parsed(&Json::Object(whole.clone()).to_string());
     config.state.is_given = false;
     assert_eq!(config, Config::default());
-    assert_eq!(whole["verify"].as_object().unwrap().len(), 4);
+    assert_eq!(whole["verify"].as_object().unwrap().len(), 6);
 
     for (definition, place, smallest) in [
         (

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// A `sha256` digest: 32 bytes, ordered and hashed as bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,11 @@ impl Digest {
     /// The digest of these bytes.
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
+    }
+
+    /// The digest with these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -42,6 +47,20 @@ impl Digest {
     pub fn short(&self) -> String {
         let hex = self.hex();
         format!("sha256:{}", hex.get(..12).unwrap_or(&hex))
+    }
+}
+
+/// The digest of bytes that come one after another.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    pub fn update(&mut self, content: &[u8]) {
+        self.0.update(content);
+    }
+
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
     }
 }
 

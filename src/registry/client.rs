@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use reqwest::{Method, Response};
 
+use self::blob::Wish;
 use super::auth::Identity;
 use super::fault::Meaning;
 use super::manifest_cache::ManifestCache;
 use super::stats::{Operation, Stats};
 use super::transport::{ClientOptions, Failure, Outcome, Transport, Wanted};
-use super::wire::{announced_digest, config_platform, content_length, read, total_size};
+use super::wire::{announced_digest, config_platform, content_length, read};
 use crate::clock::Clock;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
+use crate::verify::depth::Depth;
 use crate::verify::engine::Ask as Asked;
 use crate::verify::finding::Code;
 use crate::verify::node::Node;
@@ -20,8 +22,11 @@ use crate::verify::question::{Answer, Ask, Question};
 use crate::verify::table::ObjectKind;
 use crate::verify::target::AuthId;
 
+mod blob;
+
 /// A config is read up to this, for its platform.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
+
 /// The client of one registry host.
 #[derive(Debug)]
 pub struct Client {
@@ -65,16 +70,53 @@ impl Client {
             ..
         } = question;
         let result = match ask {
-            Ask::Tag(tag) => self.tag(*auth, repository, tag, *confirm).await,
-            Ask::Manifest { digest, known } => {
-                self.manifest(*auth, repository, digest, *known, *confirm)
-                    .await
+            Ask::Tag { tag, last } => {
+                let last = last.filter(|_| !*confirm);
+                self.tag(*auth, repository, tag, last, *confirm).await
+            }
+            Ask::Manifest {
+                digest,
+                known,
+                whole,
+            } => {
+                self.manifest(
+                    *auth,
+                    repository,
+                    digest,
+                    *known,
+                    *confirm || *whole,
+                    *confirm,
+                )
+                .await
             }
             Ask::Access { digest } => {
-                self.manifest(*auth, repository, digest, true, *confirm)
+                self.manifest(*auth, repository, digest, true, *confirm, *confirm)
                     .await
             }
-            Ask::Blob { digest } => self.blob(*auth, repository, digest, *confirm).await,
+            Ask::Blob {
+                digest,
+                size,
+                depth,
+            } => {
+                let wish = Wish {
+                    auth: *auth,
+                    repository,
+                    digest,
+                    size: *size,
+                    is_fresh: *confirm,
+                };
+                self.blob(wish, *depth).await
+            }
+            Ask::ReadControl { digest, size } => {
+                let wish = Wish {
+                    auth: *auth,
+                    repository,
+                    digest,
+                    size: *size,
+                    is_fresh: true,
+                };
+                self.blob(wish, Depth::Read).await
+            }
             Ask::Config { digest } => self.config(*auth, repository, digest).await,
             Ask::Canary { digest } => {
                 let wanted = by_digest(Operation::Control, *auth, repository, digest, Method::HEAD);
@@ -84,12 +126,10 @@ impl Client {
                 };
                 // Followed: hosts that send every request elsewhere (registry.k8s.io) lie only if
                 // what they send to has it.
-                self.manifest_response(&wanted)
-                    .await
-                    .map(|response| match response {
-                        Ok(_) => Answer::Alive,
-                        Err((meaning, status)) => refused(&meaning, status),
-                    })
+                self.get(&wanted).await.map(|response| match response {
+                    Ok(_) => Answer::Alive,
+                    Err((meaning, status)) => refused(&meaning, status),
+                })
             }
             Ask::Control {
                 proven: Some((digest, ObjectKind::Blob)),
@@ -121,11 +161,13 @@ impl Client {
         auth: AuthId,
         repository: &Arc<str>,
         tag: &str,
+        last: Option<Digest>,
         confirm: bool,
     ) -> Result<Answer, Failure> {
         let head = Wanted {
             operation: Operation::TagHead,
             path: format!("v2/{repository}/manifests/{tag}"),
+            unless: last,
             is_fresh: confirm,
             ..by_digest(
                 Operation::TagHead,
@@ -136,7 +178,11 @@ impl Client {
             )
         };
         if !confirm {
-            match self.manifest_response(&head).await? {
+            let outcome = self.transport.send(&head).await?;
+            if let (Outcome::NotModified, Some(digest)) = (&outcome, last) {
+                return Ok(Answer::Tag { digest });
+            }
+            match self.followed(&head, outcome).await? {
                 Ok(response) => {
                     if let Some(digest) = announced_digest(response.headers()) {
                         return Ok(Answer::Tag { digest });
@@ -150,9 +196,10 @@ impl Client {
         let get = Wanted {
             operation: Operation::ManifestGet,
             method: Method::GET,
+            unless: None,
             ..head
         };
-        match self.manifest_response(&get).await? {
+        match self.get(&get).await? {
             Ok(response) => {
                 let body = read(response, MANIFEST_BYTES_MAX).await?;
                 let digest = Digest::of(&body);
@@ -169,16 +216,17 @@ impl Client {
         repository: &Arc<str>,
         digest: &Digest,
         known: bool,
+        whole: bool,
         confirm: bool,
     ) -> Result<Answer, Failure> {
-        let cached = if known {
+        let cached = if known || whole {
             None
         } else {
             self.manifests
                 .get(digest)
                 .filter(|body| Digest::of(body) == *digest)
         };
-        if (known || cached.is_some()) && !confirm {
+        if (known || cached.is_some()) && !whole {
             let head = by_digest(
                 Operation::ManifestHead,
                 auth,
@@ -186,7 +234,7 @@ impl Client {
                 digest,
                 Method::HEAD,
             );
-            match self.manifest_response(&head).await? {
+            match self.get(&head).await? {
                 Ok(response) => {
                     if announced_digest(response.headers())
                         .is_some_and(|announced| announced != *digest)
@@ -211,7 +259,7 @@ impl Client {
                 Method::GET,
             )
         };
-        match self.manifest_response(&get).await? {
+        match self.get(&get).await? {
             Ok(response) => {
                 let body = read(response, MANIFEST_BYTES_MAX).await?;
                 if Digest::of(&body) != *digest {
@@ -228,45 +276,6 @@ impl Client {
         }
     }
 
-    async fn blob(
-        &self,
-        auth: AuthId,
-        repository: &Arc<str>,
-        digest: &Digest,
-        confirm: bool,
-    ) -> Result<Answer, Failure> {
-        if !confirm {
-            let head = of_blob(auth, repository, digest, Method::HEAD);
-            match self.transport.send(&head).await? {
-                Outcome::Success(response) => {
-                    return Ok(Answer::Blob {
-                        size: content_length(response.headers()),
-                    });
-                }
-                // The registry vouches for it; the target is not asked at this depth.
-                Outcome::Redirect(_) => return Ok(Answer::Blob { size: None }),
-                Outcome::Refused {
-                    meaning: Meaning::MethodRefused,
-                    ..
-                } => {}
-                Outcome::Refused { meaning, status } => return Ok(refused(&meaning, status)),
-            }
-        }
-        let get = Wanted {
-            operation: Operation::BlobRead,
-            first_byte_only: true,
-            is_fresh: confirm,
-            ..of_blob(auth, repository, digest, Method::GET)
-        };
-        match self.transport.send(&get).await? {
-            Outcome::Success(response) => Ok(Answer::Blob {
-                size: total_size(&response),
-            }),
-            Outcome::Redirect(_) => Ok(Answer::Blob { size: None }),
-            Outcome::Refused { meaning, status } => Ok(refused(&meaning, status)),
-        }
-    }
-
     /// The platform in a config: it is hashed, since a lie here would make a platform needed or not.
     async fn config(
         &self,
@@ -278,13 +287,9 @@ impl Client {
             operation: Operation::BlobGet,
             ..of_blob(auth, repository, digest, Method::GET)
         };
-        let response = match self.transport.send(&get).await? {
-            Outcome::Success(response) => response,
-            Outcome::Redirect(url) => match self.transport.follow(&get, url).await? {
-                Ok(response) => response,
-                Err((meaning, status)) => return Ok(refused(&meaning, status)),
-            },
-            Outcome::Refused { meaning, status } => return Ok(refused(&meaning, status)),
+        let response = match self.get(&get).await? {
+            Ok(response) => response,
+            Err((meaning, status)) => return Ok(refused(&meaning, status)),
         };
         let body = read(response, CONFIG_BYTES_MAX).await?;
         if Digest::of(&body) != *digest {
@@ -315,7 +320,7 @@ impl Client {
                 meaning: Meaning::Unauthorized | Meaning::Forbidden,
                 ..
             } => Ok(Answer::Alive),
-            Outcome::Redirect(_) => Err(Failure::new(
+            Outcome::Redirect(_) | Outcome::NotModified => Err(Failure::new(
                 Code::ServerError,
                 "`/v2/` answers with a redirect",
             )),
@@ -326,19 +331,29 @@ impl Client {
     /// Whether it is there; the answer's body is not looked at.
     async fn presence(&self, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
         match self.transport.send(wanted).await? {
-            Outcome::Success(_) | Outcome::Redirect(_) => Ok(Answer::Alive),
+            Outcome::Success(_) | Outcome::Redirect(_) | Outcome::NotModified => Ok(Answer::Alive),
             Outcome::Refused { meaning, status } => Ok(refused(&meaning, status)),
         }
     }
-    /// A manifest request with its redirects followed.
-    async fn manifest_response(
+    /// A request with its redirects followed, without credentials.
+    async fn get(&self, wanted: &Wanted<'_>) -> Result<Result<Response, (Meaning, u16)>, Failure> {
+        let outcome = self.transport.send(wanted).await?;
+        self.followed(wanted, outcome).await
+    }
+
+    async fn followed(
         &self,
         wanted: &Wanted<'_>,
+        outcome: Outcome,
     ) -> Result<Result<Response, (Meaning, u16)>, Failure> {
-        match self.transport.send(wanted).await? {
+        match outcome {
             Outcome::Success(response) => Ok(Ok(response)),
-            Outcome::Refused { meaning, status } => Ok(Err((meaning, status))),
             Outcome::Redirect(url) => self.transport.follow(wanted, url).await,
+            Outcome::NotModified => Err(Failure::new(
+                Code::ServerError,
+                "it answers 304 to what was not conditional",
+            )),
+            Outcome::Refused { meaning, status } => Ok(Err((meaning, status))),
         }
     }
 }
@@ -364,8 +379,10 @@ fn by_digest<'a>(
         method,
         path,
         is_manifest: true,
-        first_byte_only: false,
+        byte: None,
+        unless: None,
         is_fresh: false,
+        body_limit: None,
     }
 }
 

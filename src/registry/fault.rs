@@ -59,6 +59,24 @@ pub fn meaning(status: u16, body: Option<&[u8]>, retry_after: Option<Duration>) 
     }
 }
 
+/// Reads a response of the storage that a registry sent us to, which speaks another language.
+///
+/// Absence is for the registry to say, with one exception: a store that names its own error code for a
+/// key that is not there. A signature that does not fit a HEAD was made for a GET (S3's presigned URLs
+/// are for one method), and says nothing.
+pub fn meaning_elsewhere(status: u16, body: Option<&[u8]>) -> Meaning {
+    let says = |code: &str| {
+        let tag = format!("<Code>{code}</Code>");
+        body.is_some_and(|body| body.windows(tag.len()).any(|part| part == tag.as_bytes()))
+    };
+    match status {
+        404 if says("NoSuchKey") || says("BlobNotFound") => Meaning::Absent,
+        400 | 403 | 405 | 501 if body.is_none() => Meaning::MethodRefused,
+        500 | 502..=504 => Meaning::Trouble { retry_after: None },
+        _ => Meaning::Strange,
+    }
+}
+
 /// `Retry-After` in both forms; a date in the past means now.
 pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
@@ -97,6 +115,23 @@ mod tests {
             (204, None, Meaning::Strange),
         ] {
             assert_eq!(meaning(status, body, None), expected, "{status} {body:?}");
+        }
+    }
+
+    #[test]
+    fn storage_elsewhere_is_believed_only_in_its_own_words() {
+        let gone = b"<?xml?><Error><Code>NoSuchKey</Code><Message>x</Message></Error>";
+        let expired =
+            b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
+        for (status, body, expected) in [
+            (404, Some(&gone[..]), Meaning::Absent),
+            (404, Some(&b"<html>NoSuchKey</html>"[..]), Meaning::Strange),
+            (404, None, Meaning::Strange),
+            (403, None, Meaning::MethodRefused),
+            (403, Some(&expired[..]), Meaning::Strange),
+            (503, Some(&b""[..]), Meaning::Trouble { retry_after: None }),
+        ] {
+            assert_eq!(meaning_elsewhere(status, body), expected, "{status}");
         }
     }
 

@@ -20,6 +20,7 @@ use super::stats::{Operation, Remaining, Stats};
 use super::wire;
 use crate::clock::Clock;
 use crate::credentials::Credential;
+use crate::oci::digest::Digest;
 use crate::verify::finding::Code;
 use crate::verify::question::Answer;
 use crate::verify::target::AuthId;
@@ -129,8 +130,13 @@ pub(super) struct Wanted<'a> {
     /// Below the endpoint, without leading slash.
     pub(super) path: String,
     pub(super) is_manifest: bool,
-    pub(super) first_byte_only: bool,
+    /// Only the byte at this offset.
+    pub(super) byte: Option<u64>,
+    /// Only if the tag names something else.
+    pub(super) unless: Option<Digest>,
     pub(super) is_fresh: bool,
+    /// How long all of it may take, where that is longer than usual.
+    pub(super) body_limit: Option<Duration>,
 }
 
 /// What came back when something did: a success or a redirect, or what the refusal means.
@@ -139,6 +145,8 @@ pub(super) enum Outcome {
     Success(Response),
     /// Somewhere else has it.
     Redirect(Url),
+    /// It is what [`Wanted::unless`] says.
+    NotModified,
     Refused {
         meaning: Meaning,
         status: u16,
@@ -199,15 +207,21 @@ impl Transport {
             let request = client
                 .request(wanted.method.clone(), url.clone())
                 .headers(wire::headers(wanted));
-            let response = self.timed(wanted.operation, request).await?;
+            let response = self.timed(wanted, request).await?;
             let status = response.status();
             if status.is_redirection() {
                 url = wire::location(&url, response.headers())?;
             } else if status.is_success() {
                 return Ok(Ok(response));
             } else {
-                // Absence is for the registry to say, not for the storage behind it.
-                return Ok(Err((Meaning::Strange, status.as_u16())));
+                let is_head = wanted.method == Method::HEAD;
+                let body = if is_head {
+                    None
+                } else {
+                    Some(wire::read_some(response, ERROR_BYTES_MAX).await)
+                };
+                let meaning = fault::meaning_elsewhere(status.as_u16(), body.as_deref());
+                return Ok(Err((meaning, status.as_u16())));
             }
         }
         Err(Failure::new(
@@ -264,7 +278,7 @@ impl Transport {
                     }));
                 }
                 Ok(outcome) => {
-                    if matches!(outcome, Outcome::Success(_) | Outcome::Redirect(_)) {
+                    if !matches!(outcome, Outcome::Refused { .. }) {
                         self.keys.remember(wanted.auth, wanted.repository, index);
                     }
                     return Ok(outcome);
@@ -395,8 +409,9 @@ impl Transport {
                 }
             };
         let from_failure = |Failure { code, message }: Failure| AuthFault { code, message };
+        let limit = self.options.deadlines.total;
         let response = self
-            .timed(Operation::Token, request)
+            .counted(Operation::Token, request.timeout(limit))
             .await
             .map_err(from_failure)?;
         let status = response.status();
@@ -485,9 +500,12 @@ impl Transport {
         if let Some(authorization) = authorization {
             request = request.header(header::AUTHORIZATION, wire::sensitive(authorization));
         }
-        let response = self.timed(wanted.operation, request).await?;
+        let response = self.timed(wanted, request).await?;
         self.note_quota(response.headers());
         let status = response.status();
+        if status == StatusCode::NOT_MODIFIED && wanted.unless.is_some() {
+            return Ok(Outcome::NotModified);
+        }
         if status.is_success() {
             return Ok(Outcome::Success(response));
         }
@@ -518,14 +536,24 @@ impl Transport {
         })
     }
 
-    /// Sends one request and counts it.
+    /// Sends one request in the time that it may take.
     async fn timed(
+        &self,
+        wanted: &Wanted<'_>,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Response, Failure> {
+        let limit = wanted.body_limit.unwrap_or(self.options.deadlines.total);
+        self.counted(wanted.operation, request.timeout(limit)).await
+    }
+
+    /// Sends one request and counts it.
+    async fn counted(
         &self,
         operation: Operation,
         request: reqwest::RequestBuilder,
     ) -> Result<Response, Failure> {
         let started = Instant::now();
-        let result = request.timeout(self.options.deadlines.total).send().await;
+        let result = request.send().await;
         let status = result
             .as_ref()
             .ok()

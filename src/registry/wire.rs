@@ -22,8 +22,15 @@ pub(super) fn headers(wanted: &Wanted<'_>) -> HeaderMap {
     if wanted.is_manifest {
         headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT_MANIFESTS));
     }
-    if wanted.first_byte_only {
-        headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-0"));
+    if let Some(offset) = wanted.byte
+        && let Ok(range) = HeaderValue::from_str(&format!("bytes={offset}-{offset}"))
+    {
+        headers.insert(header::RANGE, range);
+    }
+    if let Some(digest) = &wanted.unless
+        && let Ok(tag) = HeaderValue::from_str(&format!("\"{digest}\""))
+    {
+        headers.insert(header::IF_NONE_MATCH, tag);
     }
     headers
 }
@@ -110,6 +117,24 @@ pub(super) async fn read(response: Response, bytes_max: usize) -> Result<Bytes, 
 /// Reads what fits, for an error's code.
 pub(super) async fn read_some(response: Response, bytes_max: usize) -> Bytes {
     read(response, bytes_max).await.unwrap_or_default()
+}
+
+/// Why a body could not be read on, or `None` where it just ended before it was complete: the other
+/// side closed the connection in order, and had nothing more to send.
+pub(super) fn read_failure(error: &reqwest::Error) -> Option<Failure> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(cause) = source {
+        // TLS that is closed without its own end has the same kind: somebody cut the connection.
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::UnexpectedEof
+            && tls_problem(cause).is_none()
+            && !io.to_string().contains("close_notify")
+        {
+            return None;
+        }
+        source = cause.source();
+    }
+    Some(transport_failure(error))
 }
 
 pub(super) fn transport_failure(error: &reqwest::Error) -> Failure {

@@ -63,6 +63,7 @@ fn round(images: &Images, ended_at: i64, reports: &[Report]) -> RoundResult {
             .map(|(image, report)| (image.key.clone(), image.needs.clone(), report.clone()))
             .collect(),
         objects: Default::default(),
+        memory: None,
         rate_limit_remaining: None,
         requests_per_day: 0,
         interval: SignedDuration::from_secs(600),
@@ -272,4 +273,71 @@ fn a_secret_that_rotates_takes_no_broken_verdict_with_it() {
     assert_eq!(one(&mut state, 21).verdict(), Verdict::Broken);
     state.record(round(&rotated, 30, &[pullable(30, 2000)]));
     assert_eq!(one(&mut state, 31).verdict(), Verdict::Pullable);
+}
+
+#[test]
+fn a_restart_turns_nothing_green_and_nothing_young() {
+    let listed = inventory;
+    let (inventory, images) = listed(&["r.example/app:v1", "r.example/app:v2", "r.example/app:v3"]);
+    let mut state = State::default();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    let broken = Report::only(Code::LayerMissing, "gone".to_owned());
+    let doubt = Report::only(Code::Unreachable, "down".to_owned());
+    state.record(round(&images, 10, &[pullable(5, 1805), broken, doubt]));
+    let Unsaved { images: saved, .. } = state.take_unsaved();
+    let remembered = Remembered {
+        images: saved
+            .into_iter()
+            .filter_map(|(name, image)| Some((name, image?)))
+            .collect(),
+        ..Remembered::default()
+    };
+    assert_eq!(remembered.images.len(), 3);
+    let restart = || State::new(remembered.clone(), None);
+
+    let mut state = restart();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    let now = state.snapshot(at(100)).images;
+    let verdicts: Vec<Verdict> = now.iter().map(ImageState::verdict).collect();
+    assert_eq!(
+        verdicts,
+        [Verdict::Pullable, Verdict::Broken, Verdict::Unknown]
+    );
+    assert_eq!((now[0].proven_at, now[0].since), (Some(at(5)), at(10)));
+    // Its proof grows old by its own time.
+    assert_eq!(
+        state.snapshot(at(1806)).images[0].verdict(),
+        Verdict::Unknown
+    );
+    // An unknown that follows does not lift what was broken before the restart.
+    let down = || Report::only(Code::Unreachable, "down".to_owned());
+    state.record(round(&images, 110, &[down(), down(), down()]));
+    let broken = &state.snapshot(at(110)).images[1];
+    assert_eq!(codes(broken), [Code::LayerMissing, Code::Unreachable]);
+
+    // What was proven for other platforms than count now was not proven.
+    let mut state = restart();
+    let choose = |_: &str| PlatformChoice::These(["linux/arm64".parse().unwrap()].into());
+    let other = Arc::new(collect(&inventory, &choose));
+    state.set_inventory(&inventory, other);
+    let now = state.snapshot(at(100)).images;
+    assert_eq!(codes(&now[0]), [Code::NeverChecked]);
+    assert_eq!(now[1].verdict(), Verdict::Broken);
+
+    // An inventory that is not complete yet forgets nothing; a complete one forgets what is gone.
+    let mut state = restart();
+    let (mut part, none) = listed(&[]);
+    Arc::make_mut(&mut part.sources[0]).incomplete = Some("still reading".to_owned());
+    state.set_inventory(&part, none);
+    state.set_inventory(&inventory, Arc::clone(&images));
+    assert_eq!(state.snapshot(at(100)).images[1].verdict(), Verdict::Broken);
+    let mut state = restart();
+    let (all, none) = listed(&[]);
+    state.set_inventory(&all, none);
+    assert_eq!(state.take_unsaved().images.values().flatten().count(), 0);
+    state.set_inventory(&inventory, images);
+    assert_eq!(
+        codes(&state.snapshot(at(100)).images[1]),
+        [Code::NeverChecked]
+    );
 }

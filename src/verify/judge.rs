@@ -365,6 +365,18 @@ impl Walk<'_> {
                 let message = format!("the registry answers {digest}{named_by} with other content");
                 self.find(Code::DigestMismatch, digest, place, message)
             }
+            (Fact::Short { read: 0 }, _) => {
+                let message = format!(
+                    "the registry says that it has {digest}{named_by}, and not a byte of it can be read"
+                );
+                self.find(missing, digest, place, message)
+            }
+            (Fact::Short { read }, _) => {
+                let message = format!(
+                    "the registry says that it has {digest}{named_by} whole, and it ends too early: {read} bytes could be read"
+                );
+                self.find(Code::SizeMismatch, digest, place, message)
+            }
             (Fact::Unknown { code, message }, _) => {
                 let message = format!("{digest}: {message}");
                 self.find(*code, digest, place, message)
@@ -453,7 +465,7 @@ impl Walk<'_> {
                 };
                 match self.table.objects.get(&key).map(|state| &state.fact) {
                     Some(Fact::Present { .. }) => None,
-                    Some(Fact::Missing | Fact::WrongDigest) => {
+                    Some(Fact::Missing | Fact::WrongDigest | Fact::Short { .. }) => {
                         Some((Code::Forbidden, HIDDEN.to_owned()))
                     }
                     Some(Fact::Unknown { code, message }) => Some((*code, message.to_string())),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::depth::Depth;
 use super::finding::Code;
 use super::node::Node;
 use super::table::ObjectKind;
@@ -23,20 +24,31 @@ pub struct Question {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// HEAD: which digest the tag names.
-    Tag(Arc<str>),
-    /// HEAD if the manifest is `known`, else GET.
-    Manifest { digest: Digest, known: bool },
+    /// HEAD: which digest the tag names. `last` is what it named before: a registry may answer that
+    /// it still does, which costs it no notification and no read.
+    Tag { tag: Arc<str>, last: Option<Digest> },
+    /// HEAD if the manifest is `known`, else GET. `whole` reads and hashes it in any case.
+    Manifest {
+        digest: Digest,
+        known: bool,
+        whole: bool,
+    },
     /// HEAD of a manifest, only to learn whether this identity may have it.
     Access { digest: Digest },
-    /// HEAD.
-    Blob { digest: Digest },
+    /// HEAD, its last byte, or all of it; `size` is what its descriptor says.
+    Blob {
+        digest: Digest,
+        size: u64,
+        depth: Depth,
+    },
     /// GET: the platform in the config of a manifest that no index describes.
     Config { digest: Digest },
     /// Whether the registry still answers as it should: an object proven in this round, or `/v2/`.
     Control {
         proven: Option<(Digest, ObjectKind)>,
     },
+    /// The last byte of a blob, only to learn whether this registry's blobs can be read at all.
+    ReadControl { digest: Digest, size: u64 },
     /// HEAD of a digest that cannot exist: a registry that has it has everything, and proves nothing.
     Canary { digest: Digest },
 }
@@ -46,6 +58,23 @@ pub enum Ask {
 pub(super) struct Trace {
     pub(super) root: u32,
     pub(super) depth: u8,
+}
+
+impl Ask {
+    /// How far a proof by this question reads.
+    pub(super) fn depth(&self) -> Depth {
+        match self {
+            Self::Blob { depth, .. } => *depth,
+            Self::Manifest { whole: true, .. } => Depth::Content,
+            Self::Manifest { whole: false, .. }
+            | Self::Tag { .. }
+            | Self::Access { .. }
+            | Self::Config { .. }
+            | Self::Control { .. }
+            | Self::ReadControl { .. }
+            | Self::Canary { .. } => Depth::Head,
+        }
+    }
 }
 
 /// What came back.
@@ -71,6 +100,10 @@ pub enum Answer {
     Absent,
     /// The bytes that came do not have the digest that was asked for.
     WrongDigest,
+    /// It was promised, and its bytes ended cleanly before the one that was asked for. So many came.
+    Short {
+        read: u64,
+    },
     /// Anything else; the code's verdict is `unknown`.
     Failed {
         code: Code,

@@ -7,17 +7,21 @@
 //! A `404` is only a claim. It becomes `Missing` when a control object of the same registry answered
 //! after it and a second request on a new connection says the same. Three requests, at once: a
 //! registry behind a lagging replica or a broken proxy does not page anybody.
+//!
+//! A read that ends too early is a claim of another kind, see [`Shorts`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::depth::{Depth, Effort, Scrub};
 use super::finding::{Code, Report, Verdict};
 use super::judge;
 use super::node::Shape;
 use super::question::{Answer, Ask, Question, Trace};
-use super::table::{Fact, ObjectKey, ObjectKind, ObjectState, RepositoryId, Table};
+use super::shorts::{Readable, Shorts};
+use super::table::{Fact, ObjectKey, ObjectKind, ObjectState, RepositoryId, Table, TagKey};
 use super::target::{AuthId, Cadence, Root, Target};
 use crate::oci::digest::Digest;
 
@@ -30,6 +34,8 @@ const WALK_LONG: SignedDuration = SignedDuration::from_secs(30);
 /// So many failures to reach the registry in a row, none reached between them, end the round: the
 /// rest would only wait for the same timeout.
 const UNREACHED_IN_A_ROW_MAX: u32 = 16;
+/// What a blob is taken to cost whose size the registry does not tell.
+const SCRUB_SIZE_UNKNOWN: u64 = 16 << 20;
 /// How often a tag is followed within one round when it keeps moving.
 const RESOLUTIONS_MAX: u8 = 4;
 
@@ -40,8 +46,6 @@ pub enum TagState {
     Missing { at: Timestamp },
     Unknown { code: Code, message: Arc<str> },
 }
-
-pub(super) type TagKey = (AuthId, RepositoryId, Arc<str>);
 
 /// The results of a round that do not outlive it.
 #[derive(Debug, Default)]
@@ -69,6 +73,7 @@ pub struct Round {
     table: Table,
     targets: Arc<[Target]>,
     cadence: Cadence,
+    effort: Effort,
     now: Timestamp,
     stack: Vec<Question>,
     in_flight: usize,
@@ -80,6 +85,8 @@ pub struct Round {
     claims: Vec<Question>,
     /// Claims that the control now in flight will vouch for.
     controlled: Vec<Question>,
+    shorts: Shorts,
+    has_scrubbed: bool,
     proven: Option<(AuthId, Arc<str>, Digest, ObjectKind)>,
     unreached: u32,
     gave_up: Option<(Code, Arc<str>)>,
@@ -99,6 +106,8 @@ pub struct Finished {
     pub resolved: Resolved,
     /// The registry answered at least once, and was not given up.
     pub is_up: bool,
+    /// Where the scrub goes on, and what it has left.
+    pub scrub: Option<Scrub>,
 }
 
 impl Round {
@@ -107,6 +116,7 @@ impl Round {
         mut table: Table,
         targets: Arc<[Target]>,
         cadence: Cadence,
+        effort: Effort,
         canary: Digest,
         now: Timestamp,
     ) -> Self {
@@ -115,6 +125,7 @@ impl Round {
             table,
             targets,
             cadence,
+            effort,
             now,
             stack: Vec::new(),
             in_flight: 0,
@@ -124,6 +135,8 @@ impl Round {
             roots: Vec::new(),
             claims: Vec::new(),
             controlled: Vec::new(),
+            shorts: Shorts::default(),
+            has_scrubbed: false,
             proven: None,
             unreached: 0,
             gave_up: None,
@@ -157,6 +170,7 @@ impl Round {
     /// they are answered; [`Self::is_done`] tells the end.
     pub fn next_question(&mut self) -> Option<Question> {
         if let Some((code, message)) = self.gave_up.clone() {
+            self.claims.extend(self.shorts.give_up());
             while let Some(question) = self.stack.pop().or_else(|| self.claims.pop()) {
                 self.fail(&question, code, &message);
             }
@@ -168,19 +182,37 @@ impl Round {
             self.in_flight += 1;
             return Some(control);
         }
+        if let Some(control) = self.shorts.control() {
+            self.in_flight += 1;
+            return Some(control);
+        }
         if let Some(question) = self.stack.pop() {
             self.in_flight += 1;
             return Some(question);
         }
         if self.in_flight == 0 && !self.finishing {
-            self.resolve_again();
-            if let Some(question) = self.stack.pop() {
+            self.last_steps();
+            if let Some(question) = self.shorts.control().or_else(|| self.stack.pop()) {
                 self.in_flight += 1;
                 return Some(question);
             }
             self.finishing = true;
         }
         None
+    }
+
+    /// What is done when nothing is left to ask: in this order, each when the one before has no more.
+    fn last_steps(&mut self) {
+        self.find_readable();
+        if self.shorts.is_waiting() {
+            return;
+        }
+        if !std::mem::replace(&mut self.has_scrubbed, true) {
+            self.scrub();
+        }
+        if self.stack.is_empty() {
+            self.resolve_again();
+        }
     }
 
     pub fn is_done(&self) -> bool {
@@ -219,19 +251,23 @@ impl Round {
             | Answer::Alive
             | Answer::Absent
             | Answer::WrongDigest
+            | Answer::Short { .. }
             | Answer::Failed { .. } => self.unreached = 0,
         }
         match question.ask.clone() {
             Ask::Canary { .. } => self.record_canary(&question, &answer),
             Ask::Control { proven } => self.record_control(proven.is_some(), &answer),
-            Ask::Tag(tag) => self.record_tag(question, tag, answer),
+            Ask::ReadControl { .. } => self.record_read_control(&answer),
+            Ask::Tag { tag, .. } => self.record_tag(question, tag, answer),
             Ask::Manifest { digest, .. } => {
                 self.record_object(question, digest, ObjectKind::Manifest, answer);
             }
             Ask::Access { digest } => {
                 self.record_object(question, digest, ObjectKind::Access, answer);
             }
-            Ask::Blob { digest } => self.record_object(question, digest, ObjectKind::Blob, answer),
+            Ask::Blob { digest, .. } => {
+                self.record_object(question, digest, ObjectKind::Blob, answer);
+            }
             Ask::Config { digest } => {
                 // A config that cannot be read leaves the platform open; its absence is found by
                 // the question for the blob itself.
@@ -244,19 +280,33 @@ impl Round {
 
     /// How many questions are known to be open, for a progress bar.
     pub fn open(&self) -> usize {
-        self.stack.len() + self.in_flight + self.claims.len()
+        self.stack.len() + self.in_flight + self.claims.len() + self.shorts.len()
     }
 
-    pub fn finish(self) -> Finished {
+    pub fn finish(mut self) -> Finished {
         let is_up = match self.gave_up {
             // It answers, although not with what was asked for.
             Some((code, _)) => matches!(code, Code::RateLimited | Code::Untrusted),
             None => self.has_spoken && (self.unreached == 0 || self.proven.is_some()),
         };
+        for (key, state) in &self.resolved.tags {
+            match state {
+                TagState::Resolved { digest, .. } => {
+                    self.table.tags.insert(key.clone(), *digest);
+                }
+                TagState::Missing { .. } => {
+                    self.table.tags.remove(key);
+                }
+                TagState::Unknown { .. } => {}
+            }
+        }
+        let tags = &self.tags;
+        self.table.tags.retain(|key, _| tags.contains_key(key));
         Finished {
             table: self.table,
             resolved: self.resolved,
             is_up,
+            scrub: self.effort.scrub,
         }
     }
 
@@ -269,10 +319,12 @@ impl Round {
                 plan.is_walked |= expand;
                 if plan.resolutions == 0 {
                     plan.resolutions = 1;
+                    let last = self.table.tags.get(&(auth, id, Arc::clone(tag))).copied();
+                    let tag = Arc::clone(tag);
                     self.push(
                         auth,
                         &target.repository,
-                        Ask::Tag(Arc::clone(tag)),
+                        Ask::Tag { tag, last },
                         Trace::default(),
                     );
                 }
@@ -318,9 +370,13 @@ impl Round {
     /// Marks an object as reached. True if it has to be asked for.
     fn reach(&mut self, key: ObjectKey, depth: u8) -> bool {
         let round = self.table.round;
+        let suspect = self.table.suspects.get(&(key.repository, key.digest));
+        let suspect = suspect.copied().unwrap_or_default();
         let state = self.table.objects.entry(key).or_insert(ObjectState {
             fact: Fact::Unasked,
             proven_at: None,
+            read_at: None,
+            suspect: Depth::Head,
             round: round.wrapping_sub(1),
             depth,
         });
@@ -329,6 +385,7 @@ impl Round {
         }
         state.round = round;
         state.depth = depth;
+        state.suspect = state.suspect.max(suspect);
         true
     }
 
@@ -348,7 +405,14 @@ impl Round {
         };
         if self.reach(key, trace.depth) {
             let known = self.table.nodes.contains_key(&digest);
-            self.push(auth, repository, Ask::Manifest { digest, known }, trace);
+            let suspect = self.table.objects.get(&key).map(|state| state.suspect);
+            let whole = self.effort.depth.max(suspect.unwrap_or_default()) > Depth::Head;
+            let ask = Ask::Manifest {
+                digest,
+                known,
+                whole,
+            };
+            self.push(auth, repository, ask, trace);
         } else if let Some(state) = self.table.objects.get_mut(&key)
             && state.depth > trace.depth
         {
@@ -360,7 +424,14 @@ impl Round {
         }
     }
 
-    fn visit_blob(&mut self, auth: AuthId, repository: &Arc<str>, digest: Digest, trace: Trace) {
+    fn visit_blob(
+        &mut self,
+        auth: AuthId,
+        repository: &Arc<str>,
+        digest: Digest,
+        size: u64,
+        trace: Trace,
+    ) {
         let id = self.table.repository_id(repository);
         let key = ObjectKey {
             auth,
@@ -372,18 +443,48 @@ impl Round {
             return;
         }
         let state = self.table.objects.get(&key).expect("it was just reached");
+        // With a budget, the scrub decides at the end what is hashed.
+        let depth = match (self.effort.depth, self.effort.scrub) {
+            (Depth::Content, Some(_)) => Depth::Read,
+            (depth, _) => depth,
+        };
+        let depth = depth.max(state.suspect);
+        let has_turn = self
+            .effort
+            .share
+            .is_some_and(|share| share.contains(&digest));
+        let due = match depth {
+            Depth::Head => self.is_due(state, state.proven_at),
+            Depth::Read => self.is_due(state, state.read_at),
+            Depth::Content => true,
+        };
+        if due || has_turn {
+            let depth = if has_turn {
+                depth.max(Depth::Read)
+            } else {
+                depth
+            };
+            let ask = Ask::Blob {
+                digest,
+                size,
+                depth,
+            };
+            self.push(auth, repository, ask, trace);
+        }
+    }
+
+    /// Whether a blob is to be asked for, given when it was last proven at the depth in question.
+    fn is_due(&self, state: &ObjectState, last: Option<Timestamp>) -> bool {
         // A round begins when an interval has passed, and asks a little later: half an interval of
         // slack keeps a blob from being asked only every second time. A proof from the future, by a
         // clock that was set back, is none.
         let slack = self.cadence.interval / 2;
         let is_proven = matches!(state.fact, Fact::Present { .. })
-            && state.proven_at.is_some_and(|at| {
+            && last.is_some_and(|at| {
                 at <= self.started_at
                     && self.started_at.duration_since(at) + slack < self.cadence.blob_interval
             });
-        if !is_proven {
-            self.push(auth, repository, Ask::Blob { digest }, trace);
-        }
+        !is_proven
     }
 
     /// Asks for what a present manifest names.
@@ -418,7 +519,7 @@ impl Round {
             Shape::Index(children) => {
                 for child in children.iter().rev() {
                     if child.is_blob {
-                        self.visit_blob(auth, repository, child.digest, below);
+                        self.visit_blob(auth, repository, child.digest, child.size, below);
                     } else {
                         self.visit_manifest(auth, repository, child.digest, below);
                     }
@@ -433,7 +534,7 @@ impl Round {
                 }
                 for edge in layers.iter().rev().chain([config]) {
                     if edge.is_distributable {
-                        self.visit_blob(auth, repository, edge.digest, below);
+                        self.visit_blob(auth, repository, edge.digest, edge.size, below);
                     }
                 }
             }
@@ -456,6 +557,7 @@ impl Round {
             Answer::Config { .. }
             | Answer::Absent
             | Answer::WrongDigest
+            | Answer::Short { .. }
             | Answer::Failed { .. } => {}
         }
     }
@@ -488,11 +590,13 @@ impl Round {
             }
             // The object that was proven is gone itself, for instance in a collection that is at
             // work right now: the registry's own front door decides.
-            Answer::Absent | Answer::WrongDigest | Answer::Config { .. } if was_object => {
+            Answer::Absent | Answer::WrongDigest | Answer::Short { .. } | Answer::Config { .. }
+                if was_object =>
+            {
                 self.proven = None;
                 self.claims.append(&mut self.controlled);
             }
-            Answer::Absent | Answer::WrongDigest | Answer::Config { .. } => {
+            Answer::Absent | Answer::WrongDigest | Answer::Short { .. } | Answer::Config { .. } => {
                 let message =
                     "it said that something is missing, and then did not answer a control";
                 for question in std::mem::take(&mut self.controlled) {
@@ -504,6 +608,96 @@ impl Round {
                     self.fail(&question, *code, message);
                 }
             }
+        }
+    }
+
+    fn record_read_control(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Blob { .. } => self.stack.extend(self.shorts.confirmable()),
+            Answer::Failed { code, message } => {
+                for question in self.shorts.give_up() {
+                    self.fail(&question, *code, message);
+                }
+            }
+            // That one cannot be read either: another has to vouch.
+            Answer::Tag { .. }
+            | Answer::Manifest { .. }
+            | Answer::Config { .. }
+            | Answer::Alive
+            | Answer::Absent
+            | Answer::WrongDigest
+            | Answer::Short { .. } => self.shorts.refuse_control(),
+        }
+    }
+
+    /// Reads that ended early wait for a blob that reads well. If none did by itself, one is looked
+    /// for among those that the registry says it has.
+    fn find_readable(&mut self) {
+        while self.shorts.is_stuck() {
+            if let Some(readable) = self.readable_candidate() {
+                self.shorts.propose(readable);
+                continue;
+            }
+            let message = "no byte of it could be read, and no other blob to compare with either";
+            for question in self.shorts.give_up() {
+                self.fail(&question, Code::ServerError, message);
+            }
+        }
+    }
+
+    /// A blob that the registry says it has, rather of the same repository.
+    fn readable_candidate(&self) -> Option<Readable> {
+        let (auth, repository) = self.shorts.place()?;
+        let home = self.table.known_repository(repository)?;
+        let candidates = self.table.objects.iter().filter_map(|(key, state)| {
+            let size = match state.fact {
+                Fact::Present { size: Some(size) } if size > 0 => size,
+                _ => return None,
+            };
+            let fits = key.kind == ObjectKind::Blob
+                && key.auth == auth
+                && state.round == self.table.round
+                && !self.shorts.is_ruled_out(&key.digest);
+            fits.then_some((*key, size))
+        });
+        let (key, size) = candidates.min_by_key(|(key, _)| (key.repository != home, key.digest))?;
+        let repository = self.table.names().remove(&key.repository)?;
+        Some(Readable {
+            auth,
+            repository,
+            digest: key.digest,
+            size,
+        })
+    }
+
+    /// Hashes blobs for this round's budget.
+    fn scrub(&mut self) {
+        let Some(scrub) = self.effort.scrub else {
+            return;
+        };
+        if self.effort.depth < Depth::Content {
+            return;
+        }
+        let round = self.table.round;
+        let present = self.table.objects.iter().filter_map(|(key, state)| {
+            let size = match state.fact {
+                Fact::Present { size } => size.unwrap_or(SCRUB_SIZE_UNKNOWN),
+                _ => return None,
+            };
+            let is_reached = key.kind == ObjectKind::Blob && state.round == round;
+            is_reached.then_some((key.digest, size, *key))
+        });
+        let (chosen, after) = scrub.choose(present.collect());
+        self.effort.scrub = Some(after);
+        let names = self.table.names();
+        for (digest, size, key) in chosen {
+            let repository = names.get(&key.repository).expect("it has a name");
+            let ask = Ask::Blob {
+                digest,
+                size,
+                depth: Depth::Content,
+            };
+            self.push(key.auth, repository, ask, Trace::default());
         }
     }
 
@@ -546,6 +740,7 @@ impl Round {
             | Answer::Blob { .. }
             | Answer::Config { .. }
             | Answer::Alive
+            | Answer::Short { .. }
             | Answer::WrongDigest => {
                 let message = "the answer was not one to the question".into();
                 self.resolved.tags.insert(
@@ -583,8 +778,13 @@ impl Round {
             Answer::Blob { size } => (Fact::Present { size }, true),
             Answer::Absent if question.confirm => (Fact::Missing, false),
             Answer::WrongDigest if question.confirm => (Fact::WrongDigest, false),
+            Answer::Short { read } if question.confirm => (Fact::Short { read }, false),
             Answer::Absent | Answer::WrongDigest => {
                 self.claims.push(question);
+                return;
+            }
+            Answer::Short { .. } => {
+                self.shorts.claim(question);
                 return;
             }
             Answer::Failed { code, message } => (Fact::Unknown { code, message }, false),
@@ -604,9 +804,32 @@ impl Round {
             .objects
             .get_mut(&key)
             .expect("it was reached before it was asked for");
+        let depth = question.ask.depth();
+        match fact {
+            Fact::Missing | Fact::WrongDigest | Fact::Short { .. } => {
+                state.suspect = state.suspect.max(depth);
+            }
+            Fact::Present { .. } if depth >= state.suspect => state.suspect = Depth::Head,
+            Fact::Present { .. } | Fact::Unknown { .. } | Fact::Unasked => {}
+        }
         state.fact = fact;
         if is_present {
             state.proven_at = Some(self.now);
+            if let Ask::Blob {
+                digest,
+                size,
+                depth,
+            } = question.ask
+                && depth >= Depth::Read
+            {
+                state.read_at = Some(self.now);
+                self.shorts.can_read(Readable {
+                    auth: question.auth,
+                    repository: Arc::clone(&question.repository),
+                    digest,
+                    size,
+                });
+            }
             self.proven = Some((
                 question.auth,
                 Arc::clone(&question.repository),
@@ -642,7 +865,7 @@ impl Round {
             }
         };
         match &question.ask {
-            Ask::Tag(tag) => {
+            Ask::Tag { tag, .. } => {
                 let key = (question.auth, id, Arc::clone(tag));
                 let message = message.into();
                 self.resolved
@@ -652,8 +875,11 @@ impl Round {
             }
             Ask::Manifest { digest, .. } => fail_object(*digest, ObjectKind::Manifest),
             Ask::Access { digest } => fail_object(*digest, ObjectKind::Access),
-            Ask::Blob { digest } => fail_object(*digest, ObjectKind::Blob),
-            Ask::Config { .. } | Ask::Control { .. } | Ask::Canary { .. } => {}
+            Ask::Blob { digest, .. } => fail_object(*digest, ObjectKind::Blob),
+            Ask::Config { .. }
+            | Ask::Control { .. }
+            | Ask::ReadControl { .. }
+            | Ask::Canary { .. } => {}
         }
     }
 
@@ -682,7 +908,8 @@ impl Round {
             if !is_well && plan.resolutions < RESOLUTIONS_MAX && asked.insert(key) {
                 // Counted when it is asked: an answer that says nothing must not be asked for ever.
                 plan.resolutions += 1;
-                let ask = Ask::Tag(Arc::clone(tag));
+                let tag = Arc::clone(tag);
+                let ask = Ask::Tag { tag, last: None };
                 self.push(target.content, &target.repository, ask, Trace::default());
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::depth::Depth;
 use super::finding::Code;
 use super::node::Node;
 use super::target::AuthId;
@@ -32,6 +33,9 @@ pub struct ObjectKey {
     pub kind: ObjectKind,
 }
 
+/// A tag as one identity asks for it.
+pub type TagKey = (AuthId, RepositoryId, Arc<str>);
+
 /// The last thing that was learnt of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
@@ -43,6 +47,8 @@ pub enum Fact {
     Missing,
     /// Its bytes do not have its digest.
     WrongDigest,
+    /// The registry says that it is there, and its bytes end after so many: read twice.
+    Short { read: u64 },
     /// Anything else. The code's verdict is `unknown`.
     Unknown { code: Code, message: Arc<str> },
 }
@@ -52,6 +58,11 @@ pub struct ObjectState {
     pub fact: Fact,
     /// When it was last there; kept through unknown and missing.
     pub proven_at: Option<Timestamp>,
+    /// When a byte of it was last read.
+    pub read_at: Option<Timestamp>,
+    /// What was found broken at this depth is asked for at this depth, until it is proven there: a
+    /// HEAD that lied once would make it whole again.
+    pub suspect: Depth,
     /// The number of the last round that reached it; in that round it was asked for if it was due.
     pub round: u32,
     /// The depth at which its children were last visited, in that round.
@@ -67,6 +78,10 @@ pub struct Table {
     pub nodes: HashMap<Digest, Arc<Node>>,
     /// Platforms of configs of lone manifests: immutable too. `None`: the config does not say.
     pub configs: HashMap<Digest, Option<Platform>>,
+    /// What each tag named when it was last resolved.
+    pub tags: HashMap<TagKey, Digest>,
+    /// What was found broken by reading, by whichever round: see [`ObjectState::suspect`].
+    pub suspects: HashMap<(RepositoryId, Digest), Depth>,
     pub round: u32,
 }
 
@@ -84,6 +99,12 @@ impl Table {
     /// The id of a repository that may not have been seen yet.
     pub fn known_repository(&self, name: &str) -> Option<RepositoryId> {
         self.ids.get(name).copied()
+    }
+
+    /// The names of the repositories by their numbers.
+    pub fn names(&self) -> HashMap<RepositoryId, Arc<str>> {
+        let named = self.ids.iter().map(|(name, id)| (*id, Arc::clone(name)));
+        named.collect()
     }
 
     /// Forgets what the round that just ended did not reach, so that the table follows the inventory

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
@@ -37,7 +38,8 @@ pub struct Target {
 }
 
 /// The platforms that must be pullable.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Needs {
     /// It is not known who will pull, so all that the index has.
     All,

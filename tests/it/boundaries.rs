@@ -56,6 +56,7 @@ const PURE: &[(&str, &[&str])] = &[
             "crate::store",
         ],
     ),
+    ("remembered.rs", &["crate::state", "crate::store"]),
     (
         "view.rs",
         &[

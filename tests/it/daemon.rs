@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 pub(crate) mod faults;
+mod killed;
 mod life;
 mod memory;
 pub(crate) mod shop;

@@ -4,6 +4,7 @@ mod boundaries;
 mod cli;
 mod credentials;
 mod daemon;
+mod depth;
 mod incident;
 mod parts;
 mod readme;

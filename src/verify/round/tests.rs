@@ -23,6 +23,10 @@ struct World {
     flapping: HashSet<Digest>,
     faults: HashMap<Digest, Code>,
     sizes: HashMap<Digest, u64>,
+    /// Blobs whose HEAD lies: only so many bytes can be read.
+    short: HashMap<Digest, u64>,
+    /// Blobs with other content.
+    rotten: HashSet<Digest>,
     dead: bool,
     control_dead: bool,
     lies: bool,
@@ -91,7 +95,7 @@ impl World {
             Ask::Canary { .. } => Answer::Absent,
             Ask::Control { .. } if self.control_dead => failed(Code::Timeout),
             Ask::Control { .. } => Answer::Alive,
-            Ask::Tag(tag) => match self.tags.get(&**tag) {
+            Ask::Tag { tag, .. } => match self.tags.get(&**tag) {
                 Some(name) => Answer::Tag {
                     digest: digest(name),
                 },
@@ -100,7 +104,23 @@ impl World {
             Ask::Config { .. } => Answer::Config {
                 platform: "linux/amd64".parse().ok(),
             },
-            Ask::Manifest { digest, .. } | Ask::Access { digest } | Ask::Blob { digest } => {
+            Ask::ReadControl { digest, .. } if self.short.contains_key(digest) => {
+                Answer::Short { read: 0 }
+            }
+            Ask::ReadControl { .. } => Answer::Blob { size: Some(7) },
+            Ask::Blob { digest, depth, .. }
+                if *depth > Depth::Head && self.short.contains_key(digest) =>
+            {
+                Answer::Short {
+                    read: self.short[digest],
+                }
+            }
+            Ask::Blob { digest, depth, .. }
+                if *depth == Depth::Content && self.rotten.contains(digest) =>
+            {
+                Answer::WrongDigest
+            }
+            Ask::Manifest { digest, .. } | Ask::Access { digest } | Ask::Blob { digest, .. } => {
                 if let Some(code) = self.faults.get(digest) {
                     return failed(*code);
                 }
@@ -150,12 +170,23 @@ fn target(tag: &str, needs: Needs) -> Target {
 }
 
 fn run(table: Table, world: &mut World, targets: &[Target], now: i64) -> (Finished, Vec<Report>) {
+    run_with(table, world, targets, now, Effort::default())
+}
+
+fn run_with(
+    table: Table,
+    world: &mut World,
+    targets: &[Target],
+    now: i64,
+    effort: Effort,
+) -> (Finished, Vec<Report>) {
     let mut now = Timestamp::from_second(now).unwrap();
     let targets: Arc<[Target]> = targets.into();
     let mut round = Round::begin(
         table,
         Arc::clone(&targets),
         cadence(),
+        effort,
         digest("canary"),
         now,
     );
@@ -218,7 +249,7 @@ fn a_whole_image_is_pullable_on_all_platforms() {
     // idx, m1, m2; c1, b1, b2, c2: one question each, although b1 is shared.
     assert_eq!(world.count(|ask| matches!(ask, Ask::Manifest { .. })), 3);
     assert_eq!(world.count(|ask| matches!(ask, Ask::Blob { .. })), 4);
-    assert_eq!(world.count(|ask| matches!(ask, Ask::Tag(_))), 1);
+    assert_eq!(world.count(|ask| matches!(ask, Ask::Tag { .. })), 1);
 }
 
 #[test]
@@ -263,7 +294,7 @@ fn each_missing_object_is_named_with_the_way_to_it() {
         assert_eq!(world.count(|ask| matches!(ask, Ask::Control { .. })), 1);
         assert_eq!(
             world.count(|ask| matches!(ask,
-                Ask::Manifest { digest: d, .. } | Ask::Blob { digest: d } if *d == digest(name))),
+                Ask::Manifest { digest: d, .. } | Ask::Blob { digest: d, .. } if *d == digest(name))),
             2
         );
     }
@@ -278,7 +309,7 @@ fn a_missing_tag_is_broken_and_confirmed() {
         (report.verdict, codes(&report)),
         (Verdict::Broken, vec![Code::TagMissing])
     );
-    assert_eq!(world.count(|ask| matches!(ask, Ask::Tag(_))), 2);
+    assert_eq!(world.count(|ask| matches!(ask, Ask::Tag { .. })), 2);
 }
 
 #[test]
@@ -478,7 +509,14 @@ fn a_workload_that_may_not_pull_is_unknown_and_the_content_still_exists() {
     let table = Table::default();
     let now = Timestamp::UNIX_EPOCH;
     let targets: Arc<[Target]> = [with_secret.clone()].into();
-    let mut round = Round::begin(table, targets, cadence(), digest("canary"), now);
+    let mut round = Round::begin(
+        table,
+        targets,
+        cadence(),
+        Effort::default(),
+        digest("canary"),
+        now,
+    );
     while let Some(question) = round.next_question() {
         let answer = if question.auth == AuthId(1) {
             Answer::Failed {
@@ -561,12 +599,21 @@ fn scripted(
     world: &mut World,
     script: &mut dyn FnMut(&Question) -> Option<Answer>,
 ) -> (Finished, Report) {
+    scripted_with(world, Effort::default(), script)
+}
+
+fn scripted_with(
+    world: &mut World,
+    effort: Effort,
+    script: &mut dyn FnMut(&Question) -> Option<Answer>,
+) -> (Finished, Report) {
     let targets: Arc<[Target]> = [target("app", Needs::All)].into();
     let now = Timestamp::UNIX_EPOCH;
     let mut round = Round::begin(
         Table::default(),
         Arc::clone(&targets),
         cadence(),
+        effort,
         digest("canary"),
         now,
     );
@@ -595,7 +642,7 @@ fn a_tag_that_says_nothing_when_it_is_asked_again_ends_the_round() {
         world.faults.insert(digest("m2"), code);
         let mut tags = 0;
         let (_, report) = scripted(&mut world, &mut |question| {
-            let is_tag = matches!(question.ask, Ask::Tag(_));
+            let is_tag = matches!(question.ask, Ask::Tag { .. });
             tags += u32::from(is_tag);
             (is_tag && tags > 1).then(|| Answer::Failed {
                 code,
@@ -656,4 +703,178 @@ fn a_registry_that_only_says_5xx_is_not_up() {
     });
     assert!(!finished.is_up);
     assert_eq!(report.verdict, Verdict::Unknown);
+}
+
+fn reading(depth: Depth) -> Effort {
+    Effort {
+        depth,
+        ..Effort::default()
+    }
+}
+
+#[test]
+fn a_head_that_lies_is_found_by_reading_and_stays_found() {
+    let mut world = World::standard();
+    world.short.insert(digest("b2"), 0);
+    let targets = [target("app", Needs::All)];
+    let (finished, reports) = run(Table::default(), &mut world, &targets, 0);
+    assert_eq!(
+        reports[0].verdict,
+        Verdict::Pullable,
+        "what a HEAD can know"
+    );
+    let effort = reading(Depth::Read);
+    let (finished, reports) = run_with(finished.table, &mut world, &targets, 600, effort);
+    assert_eq!(codes(&reports[0]), [Code::LayerMissing]);
+    assert_eq!(
+        world.count(|ask| matches!(ask, Ask::ReadControl { .. })),
+        1,
+        "one control for all claims"
+    );
+    // A later round that does not read all still reads what was found broken by reading.
+    let (finished, reports) = run(finished.table, &mut world, &targets, 1200);
+    assert_eq!(codes(&reports[0]), [Code::LayerMissing]);
+    world.short.clear();
+    let (_, reports) = run(finished.table, &mut world, &targets, 1800);
+    assert_eq!(reports[0].verdict, Verdict::Pullable);
+}
+
+#[test]
+fn what_another_round_found_broken_inside_is_not_taken_for_whole() {
+    let suspects = crate::verify::suspects::Suspects::new(Vec::new());
+    let mut world = World::standard();
+    world.rotten.insert(digest("b1"));
+    let targets = [target("app", Needs::All)];
+    let effort = reading(Depth::Content);
+    let (finished, reports) = run_with(Table::default(), &mut world, &targets, 0, effort);
+    assert_eq!(reports[0].verdict, Verdict::Broken);
+    suspects.learn(&finished.table);
+    let remembered = suspects.list();
+    assert_eq!(remembered.len(), 1);
+    // Another table, after a restart: a HEAD would say that it is whole.
+    let suspects = crate::verify::suspects::Suspects::new(remembered);
+    let mut table = Table::default();
+    suspects.tell(&mut table);
+    let (finished, reports) = run(table, &mut world, &targets, 10);
+    assert_eq!(
+        codes(&reports[0]),
+        [Code::DigestMismatch, Code::DigestMismatch]
+    );
+    suspects.learn(&finished.table);
+    assert_eq!(suspects.list().len(), 1);
+    world.rotten.clear();
+    let mut table = finished.table;
+    suspects.tell(&mut table);
+    let (finished, reports) = run(table, &mut world, &targets, 20);
+    assert_eq!(reports[0].verdict, Verdict::Pullable);
+    suspects.learn(&finished.table);
+    assert!(suspects.list().is_empty(), "it was hashed, and is whole");
+}
+
+#[test]
+fn a_short_read_counts_only_beside_one_that_is_well() {
+    // Nothing can be read: the disk may be away. That is not known, and not broken.
+    let mut world = World::standard();
+    for blob in ["b1", "b2", "c1", "c2"] {
+        world.short.insert(digest(blob), 0);
+    }
+    let targets = [target("app", Needs::All)];
+    let effort = reading(Depth::Read);
+    let (_, reports) = run_with(Table::default(), &mut world, &targets, 0, effort);
+    assert_eq!(reports[0].verdict, Verdict::Unknown, "{:?}", reports[0]);
+    // Cut off in the middle: its size is what is wrong.
+    let mut world = World::standard();
+    world.short.insert(digest("b2"), 3);
+    let (_, reports) = run_with(Table::default(), &mut world, &targets, 0, effort);
+    assert_eq!(codes(&reports[0]), [Code::SizeMismatch]);
+    // Short once, and well when it is asked again.
+    let mut world = World::standard();
+    let mut is_first = true;
+    let (_, report) = scripted_with(&mut world, effort, &mut |question| {
+        let is_b2 =
+            matches!(question.ask, Ask::Blob { digest: asked, .. } if asked == digest("b2"));
+        (is_b2 && std::mem::take(&mut is_first)).then_some(Answer::Short { read: 0 })
+    });
+    assert_eq!(report.verdict, Verdict::Pullable);
+    assert!(!is_first);
+}
+
+#[test]
+fn a_control_is_looked_for_where_only_one_blob_was_read() {
+    let mut world = World::standard();
+    world.short.insert(digest("b2"), 0);
+    let targets = [target("app", Needs::All)];
+    let (finished, _) = run(Table::default(), &mut world, &targets, 0);
+    // The rotation's turn of that one blob.
+    let effort = Effort {
+        share: Some(crate::verify::depth::Stretch::only(&digest("b2"))),
+        ..Effort::default()
+    };
+    let (_, reports) = run_with(finished.table, &mut world, &targets, 600, effort);
+    assert_eq!(codes(&reports[0]), [Code::LayerMissing]);
+}
+
+#[test]
+fn the_scrub_hashes_by_its_budget_and_goes_on() {
+    let mut world = World::standard();
+    world.rotten.insert(digest("b2"));
+    let targets = [target("app", Needs::All)];
+    let mut scrub = Scrub::default();
+    let mut table = Table::default();
+    let mut hashed = Vec::new();
+    for round in 0..4 {
+        let effort = Effort {
+            depth: Depth::Content,
+            share: None,
+            scrub: Some(scrub.replenished(7)),
+        };
+        world.asked.clear();
+        let (finished, reports) = run_with(table, &mut world, &targets, round * 600, effort);
+        let of_round: Vec<Digest> = world
+            .asked
+            .iter()
+            .filter_map(|ask| match ask {
+                Ask::Blob {
+                    digest,
+                    depth: Depth::Content,
+                    ..
+                } => Some(*digest),
+                _ => None,
+            })
+            .collect();
+        hashed.extend(of_round);
+        scrub = finished.scrub.unwrap();
+        table = finished.table;
+        let is_found = hashed.contains(&digest("b2"));
+        assert_eq!(reports[0].verdict == Verdict::Broken, is_found, "{round}");
+    }
+    hashed.sort();
+    hashed.dedup();
+    assert_eq!(hashed.len(), 4, "four blobs of 7 bytes in four rounds");
+}
+
+#[test]
+fn an_unchanged_tag_is_asked_for_with_what_it_named() {
+    let mut world = World::standard();
+    let targets = [target("app", Needs::All)];
+    let (finished, _) = run(Table::default(), &mut world, &targets, 0);
+    assert_eq!(
+        world.count(|ask| matches!(ask, Ask::Tag { last: None, .. })),
+        1
+    );
+    let idx = digest("idx");
+    world.asked.clear();
+    let (finished, _) = run(finished.table, &mut world, &targets, 600);
+    assert_eq!(
+        world.count(|ask| matches!(ask, Ask::Tag { last: Some(last), .. } if *last == idx)),
+        1
+    );
+    // A walk that does not end well resolves again, without believing what it knew.
+    world.gone.insert(digest("b1"));
+    world.asked.clear();
+    run(finished.table, &mut world, &targets, 4200);
+    assert_eq!(
+        world.count(|ask| matches!(ask, Ask::Tag { last: None, .. })),
+        1
+    );
 }
