@@ -144,6 +144,17 @@ impl Registries {
         )
     }
 
+    /// The hosts that the operator named, as they are dialled.
+    fn listed(&self) -> BTreeSet<String> {
+        let entries = self.config.registries.iter();
+        let endpoints = entries.clone().map(|entry| entry.endpoint.authority());
+        let hosts = entries.map(|entry| entry.host.clone());
+        hosts
+            .chain(endpoints)
+            .chain(self.plain_http.iter().cloned())
+            .collect()
+    }
+
     fn client(&self, host: &Arc<str>, entry: Option<&config::Registry>) -> anyhow::Result<Client> {
         let is_plain = self.plain_http.contains(&**host);
         let endpoint = match entry {
@@ -159,6 +170,7 @@ impl Registries {
         };
         let policy = AddressPolicy {
             cluster: self.config.network.cluster_cidrs.as_slice().into(),
+            listed: Arc::new(self.listed()),
         };
         let is_named = self.named.contains(&**host) || is_plain;
         let concurrency = match entry {

@@ -5,6 +5,7 @@
 //! services) and the cluster's own addresses are refused. Decided on the address that is connected
 //! to, not on the name: a name may resolve to anything, and differently the second time.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ use crate::config::cidr::Cidr;
 pub struct AddressPolicy {
     /// Pods' and services' networks.
     pub cluster: Arc<[Cidr]>,
+    /// Hosts that the operator listed, with their port where that is not their scheme's own: these may
+    /// be anywhere. A store that a registry redirects to is listed by an entry of its own.
+    pub listed: Arc<BTreeSet<String>>,
 }
 
 impl AddressPolicy {
@@ -47,6 +51,20 @@ impl AddressPolicy {
             return Some("it is an address of the cluster");
         }
         None
+    }
+
+    /// Whether the operator listed `host` or `host:port`.
+    pub fn lists(&self, authority: &str) -> bool {
+        self.listed.contains(authority)
+    }
+
+    /// Whether the operator listed this name, with whatever port.
+    fn lists_name(&self, name: &str) -> bool {
+        let of_entry = |entry: &String| match entry.rsplit_once(':') {
+            Some((host, _port)) => host == name,
+            None => entry == name,
+        };
+        self.listed.iter().any(of_entry)
     }
 
     /// The same for a host as it stands in a URL: literal addresses are not resolved, and so are
@@ -83,7 +101,8 @@ impl Resolve for GuardedResolver {
             let mut allowed: Vec<SocketAddr> = Vec::new();
             let mut refused = None;
             for address in found {
-                match policy.refusal(address.ip()) {
+                let refusal = policy.refusal(address.ip());
+                match refusal.filter(|_| !policy.lists_name(name.as_str())) {
                     None => allowed.push(address),
                     Some(reason) => {
                         let name = name.as_str().to_owned();
@@ -112,6 +131,7 @@ mod tests {
         let cluster = ["10.96.0.0/12".parse().unwrap()];
         let policy = AddressPolicy {
             cluster: cluster.into(),
+            ..AddressPolicy::default()
         };
         for (host, is_refused) in [
             ("127.0.0.1", true),

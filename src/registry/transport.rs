@@ -239,7 +239,12 @@ impl Transport {
             return Ok(if is_fresh { &self.fresh } else { &self.http });
         }
         let host = url.host_str().unwrap_or_default();
-        if let Some(reason) = self.options.elsewhere.refusal_of_host(host) {
+        let authority = url
+            .port()
+            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        if !self.options.elsewhere.lists(&authority)
+            && let Some(reason) = self.options.elsewhere.refusal_of_host(host)
+        {
             let message = format!("it points to {host}, and {reason}");
             return Err(Failure::new(Code::Untrusted, message));
         }

@@ -7,5 +7,6 @@
 )]
 
 mod lies;
+mod redirects;
 mod rotation;
 mod scene;

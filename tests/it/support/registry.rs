@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::certificates::Certificate;
 use super::parts;
 use super::process::{Ending, Process, free_port, run_well};
+use super::s3::S3;
 use super::tokens::{self, TokenServer};
 
 /// Both start in well under a second; the rest is for a machine that does much else.
@@ -66,6 +67,8 @@ pub(crate) struct Options {
     changes: Changes,
     authentication: Authentication,
     certificate: Option<Certificate>,
+    /// The host of an S3 server, whose bucket is the storage then.
+    s3: Option<String>,
 }
 
 impl Options {
@@ -77,6 +80,20 @@ impl Options {
             changes: Changes::Pushes,
             authentication: Authentication::Nobody,
             certificate: None,
+            s3: None,
+        }
+    }
+
+    /// Over the bucket of an S3 server. Whoever asks for a blob is sent there.
+    pub(crate) fn over_s3(version: Version, s3: &S3) -> Self {
+        Self::over_s3_at(version, s3, &s3.host())
+    }
+
+    /// The same where the server is reached by another address.
+    pub(crate) fn over_s3_at(version: Version, s3: &S3, host: &str) -> Self {
+        Self {
+            s3: Some(host.to_owned()),
+            ..Self::new(version, &s3.bucket())
         }
     }
 
@@ -184,6 +201,8 @@ impl Registry {
         command
             .arg("serve")
             .arg(configuration)
+            // 2.8.2 over S3 ends at once where the machine names authorities of its own.
+            .env_remove("AWS_CA_BUNDLE")
             // 3.1 would look for a collector of traces, and log that there is none.
             .env("OTEL_TRACES_EXPORTER", "none");
         let process = Process::start(command, "registry", self.scratch.path(), Ending::Terminate);
@@ -254,6 +273,11 @@ impl Registry {
             // A secret that differs from start to start would break uploads across a restart.
             "http": {"addr": self.host(), "secret": "test"},
         });
+        if let Some(host) = &self.options.s3 {
+            let storage = configuration["storage"].as_object_mut().expect("a map");
+            storage.remove("filesystem");
+            storage.insert("s3".to_owned(), S3::storage(host));
+        }
         if *descriptor_cache == DescriptorCache::InMemory {
             configuration["storage"]["cache"] = json!({"blobdescriptor": "inmemory"});
         }
