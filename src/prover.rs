@@ -191,9 +191,9 @@ impl Prover {
     /// Distinct objects by verdict. A size is known where the registry told it or a manifest was read.
     fn object_counts(&self) -> [ObjectCounts; 3] {
         let mut counts = [ObjectCounts::default(); 3];
-        for (key, state) in &self.table.objects {
-            let (verdict, size) = match &state.fact {
-                Fact::Present { size } => (Verdict::Pullable, *size),
+        for (key, state) in self.table.objects.iter() {
+            let (verdict, size) = match state.fact {
+                Fact::Present { size } => (Verdict::Pullable, size),
                 Fact::Missing | Fact::WrongDigest | Fact::Short { .. } => (Verdict::Broken, None),
                 Fact::Unknown { .. } | Fact::Unasked => (Verdict::Unknown, None),
             };
@@ -214,8 +214,8 @@ impl Prover {
         let manifests = self
             .table
             .objects
-            .keys()
-            .filter(|key| key.kind != ObjectKind::Blob)
+            .iter()
+            .filter(|(key, _)| key.kind != ObjectKind::Blob)
             .count() as u64;
         let blobs = self.table.objects.len() as u64 - manifests;
         (targets.len() as u64 + manifests) * per_day(self.cadence.interval)

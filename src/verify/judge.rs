@@ -463,12 +463,12 @@ impl Walk<'_> {
                     digest: *digest,
                     kind,
                 };
-                match self.table.objects.get(&key).map(|state| &state.fact) {
+                match self.table.objects.get(&key).map(|state| state.fact) {
                     Some(Fact::Present { .. }) => None,
                     Some(Fact::Missing | Fact::WrongDigest | Fact::Short { .. }) => {
                         Some((Code::Forbidden, HIDDEN.to_owned()))
                     }
-                    Some(Fact::Unknown { code, message }) => Some((*code, message.to_string())),
+                    Some(Fact::Unknown { code, message }) => Some((code, message.to_string())),
                     Some(Fact::Unasked) | None => Some((
                         Code::NeverChecked,
                         "not asked with its pull secret yet".to_owned(),

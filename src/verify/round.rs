@@ -372,20 +372,25 @@ impl Round {
         let round = self.table.round;
         let suspect = self.table.suspects.get(&(key.repository, key.digest));
         let suspect = suspect.copied().unwrap_or_default();
-        let state = self.table.objects.entry(key).or_insert(ObjectState {
-            fact: Fact::Unasked,
-            proven_at: None,
-            read_at: None,
-            suspect: Depth::Head,
-            round: round.wrapping_sub(1),
-            depth,
-        });
+        let state = self.table.objects.get_or_insert(
+            key,
+            ObjectState {
+                fact: Fact::Unasked,
+                proven_at: None,
+                read_at: None,
+                suspect: Depth::Head,
+                round: round.wrapping_sub(1),
+                depth,
+            },
+        );
         if state.round == round {
             return false;
         }
-        state.round = round;
-        state.depth = depth;
-        state.suspect = state.suspect.max(suspect);
+        self.table.objects.update(&key, |state| {
+            state.round = round;
+            state.depth = depth;
+            state.suspect = state.suspect.max(suspect);
+        });
         true
     }
 
@@ -413,11 +418,13 @@ impl Round {
                 whole,
             };
             self.push(auth, repository, ask, trace);
-        } else if let Some(state) = self.table.objects.get_mut(&key)
+        } else if let Some(state) = self.table.objects.get(&key)
             && state.depth > trace.depth
         {
             // Reached again on a shorter way: what was too deep then may not be now.
-            state.depth = trace.depth;
+            self.table
+                .objects
+                .update(&key, |state| state.depth = trace.depth);
             if matches!(state.fact, Fact::Present { .. }) {
                 self.expand(auth, repository, digest, trace);
             }
@@ -454,8 +461,8 @@ impl Round {
             .share
             .is_some_and(|share| share.contains(&digest));
         let due = match depth {
-            Depth::Head => self.is_due(state, state.proven_at),
-            Depth::Read => self.is_due(state, state.read_at),
+            Depth::Head => self.is_due(&state, state.proven_at),
+            Depth::Read => self.is_due(&state, state.read_at),
             Depth::Content => true,
         };
         if due || has_turn {
@@ -598,9 +605,9 @@ impl Round {
             }
             Answer::Absent | Answer::WrongDigest | Answer::Short { .. } | Answer::Config { .. } => {
                 let message =
-                    "it said that something is missing, and then did not answer a control";
+                    "it said that something is missing, and then did not answer a control".into();
                 for question in std::mem::take(&mut self.controlled) {
-                    self.fail(&question, Code::ServerError, message);
+                    self.fail(&question, Code::ServerError, &message);
                 }
             }
             Answer::Failed { code, message } => {
@@ -638,9 +645,10 @@ impl Round {
                 self.shorts.propose(readable);
                 continue;
             }
-            let message = "no byte of it could be read, and no other blob to compare with either";
+            let message =
+                "no byte of it could be read, and no other blob to compare with either".into();
             for question in self.shorts.give_up() {
-                self.fail(&question, Code::ServerError, message);
+                self.fail(&question, Code::ServerError, &message);
             }
         }
     }
@@ -658,7 +666,7 @@ impl Round {
                 && key.auth == auth
                 && state.round == self.table.round
                 && !self.shorts.is_ruled_out(&key.digest);
-            fits.then_some((*key, size))
+            fits.then_some((key, size))
         });
         let (key, size) = candidates.min_by_key(|(key, _)| (key.repository != home, key.digest))?;
         let repository = self.table.names().remove(&key.repository)?;
@@ -685,7 +693,7 @@ impl Round {
                 _ => return None,
             };
             let is_reached = key.kind == ObjectKind::Blob && state.round == round;
-            is_reached.then_some((key.digest, size, *key))
+            is_reached.then_some((key.digest, size, key))
         });
         let (chosen, after) = scrub.choose(present.collect());
         self.effort.scrub = Some(after);
@@ -799,59 +807,62 @@ impl Round {
                 )
             }
         };
-        let state = self
-            .table
-            .objects
-            .get_mut(&key)
-            .expect("it was reached before it was asked for");
-        let depth = question.ask.depth();
-        match fact {
-            Fact::Missing | Fact::WrongDigest | Fact::Short { .. } => {
-                state.suspect = state.suspect.max(depth);
+        let asked_depth = question.ask.depth();
+        let now = self.now;
+        let was_read = matches!(question.ask, Ask::Blob { depth, .. } if depth >= Depth::Read);
+        let mut depth = 0;
+        let was_reached = self.table.objects.update(&key, |state| {
+            match fact {
+                Fact::Missing | Fact::WrongDigest | Fact::Short { .. } => {
+                    state.suspect = state.suspect.max(asked_depth);
+                }
+                Fact::Present { .. } if asked_depth >= state.suspect => {
+                    state.suspect = Depth::Head;
+                }
+                Fact::Present { .. } | Fact::Unknown { .. } | Fact::Unasked => {}
             }
-            Fact::Present { .. } if depth >= state.suspect => state.suspect = Depth::Head,
-            Fact::Present { .. } | Fact::Unknown { .. } | Fact::Unasked => {}
+            state.fact = fact;
+            if is_present {
+                state.proven_at = Some(now);
+            }
+            if is_present && was_read {
+                state.read_at = Some(now);
+            }
+            depth = state.depth;
+        });
+        assert!(was_reached, "it was reached before it was asked for");
+        if !is_present {
+            return;
         }
-        state.fact = fact;
-        if is_present {
-            state.proven_at = Some(self.now);
-            if let Ask::Blob {
+        if let Ask::Blob { size, .. } = question.ask
+            && was_read
+        {
+            self.shorts.can_read(Readable {
+                auth: question.auth,
+                repository: Arc::clone(&question.repository),
                 digest,
                 size,
-                depth,
-            } = question.ask
-                && depth >= Depth::Read
-            {
-                state.read_at = Some(self.now);
-                self.shorts.can_read(Readable {
-                    auth: question.auth,
-                    repository: Arc::clone(&question.repository),
-                    digest,
-                    size,
-                });
-            }
-            self.proven = Some((
-                question.auth,
-                Arc::clone(&question.repository),
-                digest,
-                kind,
-            ));
-            if kind == ObjectKind::Manifest {
-                let trace = Trace {
-                    depth: state.depth,
-                    ..question.trace
-                };
-                self.expand(question.auth, &question.repository, digest, trace);
-            }
+            });
         }
+        let trace = Trace {
+            depth,
+            ..question.trace
+        };
+        let Question {
+            auth, repository, ..
+        } = question;
+        if kind == ObjectKind::Manifest {
+            self.expand(auth, &repository, digest, trace);
+        }
+        self.proven = Some((auth, repository, digest, kind));
     }
 
     /// Gives a question up without having asked it.
-    fn fail(&mut self, question: &Question, code: Code, message: &str) {
+    fn fail(&mut self, question: &Question, code: Code, message: &Arc<str>) {
         let id = self.table.repository_id(&question.repository);
         let unknown = || Fact::Unknown {
             code,
-            message: message.into(),
+            message: Arc::clone(message),
         };
         let mut fail_object = |digest: Digest, kind: ObjectKind| {
             let key = ObjectKey {
@@ -860,14 +871,14 @@ impl Round {
                 digest,
                 kind,
             };
-            if let Some(state) = self.table.objects.get_mut(&key) {
-                state.fact = unknown();
-            }
+            self.table
+                .objects
+                .update(&key, |state| state.fact = unknown());
         };
         match &question.ask {
             Ask::Tag { tag, .. } => {
                 let key = (question.auth, id, Arc::clone(tag));
-                let message = message.into();
+                let message = Arc::clone(message);
                 self.resolved
                     .tags
                     .entry(key)

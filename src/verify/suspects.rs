@@ -45,12 +45,12 @@ impl Suspects {
     /// Learns from a table after its round.
     pub fn learn(&self, table: &Table) {
         let is_suspect = |state: &ObjectState| state.suspect > Depth::Head;
-        let found = table
+        let found: HashMap<_, _> = table
             .objects
             .iter()
             .filter(|(_, state)| state.round == table.round && is_suspect(state))
             .map(|(key, state)| ((key.repository, key.digest), state.suspect))
-            .collect::<HashMap<_, _>>();
+            .collect();
         if found.is_empty() && table.suspects.is_empty() {
             return;
         }

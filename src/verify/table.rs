@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::depth::Depth;
 use super::finding::Code;
-use super::node::Node;
+use super::node::{Node, Shape};
+use super::objects::Objects;
 use super::target::AuthId;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
@@ -53,7 +54,7 @@ pub enum Fact {
     Unknown { code: Code, message: Arc<str> },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectState {
     pub fact: Fact,
     /// When it was last there; kept through unknown and missing.
@@ -73,7 +74,7 @@ pub struct ObjectState {
 #[derive(Debug, Default)]
 pub struct Table {
     ids: HashMap<Arc<str>, RepositoryId>,
-    pub objects: HashMap<ObjectKey, ObjectState>,
+    pub objects: Objects,
     /// Manifests by digest: immutable, so fetched once.
     pub nodes: HashMap<Digest, Arc<Node>>,
     /// Platforms of configs of lone manifests: immutable too. `None`: the config does not say.
@@ -111,9 +112,21 @@ impl Table {
     /// and not its history. Only after a round over all images.
     pub fn forget_unreached(&mut self) {
         let round = self.round;
-        self.objects.retain(|_, state| state.round == round);
-        let kept: HashSet<Digest> = self.objects.keys().map(|key| key.digest).collect();
+        self.objects.keep_round(round);
+        let manifests = self
+            .objects
+            .iter()
+            .filter(|(key, _)| key.kind != ObjectKind::Blob);
+        let kept: HashSet<Digest> = manifests.map(|(key, _)| key.digest).collect();
         self.nodes.retain(|digest, _| kept.contains(digest));
-        self.configs.retain(|digest, _| kept.contains(digest));
+        let configs: HashSet<Digest> = self
+            .nodes
+            .values()
+            .filter_map(|node| match &node.shape {
+                Shape::Image { config, .. } => Some(config.digest),
+                Shape::Index(_) | Shape::Unsupported(_) | Shape::Invalid(_) => None,
+            })
+            .collect();
+        self.configs.retain(|digest, _| configs.contains(digest));
     }
 }
