@@ -18,6 +18,7 @@ pub const CHILDREN_MAX: usize = 512;
 /// A parsed manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Manifest {
+    /// Also the withdrawn artifact manifest, whose children are blobs.
     Index {
         children: Vec<Descriptor>,
         subject: Option<Digest>,
@@ -27,7 +28,8 @@ pub enum Manifest {
         layers: Vec<Descriptor>,
         subject: Option<Digest>,
     },
-    /// Well-formed, of a kind whose references cannot be followed.
+    /// Well-formed, of a kind whose references cannot be followed: its media type, or what it is and
+    /// the way out.
     Unsupported { media_type: String },
 }
 
@@ -44,23 +46,33 @@ pub enum InvalidManifest {
     OtherAlgorithm(String),
     #[error("it has neither `manifests` nor `config` and `layers`")]
     NoShape,
+    #[error("the `data` beside {0} is not the content of that digest")]
+    Data(Digest),
 }
 
 #[derive(Debug, Deserialize)]
 struct Raw {
-    #[serde(rename = "mediaType", default)]
+    #[serde(rename = "mediaType")]
     media_type: Option<String>,
-    #[serde(rename = "schemaVersion", default)]
+    #[serde(rename = "schemaVersion")]
     schema_version: Option<u32>,
-    #[serde(default)]
     manifests: Option<Vec<RawDescriptor>>,
-    #[serde(default)]
     config: Option<RawDescriptor>,
-    #[serde(default)]
     layers: Option<Vec<RawDescriptor>>,
-    #[serde(default)]
-    subject: Option<RawDescriptor>,
+    /// Only of an artifact manifest.
+    blobs: Option<Vec<RawDescriptor>>,
+    subject: Option<RawSubject>,
 }
+
+/// Who pulls an image does not look at its subject, so what is wrong with it breaks nothing.
+#[derive(Debug, Deserialize)]
+struct RawSubject {
+    digest: Option<String>,
+}
+
+/// Its layers have no sizes and its digest is not that of its bytes: nothing of it can be proven.
+const SCHEMA1: &str = "a Docker manifest of schema 1, which current registries and runtimes refuse; \
+    build or convert the image anew and push it (skopeo copy --format oci)";
 
 impl Manifest {
     /// Reads a body. `content_type` is the registry's header; the body's own `mediaType` is believed
@@ -78,14 +90,22 @@ impl Manifest {
             .unwrap_or_default();
         if raw.schema_version == Some(1) || media_type::kind(declared) == Kind::Schema1 {
             return Ok(Self::Unsupported {
-                media_type: "docker schema 1".to_owned(),
+                media_type: SCHEMA1.to_owned(),
             });
         }
-        let subject = raw
-            .subject
-            .map(Descriptor::try_from)
-            .transpose()?
-            .map(|subject| subject.digest);
+        let subject = raw.subject.and_then(|subject| subject.digest?.parse().ok());
+        if media_type::is_artifact(declared) {
+            return match raw.blobs {
+                // Each of its blobs must be there, as each child of an index.
+                Some(blobs) if !blobs.is_empty() => Ok(Self::Index {
+                    children: bounded(blobs)?,
+                    subject,
+                }),
+                Some(_) | None => Ok(Self::Unsupported {
+                    media_type: "an artifact manifest without blobs".to_owned(),
+                }),
+            };
+        }
         match (raw.manifests, raw.config, raw.layers) {
             (Some(children), None, None) => Ok(Self::Index {
                 children: bounded(children)?,
