@@ -225,4 +225,60 @@ mod tests {
             Ok(Manifest::Unsupported { .. })
         ));
     }
+
+    #[test]
+    fn a_withdrawn_artifact_manifest_needs_its_blobs() {
+        let artifact = |blobs: &str| {
+            let kind = media_type::OCI_ARTIFACT;
+            let body = format!(r#"{{"mediaType":"{kind}","artifactType":"a"{blobs}}}"#);
+            Manifest::parse(body.as_bytes(), None)
+        };
+        let one = format!(r#","blobs":[{{"mediaType":"text/plain","digest":"{D}","size":3}}]"#);
+        let Ok(Manifest::Index { children, .. }) = artifact(&one) else {
+            panic!("not its blobs")
+        };
+        assert_eq!((children.len(), children[0].size), (1, 3));
+        // An artifact without blobs is none without children: it is nobody's platform that it lacks.
+        for none in ["", r#","blobs":null"#, r#","blobs":[]"#] {
+            assert!(matches!(artifact(none), Ok(Manifest::Unsupported { .. })));
+        }
+    }
+
+    #[test]
+    fn data_that_is_not_the_content_spoils_a_manifest() {
+        use base64::Engine as _;
+        let content = b"content";
+        let parse = |data: &str| {
+            let digest = Digest::of(content);
+            let body = format!(
+                r#"{{"config":{{"digest":"{digest}","size":7,"data":{data}}},"layers":null,
+                   "subject":{{"digest":"nonsense"}}}}"#
+            );
+            Manifest::parse(body.as_bytes(), None)
+        };
+        let text = |content: &[u8]| {
+            let engine = base64::engine::general_purpose::STANDARD;
+            format!("\"{}\"", engine.encode(content))
+        };
+        parse("null").unwrap();
+        parse(&text(content)).unwrap();
+        // containerd does not look at what has another length.
+        parse(&text(b"other")).unwrap();
+        for data in [text(b"CONTENT"), "\"#\"".to_owned()] {
+            let spoilt = InvalidManifest::Data(Digest::of(content));
+            assert_eq!(parse(&data), Err(spoilt), "{data}");
+        }
+    }
+
+    #[test]
+    fn null_is_what_go_writes_for_nothing() {
+        let body = format!(
+            r#"{{"mediaType":null,"manifests":[{{"mediaType":null,"digest":"{D}","size":1,"urls":null,
+               "platform":{{"os":"linux","architecture":"arm","variant":null,"os.version":null}}}}]}}"#
+        );
+        let Ok(Manifest::Index { children, .. }) = Manifest::parse(body.as_bytes(), None) else {
+            panic!("not an index")
+        };
+        assert_eq!(children[0].platform, "linux/arm".parse().ok());
+    }
 }

@@ -8,4 +8,5 @@ mod incident;
 mod parts;
 mod readme;
 mod rules;
+mod shapes;
 mod support;
