@@ -10,3 +10,5 @@ pub mod manifest;
 pub mod media_type;
 pub mod platform;
 pub mod reference;
+pub mod referrer;
+pub mod schema1;

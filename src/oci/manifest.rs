@@ -18,6 +18,7 @@ pub const CHILDREN_MAX: usize = 512;
 /// A parsed manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Manifest {
+    /// Also the withdrawn artifact manifest, whose children are blobs.
     Index {
         children: Vec<Descriptor>,
         subject: Option<Digest>,
@@ -27,7 +28,8 @@ pub enum Manifest {
         layers: Vec<Descriptor>,
         subject: Option<Digest>,
     },
-    /// Well-formed, of a kind whose references cannot be followed.
+    /// Well-formed, of a kind whose references cannot be followed: its media type, or what it is and
+    /// the way out.
     Unsupported { media_type: String },
 }
 
@@ -44,23 +46,33 @@ pub enum InvalidManifest {
     OtherAlgorithm(String),
     #[error("it has neither `manifests` nor `config` and `layers`")]
     NoShape,
+    #[error("the `data` beside {0} is not the content of that digest")]
+    Data(Digest),
 }
 
 #[derive(Debug, Deserialize)]
 struct Raw {
-    #[serde(rename = "mediaType", default)]
+    #[serde(rename = "mediaType")]
     media_type: Option<String>,
-    #[serde(rename = "schemaVersion", default)]
+    #[serde(rename = "schemaVersion")]
     schema_version: Option<u32>,
-    #[serde(default)]
     manifests: Option<Vec<RawDescriptor>>,
-    #[serde(default)]
     config: Option<RawDescriptor>,
-    #[serde(default)]
     layers: Option<Vec<RawDescriptor>>,
-    #[serde(default)]
-    subject: Option<RawDescriptor>,
+    /// Only of an artifact manifest.
+    blobs: Option<Vec<RawDescriptor>>,
+    subject: Option<RawSubject>,
 }
+
+/// Who pulls an image does not look at its subject, so what is wrong with it breaks nothing.
+#[derive(Debug, Deserialize)]
+struct RawSubject {
+    digest: Option<String>,
+}
+
+/// Its layers have no sizes and its digest is not that of its bytes: nothing of it can be proven.
+const SCHEMA1: &str = "a Docker manifest of schema 1, which current registries and runtimes refuse; \
+    build or convert the image anew and push it (skopeo copy --format oci)";
 
 impl Manifest {
     /// Reads a body. `content_type` is the registry's header; the body's own `mediaType` is believed
@@ -78,14 +90,22 @@ impl Manifest {
             .unwrap_or_default();
         if raw.schema_version == Some(1) || media_type::kind(declared) == Kind::Schema1 {
             return Ok(Self::Unsupported {
-                media_type: "docker schema 1".to_owned(),
+                media_type: SCHEMA1.to_owned(),
             });
         }
-        let subject = raw
-            .subject
-            .map(Descriptor::try_from)
-            .transpose()?
-            .map(|subject| subject.digest);
+        let subject = raw.subject.and_then(|subject| subject.digest?.parse().ok());
+        if media_type::is_artifact(declared) {
+            return match raw.blobs {
+                // Each of its blobs must be there, as each child of an index.
+                Some(blobs) if !blobs.is_empty() => Ok(Self::Index {
+                    children: bounded(blobs)?,
+                    subject,
+                }),
+                Some(_) | None => Ok(Self::Unsupported {
+                    media_type: "an artifact manifest without blobs".to_owned(),
+                }),
+            };
+        }
         match (raw.manifests, raw.config, raw.layers) {
             (Some(children), None, None) => Ok(Self::Index {
                 children: bounded(children)?,
@@ -204,5 +224,61 @@ mod tests {
             Manifest::parse(b"{}", None),
             Ok(Manifest::Unsupported { .. })
         ));
+    }
+
+    #[test]
+    fn a_withdrawn_artifact_manifest_needs_its_blobs() {
+        let artifact = |blobs: &str| {
+            let kind = media_type::OCI_ARTIFACT;
+            let body = format!(r#"{{"mediaType":"{kind}","artifactType":"a"{blobs}}}"#);
+            Manifest::parse(body.as_bytes(), None)
+        };
+        let one = format!(r#","blobs":[{{"mediaType":"text/plain","digest":"{D}","size":3}}]"#);
+        let Ok(Manifest::Index { children, .. }) = artifact(&one) else {
+            panic!("not its blobs")
+        };
+        assert_eq!((children.len(), children[0].size), (1, 3));
+        // An artifact without blobs is none without children: it is nobody's platform that it lacks.
+        for none in ["", r#","blobs":null"#, r#","blobs":[]"#] {
+            assert!(matches!(artifact(none), Ok(Manifest::Unsupported { .. })));
+        }
+    }
+
+    #[test]
+    fn data_that_is_not_the_content_spoils_a_manifest() {
+        use base64::Engine as _;
+        let content = b"content";
+        let parse = |data: &str| {
+            let digest = Digest::of(content);
+            let body = format!(
+                r#"{{"config":{{"digest":"{digest}","size":7,"data":{data}}},"layers":null,
+                   "subject":{{"digest":"nonsense"}}}}"#
+            );
+            Manifest::parse(body.as_bytes(), None)
+        };
+        let text = |content: &[u8]| {
+            let engine = base64::engine::general_purpose::STANDARD;
+            format!("\"{}\"", engine.encode(content))
+        };
+        parse("null").unwrap();
+        parse(&text(content)).unwrap();
+        // containerd does not look at what has another length.
+        parse(&text(b"other")).unwrap();
+        for data in [text(b"CONTENT"), "\"#\"".to_owned()] {
+            let spoilt = InvalidManifest::Data(Digest::of(content));
+            assert_eq!(parse(&data), Err(spoilt), "{data}");
+        }
+    }
+
+    #[test]
+    fn null_is_what_go_writes_for_nothing() {
+        let body = format!(
+            r#"{{"mediaType":null,"manifests":[{{"mediaType":null,"digest":"{D}","size":1,"urls":null,
+               "platform":{{"os":"linux","architecture":"arm","variant":null,"os.version":null}}}}]}}"#
+        );
+        let Ok(Manifest::Index { children, .. }) = Manifest::parse(body.as_bytes(), None) else {
+            panic!("not an index")
+        };
+        assert_eq!(children[0].platform, "linux/arm".parse().ok());
     }
 }

@@ -34,9 +34,7 @@ pub const ACCEPT_MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.1";
 
 pub fn kind(media_type: &str) -> Kind {
-    // A registry may append `; charset=utf-8`.
-    let bare = media_type.split(';').next().unwrap_or_default().trim();
-    match bare {
+    match bare(media_type) {
         OCI_INDEX | DOCKER_LIST => Kind::Index,
         OCI_MANIFEST | DOCKER_MANIFEST => Kind::Manifest,
         SCHEMA1 | SCHEMA1_SIGNED => Kind::Schema1,
@@ -44,10 +42,23 @@ pub fn kind(media_type: &str) -> Kind {
     }
 }
 
+/// The artifact manifest of the image-spec's 1.1 candidates. It was withdrawn, and clients of that time
+/// have pushed it.
+pub fn is_artifact(media_type: &str) -> bool {
+    bare(media_type) == OCI_ARTIFACT
+}
+
+/// A registry may append `; charset=utf-8`.
+fn bare(media_type: &str) -> &str {
+    media_type.split(';').next().unwrap_or_default().trim()
+}
+
 /// A layer that the registry is not expected to hold (image-spec, layer.md, "Non-Distributable
 /// Layers"; Docker's foreign layers). It counts as present.
 pub fn is_nondistributable(media_type: &str) -> bool {
-    media_type.contains(".nondistributable.") || media_type.contains(".foreign.")
+    // By the whole prefix, as containerd tells them: any media type may have such a word in it.
+    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
 }
 
 #[cfg(test)]
@@ -62,5 +73,23 @@ mod tests {
         );
         assert_eq!(kind(DOCKER_MANIFEST), Kind::Manifest);
         assert_eq!(kind("text/html"), Kind::Other);
+    }
+
+    #[test]
+    fn only_the_two_kinds_of_foreign_layer_are_left_out() {
+        for (media_type, expected) in [
+            (
+                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                true,
+            ),
+            (
+                "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+                true,
+            ),
+            (OCI_LAYER_GZIP, false),
+            ("application/vnd.example.foreign.key", false),
+        ] {
+            assert_eq!(is_nondistributable(media_type), expected, "{media_type}");
+        }
     }
 }

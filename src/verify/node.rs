@@ -74,9 +74,11 @@ impl Node {
                 | InvalidManifest::TooManyChildren
                 | InvalidManifest::OtherAlgorithm(_)),
             ) => Shape::Unsupported(error.to_string().into()),
-            Err(error @ (InvalidManifest::NotJson(_) | InvalidManifest::NoShape)) => {
-                Shape::Invalid(error.to_string().into())
-            }
+            Err(
+                error @ (InvalidManifest::NotJson(_)
+                | InvalidManifest::NoShape
+                | InvalidManifest::Data(_)),
+            ) => Shape::Invalid(error.to_string().into()),
         };
         Self {
             size: body.len() as u64,

@@ -9,4 +9,5 @@ mod incident;
 mod parts;
 mod readme;
 mod rules;
+mod shapes;
 mod support;
