@@ -3,7 +3,7 @@
 //! Everything that is shown (page, metrics, API) is a function of one snapshot, so that no two of
 //! them can disagree, and what is gone from the inventory is gone from all of them at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -80,6 +80,7 @@ pub struct Snapshot {
     /// Counts published snapshots.
     pub sequence: u64,
     pub sources: Vec<SourceStatus>,
+    /// Entries of one reference stand together.
     pub images: Vec<ImageState>,
     pub registries: Vec<RegistryStatus>,
     /// Every image was looked at, and every source read in full, at least once.
@@ -88,6 +89,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The entries of each reference: one for each credential that pulls it.
+    pub fn by_reference(&self) -> impl Iterator<Item = &[ImageState]> {
+        self.images.chunk_by(|one, other| {
+            one.reference == other.reference && one.registry == other.registry
+        })
+    }
+
     pub fn count(&self, verdict: Verdict) -> usize {
         self.images
             .iter()
@@ -109,7 +117,7 @@ pub struct RoundResult {
     pub was_asked: bool,
     pub is_up: bool,
     /// Each with the platforms that counted when the round began.
-    pub reports: Vec<(ImageKey, Needs, Report)>,
+    pub reports: Vec<(Arc<ImageKey>, Needs, Report)>,
     pub objects: [ObjectCounts; 3],
     pub rate_limit_remaining: Option<i64>,
     pub requests_per_day: u64,
@@ -131,14 +139,12 @@ struct Standing {
 pub struct State {
     images: Arc<Images>,
     sources: Vec<SourceStatus>,
-    /// The platforms that count for each image now.
-    needs: HashMap<ImageKey, Needs>,
-    standings: HashMap<ImageKey, Standing>,
+    standings: HashMap<Arc<ImageKey>, Standing>,
     registries: BTreeMap<Arc<str>, RegistryStatus>,
-    /// Canonical references that were proven once, ever.
-    proven: HashMap<String, i64>,
+    /// Canonical references that were proven once, ever, with the second of their last proof.
+    proven: HashMap<Arc<str>, i64>,
     /// Of them, those that were proven since they were last taken for safekeeping.
-    unsaved: HashMap<String, i64>,
+    unsaved: HashSet<Arc<str>>,
     baseline: Baseline,
     sequence: u64,
 }
@@ -147,7 +153,10 @@ impl State {
     /// Starts with what was remembered.
     pub fn new(proven: Vec<(String, i64)>, baseline: Option<Baseline>) -> Self {
         Self {
-            proven: proven.into_iter().collect(),
+            proven: proven
+                .into_iter()
+                .map(|(reference, second)| (reference.into(), second))
+                .collect(),
             baseline: baseline.unwrap_or_default(),
             ..Self::default()
         }
@@ -169,16 +178,10 @@ impl State {
                 references: source.uses.len(),
             })
             .collect();
-        let needs = images
-            .images
-            .iter()
-            .map(|image| (image.key.clone(), image.needs.clone()));
-        self.needs = needs.collect();
-        let needs = &self.needs;
-        let gone: Vec<ImageKey> = self
+        let gone: Vec<Arc<ImageKey>> = self
             .standings
             .keys()
-            .filter(|key| !needs.contains_key(key))
+            .filter(|key| images.get(key).is_none())
             .cloned()
             .collect();
         for key in gone {
@@ -187,13 +190,10 @@ impl State {
             };
             // The same image by another credential (a secret rotated, or cannot be read now): what
             // was missing stays missing until a proof.
-            let heirs = images
-                .images
-                .iter()
-                .filter(|image| image.key.reference == key.reference);
+            let heirs = images.of_reference(&key.reference).iter();
             for heir in heirs.filter(|_| standing.report.verdict == Verdict::Broken) {
                 self.standings
-                    .entry(heir.key.clone())
+                    .entry(Arc::clone(&heir.key))
                     .or_insert_with(|| standing.clone());
             }
         }
@@ -224,17 +224,21 @@ impl State {
                 .standings
                 .get(&key)
                 .is_some_and(|standing| standing.asked_at > started_at);
-            if is_over || self.needs.get(&key) != Some(&needs) {
+            let Some(image) = self.images.get(&key).filter(|image| image.needs == needs) else {
+                continue;
+            };
+            if is_over {
                 continue;
             }
             if let Some(at) = report.proven_at {
-                self.proven
-                    .insert(key.reference.to_string(), at.as_second());
-                self.unsaved
-                    .insert(key.reference.to_string(), at.as_second());
+                // The key that is there may be a text of its own: taken out, so that it is shared.
+                self.proven.remove(&image.name);
+                self.proven.insert(Arc::clone(&image.name), at.as_second());
+                self.unsaved.insert(Arc::clone(&image.name));
             }
-            let before = self.standings.get(&key);
-            let standing = advance(before, report, started_at, ended_at);
+            let key = Arc::clone(&image.key);
+            let before = self.standings.remove(&key);
+            let standing = advance(before.as_ref(), report, started_at, ended_at);
             self.standings.insert(key, standing);
         }
         if !self
@@ -280,8 +284,14 @@ impl State {
     }
 
     /// References that were proven since this was last asked, with the second of their last proof.
-    pub fn take_unsaved(&mut self) -> HashMap<String, i64> {
-        std::mem::take(&mut self.unsaved)
+    pub fn take_unsaved(&mut self) -> Vec<(Arc<str>, i64)> {
+        let unsaved = std::mem::take(&mut self.unsaved).into_iter();
+        unsaved
+            .filter_map(|reference| {
+                let second = *self.proven.get(&reference)?;
+                Some((reference, second))
+            })
+            .collect()
     }
 
     /// What a baseline made now would hold: broken, and never proven.
@@ -290,7 +300,7 @@ impl State {
             .iter()
             .filter(|(_, standing)| standing.report.verdict == Verdict::Broken)
             .map(|(key, _)| key.reference.to_string())
-            .filter(|reference| !self.proven.contains_key(reference))
+            .filter(|reference| !self.proven.contains_key(reference.as_str()))
             .collect()
     }
 
@@ -310,7 +320,7 @@ impl State {
                 registry: "".into(),
                 is_pinned: false,
                 credential: None,
-                users: malformed.users.as_slice().into(),
+                users: Arc::clone(&malformed.users),
                 report: Arc::new(Report::only(Code::ReferenceInvalid, message)),
                 proven_at: None,
                 since: now,
@@ -340,7 +350,6 @@ impl State {
     }
 
     fn image_state(&self, image: &Image, now: Timestamp) -> ImageState {
-        let reference = image.key.reference.to_string();
         let (report, proven_at, since) = match self.standings.get(&image.key) {
             None => (Arc::new(Report::never_checked()), None, now),
             Some(standing) => {
@@ -348,12 +357,12 @@ impl State {
                 (report, standing.proven_at, standing.since)
             }
         };
-        let remembered = self.proven.get(&reference);
+        let remembered = self.proven.get(&image.name);
         let proven_at = proven_at
             .or_else(|| remembered.and_then(|second| Timestamp::from_second(*second).ok()));
         ImageState {
-            is_known: remembered.is_none() && self.baseline.knows(&reference, now),
-            registry: image.host().into(),
+            is_known: remembered.is_none() && self.baseline.knows(&image.name, now),
+            registry: Arc::clone(&image.registry),
             is_pinned: image.key.reference.digest().is_some(),
             credential: match &image.puller {
                 Puller::Own => None,
@@ -361,8 +370,8 @@ impl State {
                     Some(Arc::clone(label))
                 }
             },
-            users: image.users.as_slice().into(),
-            reference: reference.into(),
+            users: Arc::clone(&image.users),
+            reference: Arc::clone(&image.name),
             report,
             proven_at,
             since,

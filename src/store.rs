@@ -16,8 +16,11 @@ const MANIFESTS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("m
 /// Canonical reference to the second of its last proof.
 const PROVEN: TableDefinition<'_, &str, i64> = TableDefinition::new("proven");
 
-/// How many manifests are collected before they are written.
-const BATCH: usize = 256;
+/// How many bytes of manifests are collected before they are written: each write waits for the disk.
+const BATCH_BYTES: usize = 1 << 20;
+/// What redb keeps of the file in memory; its own default is 1 GiB. A manifest is read once in a
+/// process's life, so there is little to win.
+const CACHE_BYTES: usize = 8 << 20;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +35,14 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     database: Database,
-    pending: std::sync::Mutex<Vec<(Digest, Bytes)>>,
+    pending: std::sync::Mutex<Pending>,
+}
+
+/// Manifests that were not written yet.
+#[derive(Debug, Default)]
+struct Pending {
+    manifests: Vec<(Digest, Bytes)>,
+    bytes: usize,
 }
 
 impl Store {
@@ -44,7 +54,9 @@ impl Store {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(|error| unusable(error.to_string()))?;
         }
-        let database = Database::create(path).map_err(|error| match error {
+        let mut builder = Database::builder();
+        let created = builder.set_cache_size(CACHE_BYTES).create(path);
+        let database = created.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
             other => unusable(other.to_string()),
         })?;
@@ -77,7 +89,7 @@ impl Store {
     ) -> Result<(), redb::Error> {
         let pending = std::mem::take(&mut *self.pending.lock().expect("never held across a panic"));
         self.write(|manifests, proofs| {
-            for (digest, body) in &pending {
+            for (digest, body) in &pending.manifests {
                 manifests.insert(digest.as_bytes(), &**body)?;
             }
             for (reference, second) in proven {
@@ -127,8 +139,9 @@ impl ManifestCache for Store {
     fn put(&self, digest: &Digest, body: &Bytes) {
         let is_full = {
             let mut pending = self.pending.lock().expect("never held across a panic");
-            pending.push((*digest, body.clone()));
-            pending.len() >= BATCH
+            pending.manifests.push((*digest, body.clone()));
+            pending.bytes += body.len();
+            pending.bytes >= BATCH_BYTES
         };
         if is_full && let Err(error) = self.remember(std::iter::empty()) {
             tracing::warn!(%error, "the manifest cache cannot be written; manifests will be fetched again");

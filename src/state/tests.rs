@@ -259,7 +259,8 @@ fn a_secret_that_rotates_takes_no_broken_verdict_with_it() {
     ));
     let mut rotated = images.as_ref().clone();
     let mut image = rotated.images[0].as_ref().clone();
-    image.key.puller = crate::images::PullerKey::Secrets(vec!["new".to_owned()]);
+    Arc::make_mut(&mut image.key).puller =
+        crate::images::PullerKey::Secrets(vec!["new".to_owned()]);
     rotated.images = vec![Arc::new(image)];
     let rotated = Arc::new(rotated);
     state.set_inventory(&first, Arc::clone(&rotated));
