@@ -1,12 +1,20 @@
 //! Files that are replaced whole.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 /// Writes a file so that every reader, and every restart after a crash, finds the old content or the
 /// new, never a part: written beside, synced, renamed, and the rename synced too.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with(path, |file| file.write_all(content))
+}
+
+/// The same of a content that is written piece by piece, and never in memory as a whole.
+pub fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -17,9 +25,9 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .to_string_lossy();
     let beside = directory.join(format!(".{name}.{}.new", std::process::id()));
     let written = (|| {
-        let mut file = File::create(&beside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
+        let mut file = BufWriter::new(File::create(&beside)?);
+        write(&mut file)?;
+        file.into_inner()?.sync_all()?;
         fs::rename(&beside, path)?;
         File::open(directory)?.sync_all()
     })();
@@ -43,5 +51,13 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(replace(&directory.path().join("none/a.json"), b"x").is_err());
+        // What fails in the middle leaves what was there.
+        let broken = replace_with(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert!(broken.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

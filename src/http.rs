@@ -4,6 +4,7 @@
 pub mod api;
 pub mod filter;
 pub mod page;
+mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -93,6 +95,7 @@ impl Health {
 struct MetricsState {
     exposition: Arc<Exposition>,
     health: Arc<Health>,
+    bodies: stream::Bodies,
 }
 
 /// `/metrics`, `/livez`, `/readyz`.
@@ -107,8 +110,13 @@ pub fn metrics_router(exposition: Arc<Exposition>, health: Arc<Health>) -> Route
             "/readyz",
             get(async |State(state): State<MetricsState>| answer(state.health.ready())),
         )
-        .layer(CompressionLayer::new())
-        .with_state(MetricsState { exposition, health })
+        // A scrape is large and alike: harder work saves little of it, and takes three times as long.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .with_state(MetricsState {
+            exposition,
+            health,
+            bodies: stream::Bodies::default(),
+        })
 }
 
 fn answer(health: Result<(), String>) -> Response {
@@ -123,10 +131,10 @@ async fn metrics(State(state): State<MetricsState>, headers: HeaderMap) -> Respo
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
     let format = Format::of(accept.unwrap_or_default());
-    match state.exposition.encode(format) {
-        Ok(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    let exposition = Arc::clone(&state.exposition);
+    let write = move |to: &mut dyn std::fmt::Write| exposition.encode(format, to);
+    let body = state.bodies.body(write).await;
+    ([(header::CONTENT_TYPE, format.content_type())], body).into_response()
 }
 
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 //! Two namespaces with different pull secrets are two images, although they name the same content:
 //! what one may pull says nothing about the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::credentials::Credential;
@@ -67,13 +67,17 @@ pub struct ImageKey {
     pub puller: PullerKey,
 }
 
-/// One image, and everybody who needs it.
+/// One image, and everybody who needs it. What is kept of it elsewhere shares its texts.
 #[derive(Debug, Clone)]
 pub struct Image {
-    pub key: ImageKey,
+    pub key: Arc<ImageKey>,
+    /// The canonical reference.
+    pub name: Arc<str>,
+    /// The host in it.
+    pub registry: Arc<str>,
     pub puller: Puller,
     pub needs: Needs,
-    pub users: Vec<User>,
+    pub users: Arc<[User]>,
 }
 
 impl Image {
@@ -86,10 +90,10 @@ impl Image {
 #[derive(Debug, Clone)]
 pub struct Malformed {
     pub problem: InvalidReference,
-    pub users: Vec<User>,
+    pub users: Arc<[User]>,
 }
 
-/// All images of an inventory, in order.
+/// All images of an inventory, in order of their keys.
 #[derive(Debug, Clone, Default)]
 pub struct Images {
     pub images: Vec<Arc<Image>>,
@@ -112,6 +116,27 @@ impl Images {
             .cloned()
             .collect()
     }
+
+    pub fn get(&self, key: &ImageKey) -> Option<&Arc<Image>> {
+        find(&self.images, key)
+    }
+
+    /// All entries of one reference: one for each credential that pulls it.
+    pub fn of_reference(&self, reference: &Reference) -> &[Arc<Image>] {
+        let before = |image: &Arc<Image>| image.key.reference < *reference;
+        let start = self.images.partition_point(before);
+        let rest = self.images.get(start..).unwrap_or_default();
+        let count = rest.partition_point(|image| image.key.reference == *reference);
+        rest.get(..count).unwrap_or_default()
+    }
+}
+
+/// An image among images that stand in order of their keys.
+pub fn find<'a>(images: &'a [Arc<Image>], key: &ImageKey) -> Option<&'a Arc<Image>> {
+    let at = images
+        .binary_search_by(|image| (*image.key).cmp(key))
+        .ok()?;
+    images.get(at)
 }
 
 /// Which platforms count, where the configuration says so.
@@ -124,56 +149,85 @@ pub enum PlatformChoice {
     These(Arc<[Platform]>),
 }
 
+/// What one image is made from, use by use.
+struct Draft<'a> {
+    puller: Puller,
+    needs: Needs,
+    users: Vec<&'a User>,
+}
+
 /// Groups the uses of an inventory. `choose` tells the platforms that count for a registry's host.
 pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -> Images {
-    let mut images: BTreeMap<ImageKey, Image> = BTreeMap::new();
-    let mut malformed: BTreeMap<String, Malformed> = BTreeMap::new();
+    let mut drafts: BTreeMap<(&Reference, PullerKey), Draft<'_>> = BTreeMap::new();
+    let mut malformed: BTreeMap<&str, (&InvalidReference, Vec<&User>)> = BTreeMap::new();
+    let mut choices: HashMap<&str, PlatformChoice> = HashMap::new();
+    let mut platforms = PlatformSets::default();
     for source in &inventory.sources {
         for image_use in source.uses.iter() {
             match &image_use.reference {
                 Ok(reference) => {
                     let puller = puller(image_use, reference, source);
-                    let key = ImageKey {
-                        reference: reference.clone(),
-                        puller: puller.key(),
-                    };
-                    let needs = needs(image_use, source, &choose(reference.host()));
-                    let image = images.entry(key.clone()).or_insert_with(|| Image {
-                        key,
-                        puller,
-                        needs: Needs::These([].into()),
-                        users: Vec::new(),
-                    });
-                    image.needs = union(&image.needs, needs);
-                    image.users.push(image_use.user.clone());
+                    let host = reference.host();
+                    let choice = choices.entry(host).or_insert_with(|| choose(host));
+                    let needs = platforms.needs(image_use, source, choice);
+                    let draft = drafts
+                        .entry((reference, puller.key()))
+                        .or_insert_with(|| Draft {
+                            puller,
+                            needs: needs.clone(),
+                            users: Vec::new(),
+                        });
+                    draft.needs = platforms.union(&draft.needs, needs);
+                    draft.users.push(&image_use.user);
                 }
                 Err(problem) => malformed
-                    .entry(problem.text.clone())
-                    .or_insert_with(|| Malformed {
-                        problem: problem.clone(),
-                        users: Vec::new(),
-                    })
-                    .users
-                    .push(image_use.user.clone()),
+                    .entry(&problem.text)
+                    .or_insert_with(|| (problem, Vec::new()))
+                    .1
+                    .push(&image_use.user),
             }
         }
     }
-    let settle = |users: &mut Vec<User>| {
-        users.sort();
-        users.dedup();
-    };
-    let images = images.into_values().map(|mut image| {
-        settle(&mut image.users);
-        Arc::new(image)
+    let mut hosts: HashSet<Arc<str>> = HashSet::new();
+    let images = drafts.into_iter().map(|((reference, puller_key), draft)| {
+        let users = settled(draft.users);
+        let registry = match hosts.get(reference.host()) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let new: Arc<str> = reference.host().into();
+                hosts.insert(Arc::clone(&new));
+                new
+            }
+        };
+        let name = reference.to_string();
+        // Most write what is canonical already: then one text serves both.
+        let written = users.iter().find(|user| *user.image == *name);
+        Arc::new(Image {
+            name: written.map_or_else(|| name.into(), |user| Arc::clone(&user.image)),
+            registry,
+            key: Arc::new(ImageKey {
+                reference: reference.clone(),
+                puller: puller_key,
+            }),
+            puller: draft.puller,
+            needs: draft.needs,
+            users,
+        })
     });
-    let malformed = malformed.into_values().map(|mut entry| {
-        settle(&mut entry.users);
-        entry
+    let malformed = malformed.into_values().map(|(problem, users)| Malformed {
+        problem: problem.clone(),
+        users: settled(users),
     });
     Images {
         images: images.collect(),
         malformed: malformed.collect(),
     }
+}
+
+fn settled(mut users: Vec<&User>) -> Arc<[User]> {
+    users.sort();
+    users.dedup();
+    users.into_iter().cloned().collect()
 }
 
 /// The credential as the kubelet finds it: every entry that matches, of every secret, in order.
@@ -270,31 +324,52 @@ pub fn with_puller(mut report: Report, puller: &Puller, own_is_anonymous: bool) 
     report
 }
 
-fn needs(image_use: &ImageUse, source: &SourceState, choice: &PlatformChoice) -> Needs {
-    match (choice, &source.platforms) {
-        (PlatformChoice::All, _) | (PlatformChoice::Needed, None) => Needs::All,
-        (PlatformChoice::These(platforms), _) => Needs::These(Arc::clone(platforms)),
-        (PlatformChoice::Needed, Some(nodes)) => {
-            let admitted: BTreeSet<Platform> = nodes
-                .iter()
-                .filter(|node| image_use.constraint.admits(node))
-                .cloned()
-                .collect();
-            if admitted.is_empty() {
-                // No node fits now: a pool that is scaled to zero, perhaps. Who will pull is open.
-                return Needs::All;
+/// Sets of platforms: a handful, each kept once however many images need it.
+#[derive(Default)]
+struct PlatformSets(HashSet<Arc<[Platform]>>);
+
+impl PlatformSets {
+    fn share(&mut self, platforms: BTreeSet<Platform>) -> Needs {
+        let platforms: Vec<Platform> = platforms.into_iter().collect();
+        if let Some(known) = self.0.get(platforms.as_slice()) {
+            return Needs::These(Arc::clone(known));
+        }
+        let new: Arc<[Platform]> = platforms.into();
+        self.0.insert(Arc::clone(&new));
+        Needs::These(new)
+    }
+
+    fn needs(
+        &mut self,
+        image_use: &ImageUse,
+        source: &SourceState,
+        choice: &PlatformChoice,
+    ) -> Needs {
+        match (choice, &source.platforms) {
+            (PlatformChoice::All, _) | (PlatformChoice::Needed, None) => Needs::All,
+            (PlatformChoice::These(platforms), _) => Needs::These(Arc::clone(platforms)),
+            (PlatformChoice::Needed, Some(nodes)) => {
+                let admitted: BTreeSet<Platform> = nodes
+                    .iter()
+                    .filter(|node| image_use.constraint.admits(node))
+                    .cloned()
+                    .collect();
+                if admitted.is_empty() {
+                    // No node fits now: a pool that is scaled to zero, perhaps. Who will pull is open.
+                    return Needs::All;
+                }
+                self.share(admitted)
             }
-            Needs::These(admitted.into_iter().collect())
         }
     }
-}
 
-fn union(ours: &Needs, theirs: Needs) -> Needs {
-    match (ours, theirs) {
-        (Needs::All, _) | (_, Needs::All) => Needs::All,
-        (Needs::These(ours), Needs::These(theirs)) => {
-            let all: BTreeSet<&Platform> = ours.iter().chain(theirs.iter()).collect();
-            Needs::These(all.into_iter().cloned().collect())
+    fn union(&mut self, ours: &Needs, theirs: Needs) -> Needs {
+        match (ours, theirs) {
+            (Needs::All, _) | (_, Needs::All) => Needs::All,
+            (Needs::These(ours), Needs::These(theirs)) if *ours == theirs => Needs::These(theirs),
+            (Needs::These(ours), Needs::These(theirs)) => {
+                self.share(ours.iter().chain(theirs.iter()).cloned().collect())
+            }
         }
     }
 }

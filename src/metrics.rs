@@ -6,5 +6,6 @@
 pub mod catalog;
 pub mod collector;
 pub mod exposition;
+mod families;
 pub mod process;
 pub mod workloads;

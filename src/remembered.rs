@@ -20,7 +20,7 @@ use crate::verify::target::Needs;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedImage {
     pub needs: Needs,
-    pub report: Report,
+    pub report: Arc<Report>,
     pub proven_at: Option<Timestamp>,
     pub since: Timestamp,
     pub asked_at: Timestamp,
@@ -51,9 +51,9 @@ pub struct Remembered {
 /// What changed since it was last taken for safekeeping.
 #[derive(Debug, Clone, Default)]
 pub struct Unsaved {
-    pub proven: HashMap<String, i64>,
-    /// `None`: no longer needed.
-    pub images: HashMap<Digest, Option<RememberedImage>>,
+    pub proven: Vec<(Arc<str>, i64)>,
+    /// In order. `None`: no longer needed.
+    pub images: Vec<(Digest, Option<RememberedImage>)>,
     pub registries: HashMap<Arc<str>, RegistryMemory>,
 }
 

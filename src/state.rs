@@ -3,7 +3,7 @@
 //! Everything that is shown (page, metrics, API) is a function of one snapshot, so that no two of
 //! them can disagree, and what is gone from the inventory is gone from all of them at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::baseline::Baseline;
 use crate::images::{Image, ImageKey, Images, Puller};
 use crate::inventory::{Inventory, User};
+use crate::oci::digest::Digest;
 use crate::remembered::{self, RegistryMemory, Remembered, RememberedImage, Unsaved};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
 use crate::verify::target::Needs;
@@ -81,6 +82,7 @@ pub struct Snapshot {
     /// Counts published snapshots.
     pub sequence: u64,
     pub sources: Vec<SourceStatus>,
+    /// Entries of one reference stand together.
     pub images: Vec<ImageState>,
     pub registries: Vec<RegistryStatus>,
     /// Every image was looked at, and every source read in full, at least once.
@@ -89,6 +91,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The entries of each reference: one for each credential that pulls it.
+    pub fn by_reference(&self) -> impl Iterator<Item = &[ImageState]> {
+        self.images.chunk_by(|one, other| {
+            one.reference == other.reference && one.registry == other.registry
+        })
+    }
+
     pub fn count(&self, verdict: Verdict) -> usize {
         self.images
             .iter()
@@ -110,7 +119,7 @@ pub struct RoundResult {
     pub was_asked: bool,
     pub is_up: bool,
     /// Each with the platforms that counted when the round began.
-    pub reports: Vec<(ImageKey, Needs, Report)>,
+    pub reports: Vec<(Arc<ImageKey>, Needs, Report)>,
     pub objects: [ObjectCounts; 3],
     /// What the next round goes on from; only from rounds over all images.
     pub memory: Option<RegistryMemory>,
@@ -134,7 +143,7 @@ impl Standing {
     fn to_remember(&self, needs: Needs) -> RememberedImage {
         RememberedImage {
             needs,
-            report: Report::clone(&self.report),
+            report: Arc::clone(&self.report),
             proven_at: self.proven_at,
             since: self.since,
             asked_at: self.asked_at,
@@ -148,7 +157,7 @@ impl Standing {
             Verdict::Broken | Verdict::Unknown => true,
         };
         counts.then(|| Self {
-            report: Arc::new(before.report),
+            report: before.report,
             proven_at: before.proven_at,
             since: before.since,
             asked_at: before.asked_at,
@@ -156,19 +165,27 @@ impl Standing {
     }
 }
 
+/// What a restart would not give back yet.
+#[derive(Debug, Default)]
+struct Changed {
+    proven: HashSet<Arc<str>>,
+    images: HashSet<Arc<ImageKey>>,
+    /// Names of what nothing names any more.
+    forgotten: Vec<Digest>,
+    registries: HashMap<Arc<str>, RegistryMemory>,
+}
+
 /// The state that events change.
 #[derive(Debug, Default)]
 pub struct State {
     images: Arc<Images>,
     sources: Vec<SourceStatus>,
-    /// The platforms that count for each image now.
-    needs: HashMap<ImageKey, Needs>,
-    standings: HashMap<ImageKey, Standing>,
+    standings: HashMap<Arc<ImageKey>, Standing>,
     registries: BTreeMap<Arc<str>, RegistryStatus>,
-    /// Canonical references that were proven once, ever.
-    proven: HashMap<String, i64>,
-    /// What a restart has to give back, and was not taken for safekeeping yet.
-    unsaved: Unsaved,
+    /// Canonical references that were proven once, ever, with the second of their last proof.
+    proven: HashMap<Arc<str>, i64>,
+    /// What was not taken for safekeeping yet.
+    unsaved: Changed,
     /// What was remembered, and is not in the inventory yet.
     remembered: Remembered,
     baseline: Baseline,
@@ -179,7 +196,10 @@ impl State {
     /// Starts with what was remembered.
     pub fn new(mut remembered: Remembered, baseline: Option<Baseline>) -> Self {
         Self {
-            proven: std::mem::take(&mut remembered.proven).into_iter().collect(),
+            proven: std::mem::take(&mut remembered.proven)
+                .into_iter()
+                .map(|(reference, second)| (reference.into(), second))
+                .collect(),
             remembered,
             baseline: baseline.unwrap_or_default(),
             ..Self::default()
@@ -202,34 +222,24 @@ impl State {
                 references: source.uses.len(),
             })
             .collect();
-        let needs = images
-            .images
-            .iter()
-            .map(|image| (image.key.clone(), image.needs.clone()));
-        self.needs = needs.collect();
-        let needs = &self.needs;
-        let gone: Vec<ImageKey> = self
+        let gone: Vec<Arc<ImageKey>> = self
             .standings
             .keys()
-            .filter(|key| !needs.contains_key(key))
+            .filter(|key| images.get(key).is_none())
             .cloned()
             .collect();
         for key in gone {
             let Some(standing) = self.standings.remove(&key) else {
                 continue;
             };
-            self.unsaved
-                .images
-                .insert(remembered::name(&self.remembered.salt, &key), None);
+            let name = remembered::name(&self.remembered.salt, &key);
+            self.unsaved.forgotten.push(name);
             // The same image by another credential (a secret rotated, or cannot be read now): what
             // was missing stays missing until a proof.
-            let heirs = images
-                .images
-                .iter()
-                .filter(|image| image.key.reference == key.reference);
+            let heirs = images.of_reference(&key.reference).iter();
             for heir in heirs.filter(|_| standing.report.verdict == Verdict::Broken) {
                 self.standings
-                    .entry(heir.key.clone())
+                    .entry(Arc::clone(&heir.key))
                     .or_insert_with(|| standing.clone());
             }
         }
@@ -271,8 +281,8 @@ impl State {
         }
         // Once everything was read, what nothing names any more is no longer needed.
         if is_complete {
-            let gone = self.remembered.images.drain().map(|(name, _)| (name, None));
-            self.unsaved.images.extend(gone);
+            let gone = self.remembered.images.drain().map(|(name, _)| name);
+            self.unsaved.forgotten.extend(gone);
             self.remembered.registries.clear();
         }
     }
@@ -299,22 +309,22 @@ impl State {
                 .standings
                 .get(&key)
                 .is_some_and(|standing| standing.asked_at > started_at);
-            if is_over || self.needs.get(&key) != Some(&needs) {
+            let Some(image) = self.images.get(&key).filter(|image| image.needs == needs) else {
+                continue;
+            };
+            if is_over {
                 continue;
             }
             if let Some(at) = report.proven_at {
-                self.proven
-                    .insert(key.reference.to_string(), at.as_second());
-                self.unsaved
-                    .proven
-                    .insert(key.reference.to_string(), at.as_second());
+                // The key that is there may be a text of its own: taken out, so that it is shared.
+                self.proven.remove(&image.name);
+                self.proven.insert(Arc::clone(&image.name), at.as_second());
+                self.unsaved.proven.insert(Arc::clone(&image.name));
             }
-            let before = self.standings.get(&key);
-            let standing = advance(before, report, started_at, ended_at);
-            self.unsaved.images.insert(
-                remembered::name(&self.remembered.salt, &key),
-                Some(standing.to_remember(needs)),
-            );
+            let key = Arc::clone(&image.key);
+            let before = self.standings.remove(&key);
+            let standing = advance(before.as_ref(), report, started_at, ended_at);
+            self.unsaved.images.insert(Arc::clone(&key));
             self.standings.insert(key, standing);
         }
         if !self
@@ -370,7 +380,30 @@ impl State {
 
     /// What changed since this was last asked.
     pub fn take_unsaved(&mut self) -> Unsaved {
-        std::mem::take(&mut self.unsaved)
+        let Changed {
+            proven,
+            images,
+            forgotten,
+            registries,
+        } = std::mem::take(&mut self.unsaved);
+        let salt = &self.remembered.salt;
+        let found = images.into_iter().filter_map(|key| {
+            let needs = self.images.get(&key)?.needs.clone();
+            let standing = self.standings.get(&key)?;
+            let name = remembered::name(salt, &key);
+            Some((name, Some(standing.to_remember(needs))))
+        });
+        let proven = proven.into_iter().filter_map(|reference| {
+            let second = *self.proven.get(&reference)?;
+            Some((reference, second))
+        });
+        // In this order: what is named again after it was gone is kept.
+        let forgotten = forgotten.into_iter().map(|name| (name, None));
+        Unsaved {
+            proven: proven.collect(),
+            images: forgotten.chain(found).collect(),
+            registries,
+        }
     }
 
     /// What a baseline made now would hold: broken, and never proven.
@@ -379,7 +412,7 @@ impl State {
             .iter()
             .filter(|(_, standing)| standing.report.verdict == Verdict::Broken)
             .map(|(key, _)| key.reference.to_string())
-            .filter(|reference| !self.proven.contains_key(reference))
+            .filter(|reference| !self.proven.contains_key(reference.as_str()))
             .collect()
     }
 
@@ -399,7 +432,7 @@ impl State {
                 registry: "".into(),
                 is_pinned: false,
                 credential: None,
-                users: malformed.users.as_slice().into(),
+                users: Arc::clone(&malformed.users),
                 report: Arc::new(Report::only(Code::ReferenceInvalid, message)),
                 proven_at: None,
                 since: now,
@@ -429,7 +462,6 @@ impl State {
     }
 
     fn image_state(&self, image: &Image, now: Timestamp) -> ImageState {
-        let reference = image.key.reference.to_string();
         let (report, proven_at, since) = match self.standings.get(&image.key) {
             None => (Arc::new(Report::never_checked()), None, now),
             Some(standing) => {
@@ -437,12 +469,12 @@ impl State {
                 (report, standing.proven_at, standing.since)
             }
         };
-        let remembered = self.proven.get(&reference);
+        let remembered = self.proven.get(&image.name);
         let proven_at = proven_at
             .or_else(|| remembered.and_then(|second| Timestamp::from_second(*second).ok()));
         ImageState {
-            is_known: remembered.is_none() && self.baseline.knows(&reference, now),
-            registry: image.host().into(),
+            is_known: remembered.is_none() && self.baseline.knows(&image.name, now),
+            registry: Arc::clone(&image.registry),
             is_pinned: image.key.reference.digest().is_some(),
             credential: match &image.puller {
                 Puller::Own => None,
@@ -450,8 +482,8 @@ impl State {
                     Some(Arc::clone(label))
                 }
             },
-            users: image.users.as_slice().into(),
-            reference: reference.into(),
+            users: Arc::clone(&image.users),
+            reference: Arc::clone(&image.name),
             report,
             proven_at,
             since,

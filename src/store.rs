@@ -18,7 +18,6 @@ use crate::remembered::{RegistryMemory, Remembered, Unsaved};
 const MANIFESTS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("manifests");
 /// Canonical reference to the second of its last proof.
 const PROVEN: TableDefinition<'_, &str, i64> = TableDefinition::new("proven");
-
 /// By a salted name: what each image was found to be, as JSON.
 const IMAGES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("images");
 /// By host: where its rotation stands, as JSON.
@@ -26,8 +25,11 @@ const REGISTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("regis
 /// The salt of this store.
 const SALT: TableDefinition<'_, (), &[u8; 32]> = TableDefinition::new("salt");
 
-/// How many manifests are collected before they are written.
-const BATCH: usize = 256;
+/// How many bytes of manifests are collected before they are written: each write waits for the disk.
+const BATCH_BYTES: usize = 1 << 20;
+/// What redb keeps of the file in memory; its own default is 1 GiB. A manifest is read once in a
+/// process's life, so there is little to win.
+const CACHE_BYTES: usize = 8 << 20;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +44,14 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     database: Database,
-    pending: std::sync::Mutex<Vec<(Digest, Bytes)>>,
+    pending: std::sync::Mutex<Pending>,
+}
+
+/// Manifests that were not written yet.
+#[derive(Debug, Default)]
+struct Pending {
+    manifests: Vec<(Digest, Bytes)>,
+    bytes: usize,
 }
 
 impl Store {
@@ -54,7 +63,9 @@ impl Store {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(|error| unusable(error.to_string()))?;
         }
-        let database = Database::create(path).map_err(|error| match error {
+        let mut builder = Database::builder();
+        let created = builder.set_cache_size(CACHE_BYTES).create(path);
+        let database = created.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
             other => unusable(other.to_string()),
         })?;
@@ -132,11 +143,11 @@ impl Store {
     pub fn remember(&self, unsaved: &Unsaved) -> Result<(), redb::Error> {
         let pending = std::mem::take(&mut *self.pending.lock().expect("never held across a panic"));
         self.write(|tables| {
-            for (digest, body) in &pending {
+            for (digest, body) in &pending.manifests {
                 tables.manifests.insert(digest.as_bytes(), &**body)?;
             }
             for (reference, second) in &unsaved.proven {
-                tables.proven.insert(reference.as_str(), second)?;
+                tables.proven.insert(&**reference, second)?;
             }
             for (name, image) in &unsaved.images {
                 match image {
@@ -214,8 +225,9 @@ impl ManifestCache for Store {
     fn put(&self, digest: &Digest, body: &Bytes) {
         let is_full = {
             let mut pending = self.pending.lock().expect("never held across a panic");
-            pending.push((*digest, body.clone()));
-            pending.len() >= BATCH
+            pending.manifests.push((*digest, body.clone()));
+            pending.bytes += body.len();
+            pending.bytes >= BATCH_BYTES
         };
         if is_full && let Err(error) = self.remember(&Unsaved::default()) {
             warn!(%error, "the manifest cache cannot be written; manifests will be fetched again");
@@ -233,6 +245,8 @@ impl Drop for Store {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::remembered::RememberedImage;
     use crate::verify::finding::{Code, Report};
@@ -248,7 +262,7 @@ mod tests {
         store.put(&digest, &body);
         let image = RememberedImage {
             needs: Needs::These(["linux/arm64".parse().unwrap()].into()),
-            report: Report::only(Code::LayerMissing, "gone".to_owned()),
+            report: Arc::new(Report::only(Code::LayerMissing, "gone".to_owned())),
             proven_at: None,
             since: jiff::Timestamp::UNIX_EPOCH,
             asked_at: jiff::Timestamp::UNIX_EPOCH,
@@ -256,8 +270,8 @@ mod tests {
         let salt = store.remembered().unwrap().salt;
         assert_ne!(salt, Digest::default());
         let mut unsaved = Unsaved::default();
-        unsaved.proven.insert("a".to_owned(), 7);
-        unsaved.images.insert(digest, Some(image.clone()));
+        unsaved.proven.push(("a".into(), 7));
+        unsaved.images.push((digest, Some(image.clone())));
         unsaved
             .registries
             .insert("r.example".into(), RegistryMemory::default());
@@ -275,7 +289,7 @@ mod tests {
             Some(RegistryMemory::default())
         );
         let mut unsaved = Unsaved::default();
-        unsaved.images.insert(digest, None);
+        unsaved.images.push((digest, None));
         store.remember(&unsaved).unwrap();
         assert!(store.remembered().unwrap().images.is_empty());
         drop(store);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::inventory::{Inventory, User};
 use crate::oci::digest::Digest;
@@ -36,18 +36,21 @@ pub struct Summary {
 impl Summary {
     /// A reference counts once, by its worst entry, however many credentials pull it.
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut worst: BTreeMap<&str, Verdict> = BTreeMap::new();
-        for image in &snapshot.images {
-            let verdict = worst.entry(&image.reference).or_insert(Verdict::Pullable);
-            *verdict = (*verdict).max(image.verdict());
+        let mut summary = Self {
+            images: 0,
+            pullable: 0,
+            broken: 0,
+            unknown: 0,
+        };
+        for entries in snapshot.by_reference() {
+            summary.images += 1;
+            match entries.iter().map(ImageState::verdict).max() {
+                Some(Verdict::Broken) => summary.broken += 1,
+                Some(Verdict::Unknown) => summary.unknown += 1,
+                Some(Verdict::Pullable) | None => summary.pullable += 1,
+            }
         }
-        let count = |of: Verdict| worst.values().filter(|verdict| **verdict == of).count();
-        Self {
-            images: worst.len(),
-            pullable: count(Verdict::Pullable),
-            broken: count(Verdict::Broken),
-            unknown: count(Verdict::Unknown),
-        }
+        summary
     }
 }
 
@@ -205,29 +208,34 @@ impl InventoryView {
     }
 }
 
-/// `/api/v1/images`.
+/// `/api/v1/images`, and the file for commands beside the daemon.
 #[derive(Debug, Clone, Serialize)]
-pub struct ImagesView {
+pub struct ImagesView<'a> {
     pub schema: &'static str,
     pub at: Timestamp,
     pub summary: Summary,
     /// How many match, of which `images` is one page.
     pub matching: usize,
-    pub images: Vec<Image>,
+    #[serde(serialize_with = "one_by_one")]
+    pub images: Vec<&'a ImageState>,
 }
 
-impl ImagesView {
+impl<'a> ImagesView<'a> {
     /// One page of the images that match.
-    pub fn of<'a>(snapshot: &Snapshot, page: impl Iterator<Item = &'a ImageState>) -> Self {
-        let images: Vec<Image> = page.map(Image::from).collect();
+    pub fn of(snapshot: &Snapshot, page: Vec<&'a ImageState>) -> Self {
         Self {
             schema: "pullproof.dev/images/v1",
             at: snapshot.at,
             summary: Summary::of(snapshot),
-            matching: images.len(),
-            images,
+            matching: page.len(),
+            images: page,
         }
     }
+}
+
+/// All of them at once would be the whole snapshot again, as text.
+fn one_by_one<S: Serializer>(images: &[&ImageState], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(images.iter().map(|image| Image::from(*image)))
 }
 
 /// `/api/v1/status`.

@@ -1,10 +1,12 @@
 //! The one task that owns the [`State`]: takes events, publishes snapshots, remembers on disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -12,7 +14,7 @@ use crate::baseline::{self, Baseline};
 use crate::clock::Clock;
 use crate::images::Images;
 use crate::inventory::Inventory;
-use crate::remembered::Remembered;
+use crate::remembered::{Remembered, Unsaved};
 use crate::state::{RoundResult, Snapshot, State};
 use crate::store::Store;
 use crate::verify::finding::Verdict;
@@ -20,6 +22,9 @@ use crate::view;
 
 /// Without any event a snapshot is published this often, so that proofs grow old in it too.
 const TICK: Duration = Duration::from_secs(5);
+/// Between two writes of the snapshot lies at least this many times what the last one took: for a few
+/// images that is nothing, and for very many the disk and a processor stay free for other things.
+const REST_AFTER_WRITING: u32 = 20;
 /// The snapshot for one-shot commands beside the daemon.
 pub const SNAPSHOT_FILE: &str = "snapshot.json";
 
@@ -49,6 +54,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut keeper = Keeper::new(memory);
+    let mut writer = Writer::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -66,12 +72,66 @@ pub async fn run(
         }
         let snapshot = Arc::new(keeper.snapshot(clock.now()));
         publish.send_replace(Arc::clone(&snapshot));
-        if std::mem::take(&mut keeper.has_news) {
-            keeper.remember(&snapshot);
+        if keeper.has_news && writer.is_free().await {
+            keeper.has_news = false;
+            writer.write(&keeper.memory, keeper.state.take_unsaved(), snapshot);
         }
     }
-    let snapshot = keeper.state.snapshot(clock.now());
-    keeper.remember(&snapshot);
+    writer.end().await;
+    let snapshot = Arc::new(keeper.state.snapshot(clock.now()));
+    writer.write(&keeper.memory, keeper.state.take_unsaved(), snapshot);
+    writer.end().await;
+}
+
+/// Writes on a thread where it may take its time, one write at a time.
+#[derive(Debug, Default)]
+struct Writer {
+    running: Option<JoinHandle<Duration>>,
+    rests_until: Option<Instant>,
+}
+
+impl Writer {
+    /// Whether a write may begin now.
+    async fn is_free(&mut self) -> bool {
+        if self.running.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.end().await;
+        }
+        self.running.is_none() && self.rests_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    fn write(&mut self, memory: &Memory, unsaved: Unsaved, snapshot: Arc<Snapshot>) {
+        let (store, directory) = (memory.store.clone(), memory.directory.clone());
+        self.running = Some(tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
+            write(store.as_deref(), directory.as_deref(), &unsaved, &snapshot);
+            started.elapsed()
+        }));
+    }
+
+    /// Waits for the write that is under way.
+    async fn end(&mut self) {
+        if let Some(running) = self.running.take() {
+            let took = running.await.expect("writing does not panic");
+            self.rests_until = Some(Instant::now() + took * REST_AFTER_WRITING);
+        }
+    }
+}
+
+fn write(store: Option<&Store>, directory: Option<&Path>, unsaved: &Unsaved, snapshot: &Snapshot) {
+    if let Some(store) = store
+        && let Err(error) = store.remember(unsaved)
+    {
+        warn!(%error, "what was found cannot be written; after a restart it is not known");
+    }
+    if let Some(directory) = directory {
+        let images = view::ImagesView::of(snapshot, snapshot.images.iter().collect());
+        let written = crate::files::replace_with(&directory.join(SNAPSHOT_FILE), |file| {
+            serde_json::to_writer(file, &images).map_err(Into::into)
+        });
+        if let Err(error) = written {
+            warn!(%error, file = SNAPSHOT_FILE, "it cannot be written");
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -184,22 +244,6 @@ impl Keeper {
                 error!("{problem}");
                 self.memory.survives = false;
                 false
-            }
-        }
-    }
-
-    fn remember(&mut self, snapshot: &Snapshot) {
-        let unsaved = self.state.take_unsaved();
-        if let Some(store) = &self.memory.store
-            && let Err(error) = store.remember(&unsaved)
-        {
-            warn!(%error, "what was found cannot be written; after a restart it is not known");
-        }
-        if let Some(directory) = &self.memory.directory {
-            let images = view::ImagesView::of(snapshot, snapshot.images.iter());
-            let content = serde_json::to_vec(&images).expect("a view is plain data");
-            if let Err(error) = crate::files::replace(&directory.join(SNAPSHOT_FILE), &content) {
-                warn!(%error, file = SNAPSHOT_FILE, "it cannot be written");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Sources into images, images into rounds: what runs for one configuration.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +14,12 @@ use super::keeper::Event;
 use super::registries::Registries;
 use super::sources::{self, Wanted};
 use crate::clock::Clock;
-use crate::images::{self, Image, ImageKey, Images};
+use crate::images::{self, Image, Images};
 use crate::inventory::{Inventory, SourceState};
 use crate::prover::{self, Prover};
 use crate::remembered::RegistryMemory;
 use crate::verify::depth::Rotation;
 use crate::verify::suspects::Suspects;
-use crate::verify::target::Needs;
 
 /// Changes that come together are taken together.
 const DEBOUNCE: Duration = Duration::from_millis(300);
@@ -183,29 +182,25 @@ async fn prove(
     tokio::join!(prover().all_images(&covered), prover().new_images(&covered));
 }
 
-/// The images that a round has begun to prove, with the platforms that counted then.
+/// The images that a round has begun to prove, with the platforms that counted then; in order of their
+/// keys.
 #[derive(Debug, Default)]
-struct Covered(std::sync::Mutex<HashMap<ImageKey, Needs>>);
+struct Covered(std::sync::Mutex<Vec<Arc<Image>>>);
 
 impl Covered {
     /// Takes all of these as covered, and forgets all others.
     fn replace(&self, images: &[Arc<Image>]) {
-        let covered = images
-            .iter()
-            .map(|image| (image.key.clone(), image.needs.clone()));
-        *self.0.lock().expect("never held across a panic") = covered.collect();
+        *self.0.lock().expect("never held across a panic") = images.to_vec();
     }
 
-    /// Those that are not covered as they are now; they are from now on.
+    /// Those that are not covered as they are now; they are from now on, and no others.
     fn take_new(&self, images: &[Arc<Image>]) -> Vec<Arc<Image>> {
         let mut covered = self.0.lock().expect("never held across a panic");
-        let mut new = Vec::new();
-        for image in images {
-            if covered.get(&image.key) != Some(&image.needs) {
-                covered.insert(image.key.clone(), image.needs.clone());
-                new.push(Arc::clone(image));
-            }
-        }
+        let is_new = |image: &&Arc<Image>| {
+            images::find(&covered, &image.key).is_none_or(|before| before.needs != image.needs)
+        };
+        let new = images.iter().filter(is_new).cloned().collect();
+        *covered = images.to_vec();
         new
     }
 }
@@ -289,5 +284,42 @@ impl RegistryLoop {
             .send(Event::Round(Box::new(result)))
             .await
             .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::PlatformChoice;
+    use crate::inventory::references;
+
+    fn images(text: &str, choice: &PlatformChoice) -> Vec<Arc<Image>> {
+        let source = references::read_text("keep", text, jiff::Timestamp::UNIX_EPOCH);
+        let sources = vec![Arc::new(source)];
+        images::collect(&Inventory { sources }, &|_| choice.clone()).images
+    }
+
+    fn names(images: &[Arc<Image>]) -> Vec<&str> {
+        images.iter().map(|image| &*image.name).collect()
+    }
+
+    #[test]
+    fn new_is_what_no_round_covers_as_it_is_now() {
+        let all = PlatformChoice::All;
+        let covered = Covered::default();
+        covered.replace(&images("r.example/a:1\nr.example/c:1", &all));
+        let now = images("r.example/a:1\nr.example/b:1\nr.example/c:1", &all);
+        assert_eq!(names(&covered.take_new(&now)), ["r.example/b:1"]);
+        assert!(covered.take_new(&now).is_empty());
+        // What went is forgotten, so it is new when it comes back.
+        assert!(covered.take_new(&images("r.example/b:1", &all)).is_empty());
+        assert_eq!(
+            names(&covered.take_new(&now)),
+            ["r.example/a:1", "r.example/c:1"]
+        );
+        // Other platforms count: what was proven does not say enough.
+        let one = PlatformChoice::These(["linux/amd64".parse().unwrap()].into());
+        let now = images("r.example/b:1", &one);
+        assert_eq!(names(&covered.take_new(&now)), ["r.example/b:1"]);
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn images(
     let (matching, page) = filter.apply(&snapshot);
     Json(ImagesView {
         matching,
-        ..ImagesView::of(&snapshot, page.into_iter())
+        ..ImagesView::of(&snapshot, page)
     })
     .into_response()
 }

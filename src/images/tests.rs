@@ -180,3 +180,36 @@ fn platforms_are_those_of_the_nodes_that_may_run_it() {
     let chosen = PlatformChoice::These(["linux/s390x".parse().unwrap()].into());
     assert_eq!(needs(any(), both, chosen), "linux/s390x");
 }
+
+#[test]
+fn entries_of_one_reference_are_found_and_share_what_their_users_wrote() {
+    let written = "r.example/app:v1";
+    let inventory = source(
+        vec![
+            image_use("a", written, &["s"]),
+            image_use("b", written, &[]),
+            image_use("c", "r.example/app:v0", &[]),
+            image_use("d", "r.example/app:v2", &[]),
+        ],
+        &[("a", "s", found(SECRET))],
+        None,
+    );
+    let images = collect(&inventory, &needed);
+    let entries = images.of_reference(&written.parse().unwrap());
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        assert_eq!(&*entry.name, written);
+        assert!(Arc::ptr_eq(&entry.name, &entry.users[0].image));
+        assert!(Arc::ptr_eq(images.get(&entry.key).unwrap(), entry));
+    }
+    assert!(
+        images
+            .of_reference(&"r.example/app:v3".parse().unwrap())
+            .is_empty()
+    );
+    let gone = ImageKey {
+        reference: "r.example/app:v1".parse().unwrap(),
+        puller: PullerKey::Unavailable("x".into()),
+    };
+    assert!(images.get(&gone).is_none());
+}

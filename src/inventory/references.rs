@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::extract::Interner;
 use super::{Class, ImageUse, SourceState, User};
+use crate::oci::reference::Reference;
 
 /// The longest list that is read.
 pub const LIST_BYTES_MAX: u64 = 64 << 20;
@@ -31,6 +32,8 @@ pub fn read(name: &str, path: &Path, now: Timestamp) -> SourceState {
 pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
     let mut interner = Interner::default();
     let list: Arc<str> = name.into();
+    let pull_secrets: Arc<[Arc<str>]> = [].into();
+    let constraint = Arc::default();
     let uses = text
         .strip_prefix('\u{feff}')
         .unwrap_or(text)
@@ -49,9 +52,11 @@ pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
                     class: Class::Listed,
                     via: Some(format!("line {}", index + 1).into()),
                 },
-                reference: written.parse(),
-                pull_secrets: [].into(),
-                constraint: Arc::default(),
+                reference: written
+                    .parse()
+                    .map(|reference: Reference| reference.with_shared(|text| interner.text(text))),
+                pull_secrets: Arc::clone(&pull_secrets),
+                constraint: Arc::clone(&constraint),
             })
         })
         .collect();

@@ -1,6 +1,6 @@
 //! The two formats: OpenMetrics, and text 0.0.4 for those who do not ask for the other.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
@@ -55,47 +55,102 @@ impl Exposition {
         Self { own, process }
     }
 
-    /// One scrape.
-    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
-        let mut body = String::new();
-        text::encode_registry(&mut body, &self.own)?;
-        text::encode_registry(&mut body, &self.process)?;
-        text::encode_eof(&mut body)?;
-        Ok(match format {
-            Format::OpenMetrics => body,
-            Format::Text => to_text(&body),
-        })
+    /// One scrape, written as it is made.
+    pub fn encode(&self, format: Format, to: &mut dyn Write) -> fmt::Result {
+        match format {
+            Format::OpenMetrics => self.encode_openmetrics(to),
+            Format::Text => {
+                let mut text = AsText::new(to);
+                self.encode_openmetrics(&mut text)
+            }
+        }
+    }
+
+    fn encode_openmetrics(&self, mut to: &mut dyn Write) -> fmt::Result {
+        text::encode_registry(&mut to, &self.own)?;
+        text::encode_registry(&mut to, &self.process)?;
+        text::encode_eof(&mut to)
     }
 }
 
 /// OpenMetrics as text 0.0.4: a counter's family is called as its sample, `info` is a gauge, and
-/// there is neither a unit nor an end.
-fn to_text(openmetrics: &str) -> String {
-    let mut text = String::with_capacity(openmetrics.len());
-    let mut help = None;
-    for line in openmetrics.lines() {
-        let mut words = line.splitn(4, ' ');
+/// there is neither a unit nor an end. Samples are the same, and go through as they are.
+struct AsText<'a> {
+    to: &'a mut dyn Write,
+    /// The line that begins with `#`, as far as it was written.
+    comment: String,
+    /// The last `HELP`: its family's name, and the words.
+    help: Option<(String, String)>,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    LineStart,
+    Sample,
+    Comment,
+}
+
+impl<'a> AsText<'a> {
+    fn new(to: &'a mut dyn Write) -> Self {
+        Self {
+            to,
+            comment: String::new(),
+            help: None,
+            place: Place::LineStart,
+        }
+    }
+
+    fn end_comment(&mut self) -> fmt::Result {
+        let line = std::mem::take(&mut self.comment);
+        let mut words = line.trim_end_matches('\n').splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some("EOF" | "UNIT"), ..) => {}
-            (Some("#"), Some("HELP"), Some(name), Some(words)) => help = Some((name, words)),
+            (Some("#"), Some("HELP"), Some(name), Some(words)) => {
+                self.help = Some((name.to_owned(), words.to_owned()));
+                Ok(())
+            }
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
                 let (suffix, kind) = match kind {
                     "counter" => ("_total", "counter"),
                     "info" => ("_info", "gauge"),
                     other => ("", other),
                 };
-                if let Some((_, words)) = help.take().filter(|(of, _)| *of == name) {
-                    push_line(&mut text, &format!("# HELP {name}{suffix} {words}"));
+                if let Some((_, words)) = self.help.take().filter(|(of, _)| of == name) {
+                    writeln!(self.to, "# HELP {name}{suffix} {words}")?;
                 }
-                push_line(&mut text, &format!("# TYPE {name}{suffix} {kind}"));
+                writeln!(self.to, "# TYPE {name}{suffix} {kind}")
             }
-            _ => push_line(&mut text, line),
+            // `EOF` and `UNIT`.
+            _ => Ok(()),
         }
     }
-    text
 }
 
-fn push_line(text: &mut String, line: &str) {
-    text.push_str(line);
-    text.push('\n');
+impl Write for AsText<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive('\n') {
+            if self.place == Place::LineStart {
+                let is_comment = piece.starts_with('#');
+                self.place = if is_comment {
+                    Place::Comment
+                } else {
+                    Place::Sample
+                };
+            }
+            let ends = piece.ends_with('\n');
+            match self.place {
+                Place::Comment => {
+                    self.comment.push_str(piece);
+                    if ends {
+                        self.end_comment()?;
+                    }
+                }
+                Place::Sample | Place::LineStart => self.to.write_str(piece)?,
+            }
+            if ends {
+                self.place = Place::LineStart;
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,59 +1,66 @@
 //! From a snapshot to the series of workloads: one row for a use of an image by a container. Pure.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use crate::inventory::Class;
+use crate::inventory::{Class, User};
 use crate::state::{ImageState, Snapshot};
 use crate::verify::finding::{Code, Finding, Verdict};
 
 /// A label value longer than this is cut.
 pub const LABEL_BYTES_MAX: usize = 256;
 
-/// What tells rows apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RowKey<'a> {
-    pub cluster: Option<&'a str>,
-    pub namespace: &'a str,
-    pub kind: &'a str,
-    pub workload: &'a str,
-    pub container: &'a str,
-    pub image: &'a str,
-}
-
 /// One row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
+    pub user: &'a User,
+    pub image: &'a ImageState,
     /// The strongest reason for which it is needed.
     pub class: Class,
-    pub image: &'a ImageState,
 }
 
-/// The rows of a snapshot, in order. Several uses that differ only in what named them (two old
+impl<'a> Row<'a> {
+    /// What tells rows of one reference apart.
+    fn key(&self) -> [&'a str; 5] {
+        let User {
+            cluster,
+            namespace,
+            kind,
+            name,
+            container,
+            image: _,
+            class: _,
+            via: _,
+        } = self.user;
+        let cluster = cluster.as_deref().unwrap_or_default();
+        [cluster, namespace, kind, name, container]
+    }
+}
+
+/// The rows of a snapshot, image by image. Several uses that differ only in what named them (two old
 /// ReplicaSets of one Deployment) are one row, of the strongest class and the worst verdict.
-pub fn rows(snapshot: &Snapshot) -> BTreeMap<RowKey<'_>, Row<'_>> {
-    let mut rows: BTreeMap<RowKey<'_>, Row<'_>> = BTreeMap::new();
-    for image in &snapshot.images {
-        for user in image.users.iter() {
-            let key = RowKey {
-                cluster: user.cluster.as_deref(),
-                namespace: &user.namespace,
-                kind: &user.kind,
-                workload: &user.name,
-                container: &user.container,
-                image: &image.reference,
-            };
-            rows.entry(key)
-                .and_modify(|row| {
-                    row.class = row.class.min(user.class);
-                    if image.verdict() > row.image.verdict() {
-                        row.image = image;
-                    }
-                })
-                .or_insert(Row {
-                    class: user.class,
-                    image,
-                });
+pub fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for images in snapshot.by_reference() {
+        let mut new: Vec<Row<'_>> = Vec::new();
+        for image in images {
+            new.extend(image.users.iter().map(|user| Row {
+                user,
+                image,
+                class: user.class,
+            }));
         }
+        new.sort_by(|one, other| one.key().cmp(&other.key()));
+        new.dedup_by(|again, first| {
+            let is_same = again.key() == first.key();
+            if is_same {
+                first.class = first.class.min(again.class);
+                if again.image.verdict() > first.image.verdict() {
+                    first.image = again.image;
+                }
+            }
+            is_same
+        });
+        rows.append(&mut new);
     }
     rows
 }
@@ -81,7 +88,10 @@ pub fn doubt(image: &ImageState) -> Code {
 }
 
 /// A value fit for a label: bounded, and without control characters.
-pub fn label(text: &str) -> String {
+pub fn label(text: &str) -> Cow<'_, str> {
+    if text.len() <= LABEL_BYTES_MAX && !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
     let mut value = String::with_capacity(text.len().min(LABEL_BYTES_MAX));
     for character in text.chars() {
         let shown = if character.is_control() {
@@ -94,5 +104,48 @@ pub fn label(text: &str) -> String {
         }
         value.push(shown);
     }
-    value
+    Cow::Owned(value)
+}
+
+/// The kind of a workload as dashboards have it, in lower case.
+pub fn kind(text: &str) -> Cow<'_, str> {
+    match text {
+        "CronJob" => "cronjob".into(),
+        "DaemonSet" => "daemonset".into(),
+        "Deployment" => "deployment".into(),
+        "Job" => "job".into(),
+        "List" => "list".into(),
+        "Pod" => "pod".into(),
+        "StatefulSet" => "statefulset".into(),
+        other => label(&other.to_lowercase()).into_owned().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_bounded_and_has_no_control_characters() {
+        assert!(matches!(label("plain ü"), Cow::Borrowed("plain ü")));
+        assert_eq!(label("a\nb"), "a\u{fffd}b");
+        let long = "ü".repeat(LABEL_BYTES_MAX);
+        assert_eq!(label(&long), "ü".repeat(LABEL_BYTES_MAX / 2));
+    }
+
+    #[test]
+    fn the_kinds_written_out_are_those_in_lower_case() {
+        for name in [
+            "CronJob",
+            "DaemonSet",
+            "Deployment",
+            "Job",
+            "List",
+            "Pod",
+            "StatefulSet",
+            "Rollout",
+        ] {
+            assert_eq!(kind(name), name.to_lowercase());
+        }
+    }
 }

@@ -48,6 +48,17 @@ impl Reference {
         self.tag.as_deref()
     }
 
+    /// The same, with texts that are kept once however many references hold them.
+    #[must_use]
+    pub fn with_shared(self, mut share: impl FnMut(&str) -> Arc<str>) -> Self {
+        Self {
+            host: share(&self.host),
+            repository: share(&self.repository),
+            tag: self.tag.map(|tag| share(&tag)),
+            digest: self.digest,
+        }
+    }
+
     /// The digest that the reference pins.
     pub fn digest(&self) -> Option<Digest> {
         self.digest

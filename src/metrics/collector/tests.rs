@@ -112,7 +112,8 @@ fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
         SnapshotCollector::new(snapshots, is_current, caps),
         &Stats::default(),
     );
-    let text = exposition.encode(format).unwrap();
+    let mut text = String::new();
+    exposition.encode(format, &mut text).unwrap();
     // The process differs from run to run.
     let kept: Vec<&str> = text
         .lines()
