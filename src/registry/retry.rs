@@ -37,14 +37,14 @@ impl Default for Patience {
 /// The delays between the attempts at one question.
 #[derive(Debug)]
 pub struct Delays {
-    delays: ExponentialBackoff,
+    backoff: ExponentialBackoff,
     patience: Patience,
     attempts: u32,
 }
 
 impl Delays {
     pub fn new(patience: Patience) -> Self {
-        let delays = ExponentialBackoff {
+        let backoff = ExponentialBackoff {
             current_interval: patience.first_delay,
             initial_interval: patience.first_delay,
             max_interval: patience.longest_delay,
@@ -53,7 +53,7 @@ impl Delays {
             ..ExponentialBackoff::default()
         };
         Self {
-            delays,
+            backoff,
             patience,
             attempts: 1,
         }
@@ -68,7 +68,7 @@ impl Delays {
             return None;
         }
         self.attempts += 1;
-        let delay = self.delays.next_backoff()?;
+        let delay = self.backoff.next_backoff()?;
         match retry_after {
             Some(wanted) if wanted > self.patience.retry_after_max => None,
             Some(wanted) => Some(wanted.max(delay)),
