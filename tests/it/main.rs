@@ -9,3 +9,4 @@ mod parts;
 mod readme;
 mod rules;
 mod support;
+mod truth;

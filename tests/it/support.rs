@@ -18,6 +18,7 @@ pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod registry;
+pub(crate) mod scripted;
 pub(crate) mod server;
 pub(crate) mod tokens;
 pub(crate) mod toxiproxy;
