@@ -82,7 +82,7 @@ pub(super) struct Setup {
 impl Default for Setup {
     /// Deadlines that nothing honest misses, also on a machine that does much else.
     fn default() -> Self {
-        let long = Duration::from_secs(20);
+        let long = Duration::from_secs(60);
         Self {
             way: Way::Named,
             is_guarded: false,

@@ -19,6 +19,14 @@ const PENDING: &[(&str, &str)] = &[
         "verify/round.rs `finish`: `unreached` counts rate_limited answers, and such a registry is up",
     ),
     (
+        "r03_a_realm_that_moved",
+        "registry/transport.rs `send_as`: where no token is to be had, ask once without and learn the realm anew",
+    ),
+    (
+        "r14_a_realm_that_was_wrong_for_a_while",
+        "registry/transport.rs `send_as`: where no token is to be had, ask once without and learn the realm anew",
+    ),
+    (
         "r06_head_without_length",
         "registry/client.rs `blob`: a 200 without a length is to be asked for by a ranged GET",
     ),

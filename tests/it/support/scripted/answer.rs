@@ -196,6 +196,12 @@ pub(crate) fn repository(path: &str) -> Option<&str> {
 
 /// All routes that a request is on.
 pub(crate) fn routes(host: &str, path: &str) -> Vec<Route> {
+    let mut routes = routes_of_path(host, path);
+    routes.push(Route::Host(host.to_owned()));
+    routes
+}
+
+fn routes_of_path(host: &str, path: &str) -> Vec<Route> {
     let is_registry = host == REGISTRY
         || host.starts_with("127.0.0.1")
         || host.starts_with("[::1]")

@@ -29,6 +29,8 @@ pub(crate) enum Route {
     Storage,
     /// One object in the storage.
     Stored(Digest),
+    /// Everything on a host, by its name.
+    Host(String),
     /// A path on the registry's host that is not of the API.
     Path(String),
 }

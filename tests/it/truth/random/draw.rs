@@ -224,7 +224,7 @@ fn faults(rng: &mut Rng, objects: &[Digest]) -> Vec<Fault> {
                 "1",
                 "315360000",
                 "Sat, 21 Nov 2026 12:00:00 GMT",
-                "Sat, 21 Nov 2036 12:00:00 GMT",
+                "Fri, 21 Nov 2036 12:00:00 GMT",
                 "soon",
             ];
             let retry_after = Fault::Set("retry-after", any(rng, &forms).to_owned());

@@ -139,6 +139,11 @@ fn liars() -> Vec<Case> {
             .rule(on(Route::Any).only(Which::After(2)).give(page()))
             .setup(|setup| setup.concurrency = 1)
             .unknown(Code::Untrusted),
+        // A page for whoever reads, and no answer to a canary or a control: not even broken.
+        public("r23_a_page_for_each_get")
+            .rule(on(Route::Any).give(page()))
+            .rule(on(Route::Manifests).head().give(Fault::Status(503)))
+            .unknown(Code::ServerError),
         public("r23_a_page_that_was_there_before")
             .rule(on(Route::Any).give(page()))
             .unknown(Code::Untrusted)

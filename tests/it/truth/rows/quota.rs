@@ -28,7 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("r01_429_for_ever_with_ten_years", Some("315360000")),
         (
             "r01_429_for_ever_with_a_date_in_ten_years",
-            Some("Sat, 21 Nov 2036 12:00:00 GMT"),
+            Some("Fri, 21 Nov 2036 12:00:00 GMT"),
         ),
         (
             "r01_429_for_ever_with_more_seconds_than_there_are",
@@ -64,6 +64,44 @@ pub(super) fn cases() -> Vec<Case> {
             .rule(on(Route::Object(of(BASE))).give(Fault::Status(429)))
             .unknown(Code::RateLimited),
     );
+    for (name, retry_after) in [
+        ("r01_ten_years_are_not_waited_for", "315360000"),
+        (
+            "r01_a_date_in_ten_years_is_not_waited_for",
+            "Fri, 21 Nov 2036 12:00:00 GMT",
+        ),
+    ] {
+        cases.push(
+            Case::new(name, shop().script, &v1())
+                .rule(too_many(Some(retry_after)))
+                .unknown(Code::RateLimited)
+                .and("no question was put twice", |outcome| {
+                    outcome.count("HEAD", "/manifests/v1") <= 1 && outcome.seen.len() <= 2
+                }),
+        );
+    }
+    for (name, retry_after) in [
+        ("r01_503_for_ever_without_retry_after", None),
+        ("r01_503_for_ever_with_no_wait", Some("0")),
+        (
+            "r01_503_for_ever_with_a_date_in_the_past",
+            Some("Sat, 21 Nov 2026 11:00:00 GMT"),
+        ),
+        ("r01_503_for_ever_with_ten_years", Some("315360000")),
+    ] {
+        let mut rule = on(Route::Any).give(Fault::Status(503));
+        if let Some(text) = retry_after {
+            rule = rule.give(Fault::Set("retry-after", text.to_owned()));
+        }
+        cases.push(
+            Case::new(name, shop().script, &v1())
+                .rule(rule)
+                .unknown(Code::ServerError)
+                .and("three attempts at most", |it| {
+                    it.count("HEAD", "/manifests/v1") <= 3
+                }),
+        );
+    }
     cases.push(
         Case::new("r01_429_is_no_registry_that_is_down", shop().script, &v1())
             .rule(too_many(None))

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use pullproof::verify::finding::Code;
 
 use super::super::case::{Case, Outcome};
+use super::super::client::Way;
 use super::super::world::{shop, v1};
 use super::tokens::private;
 use crate::support::scripted::fault::{Fault, Route, Rule, on};
@@ -167,6 +168,17 @@ fn ways() -> Vec<Case> {
                 .and("nobody there was asked", nobody_else_was_asked),
         );
     }
+    cases.push(
+        public("r13_a_redirect_to_a_name_of_loopback")
+            .setup(|setup| {
+                setup.way = Way::Dialled {
+                    scheme: "http",
+                    name: "",
+                };
+            })
+            .rule(child_to("http://localhost:9/latest".to_owned()))
+            .unknown(Code::Untrusted),
+    );
     // The second hop is as dangerous as the first.
     cases.push(
         private("r13_a_redirect_to_the_cluster_on_the_second_hop")
@@ -233,6 +245,14 @@ fn realms() -> Vec<Case> {
         realm("r14_a_realm_in_the_cluster", "http://10.96.0.1/token", true)
             .unknown(Code::Untrusted)
             .and("it was not asked at all", nobody_else_was_asked),
+        // Whatever stood between us and the registry then: what it said must not outlive it.
+        realm("r14_a_realm_that_was_wrong_for_a_while", &elsewhere, true)
+            .rule(on(Route::Any).give(Fault::Challenge(
+                r#"Bearer realm="http://10.96.0.1/token""#.to_owned(),
+            )))
+            .unknown(Code::Untrusted)
+            .before(|script| script.rules.clear())
+            .pullable(),
         realm("r14_a_realm_that_is_no_url", "token", true).unknown(Code::ServerError),
         realm("r14_a_realm_of_another_scheme", "file:///etc/passwd", true)
             .unknown(Code::Unreachable),

@@ -8,6 +8,7 @@ use pullproof::verify::finding::Code;
 use super::super::case::{Case, Outcome};
 use super::super::client::SHORT;
 use super::super::world::{shop, v1};
+use crate::support::scripted::AUTH;
 use crate::support::scripted::fault::{Fault, Route, Rule, Which, on};
 use crate::support::scripted::tokens::Access;
 
@@ -16,6 +17,16 @@ pub(super) fn private(name: &'static str) -> Case {
     let mut shop = shop();
     shop.script.access = Access::tokens();
     Case::new(name, shop.script, &v1()).setup(|setup| setup.has_credential = true)
+}
+
+/// A token server that is no more.
+const OLD: &str = "old.example";
+
+fn realm(host: &str) -> Access {
+    Access::Token {
+        realm: format!("http://{host}/token"),
+        to_anybody: false,
+    }
 }
 
 fn token_answer(json: &'static str) -> Rule {
@@ -65,6 +76,18 @@ pub(super) fn cases() -> Vec<Case> {
             )
             .unknown(Code::Unauthorized)
             .and("no loop", is_bounded),
+        // The realm of before is no more, and the registry names another now.
+        private("r03_a_realm_that_moved")
+            .setup(|setup| setup.token_realms = vec![AUTH.to_owned(), OLD.to_owned()])
+            .rule(token_answer(r#"{"token":"token-1","expires_in":0}"#))
+            .before(|script| script.access = realm(OLD))
+            .pullable()
+            .before(|script| {
+                script.access = realm(AUTH);
+                let gone = on(Route::Host(OLD.to_owned())).give(Fault::Status(404));
+                script.rules.push(gone);
+            })
+            .pullable(),
         private("r03_a_token_server_in_trouble")
             .rule(on(Route::Token).give(Fault::Status(503)))
             .unknown(Code::ServerError),
