@@ -19,6 +19,7 @@ use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
 use crate::registry::client::Client;
 use crate::registry::manifest_cache::ManifestCache;
+use crate::registry::retry::Patience;
 use crate::registry::stats::Stats;
 use crate::registry::transport::{ClientOptions, Deadlines};
 use crate::remembered::RegistryMemory;
@@ -212,6 +213,7 @@ impl Registries {
             concurrency,
             requests_per_second: entry.and_then(|entry| entry.requests_per_second),
             deadlines: Deadlines::default(),
+            patience: Patience::default(),
         };
         let client = Client::new(
             options,

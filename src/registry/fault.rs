@@ -52,8 +52,10 @@ pub fn meaning(status: u16, body: Option<&[u8]>, retry_after: Option<Duration>) 
         (404, None) if body.is_none() => Meaning::Absent,
         (429, _) | (_, Some(ErrorCode::TooManyRequests)) => Meaning::RateLimited { retry_after },
         (401, _) => Meaning::Unauthorized,
+        // Some refuse HEAD alone, and a HEAD has no body to tell that from a refusal of this client;
+        // the GET that follows has.
+        (400 | 403 | 405 | 501, _) if body.is_none() => Meaning::MethodRefused,
         (403, _) | (404, Some(ErrorCode::Denied | ErrorCode::Unauthorized)) => Meaning::Forbidden,
-        (400 | 405 | 501, _) if body.is_none() => Meaning::MethodRefused,
         (408 | 500 | 502..=599, _) => Meaning::Trouble { retry_after },
         _ => Meaning::Strange,
     }
@@ -103,6 +105,8 @@ mod tests {
             (410, Some(&coded[..]), Meaning::Strange),
             (401, None, Meaning::Unauthorized),
             (403, Some(&denied[..]), Meaning::Forbidden),
+            (403, Some(&b""[..]), Meaning::Forbidden),
+            (403, None, Meaning::MethodRefused),
             (429, None, Meaning::RateLimited { retry_after: None }),
             (
                 500,

@@ -15,7 +15,7 @@ use super::address::AddressPolicy;
 use super::auth::{self, AuthFault, Keys};
 use super::challenge::{self, Challenge};
 use super::fault::{self, Meaning};
-use super::retry::{Delays, RETRY_AFTER_MAX};
+use super::retry::{Delays, Patience};
 use super::stats::{Operation, Remaining, Stats};
 use super::wire;
 use crate::clock::Clock;
@@ -69,6 +69,7 @@ pub struct ClientOptions {
     pub concurrency: usize,
     pub requests_per_second: Option<f64>,
     pub deadlines: Deadlines,
+    pub patience: Patience,
 }
 
 /// The way to one registry host.
@@ -445,7 +446,7 @@ impl Transport {
         authorization: Option<&SecretString>,
         was_challenged: &mut bool,
     ) -> Result<Outcome, Failure> {
-        let mut delays = Delays::default();
+        let mut delays = Delays::new(self.options.patience);
         loop {
             let result = self.send_once(wanted, authorization, was_challenged).await;
             let retry_after = match &result {
@@ -570,8 +571,8 @@ impl Transport {
 
     fn pause(&self, retry_after: Option<Duration>) {
         let wait = retry_after
-            .unwrap_or(Duration::from_secs(1))
-            .min(RETRY_AFTER_MAX);
+            .unwrap_or(self.options.patience.pause)
+            .min(self.options.patience.retry_after_max);
         *self.paused_until.lock().expect("never held across a panic") = Some(Instant::now() + wait);
     }
 

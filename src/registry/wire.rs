@@ -79,8 +79,18 @@ pub(super) fn announced_digest(headers: &HeaderMap) -> Option<Digest> {
         .ok()
 }
 
+/// Whether the body is an encoding of the content, although none was asked for: its length and its
+/// digest are then those of other bytes, and say nothing about the content.
+fn encoding(headers: &HeaderMap) -> Option<&str> {
+    text(headers, header::CONTENT_ENCODING).filter(|it| !it.eq_ignore_ascii_case("identity"))
+}
+
 /// The header itself: what the client library reports for a HEAD is the length of its empty body.
+/// `None` also where it is the length of something else than the content.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if encoding(headers).is_some() {
+        return None;
+    }
     text(headers, header::CONTENT_LENGTH)?.parse().ok()
 }
 
@@ -99,8 +109,13 @@ pub(super) fn location(base: &Url, headers: &HeaderMap) -> Result<Url, Failure> 
         .ok_or_else(|| Failure::new(Code::ServerError, "it redirects to nowhere"))
 }
 
-/// Reads a whole body, or fails: a part of a body is none.
+/// Reads a whole body, or fails: a part of a body is none, and an encoded one is another.
 pub(super) async fn read(response: Response, bytes_max: usize) -> Result<Bytes, Failure> {
+    if let Some(encoding) = encoding(response.headers()) {
+        let shown: String = encoding.chars().take(32).collect();
+        let message = format!("its answer is encoded as {shown:?}, which was not asked for");
+        return Err(Failure::new(Code::ServerError, message));
+    }
     let mut body = BytesMut::new();
     let mut stream = response.bytes_stream();
     while let Some(chunk) = stream.next().await {

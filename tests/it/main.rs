@@ -11,3 +11,4 @@ mod readme;
 mod rules;
 mod shapes;
 mod support;
+mod truth;

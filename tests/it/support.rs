@@ -19,6 +19,7 @@ pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod registry;
 pub(crate) mod s3;
+pub(crate) mod scripted;
 pub(crate) mod server;
 pub(crate) mod tap;
 pub(crate) mod tokens;

@@ -1,0 +1,157 @@
+//! R9 and R11: bytes that are others, fewer, or in other clothes.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pullproof::verify::finding::Code;
+
+use super::super::case::Case;
+use super::super::world::{AMD64, BASE, of, shop, v1};
+use crate::support::scripted::answer::Wire;
+use crate::support::scripted::fault::{Fault, Route, Which, on};
+
+fn public(name: &'static str) -> Case {
+    Case::new(name, shop().script, &v1())
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = wrong();
+    cases.extend(encoded());
+    cases
+}
+
+fn wrong() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let amd64 = shop().amd64.digest;
+    cases.push(
+        public("r09_a_manifest_with_other_bytes")
+            .rule(on(Route::Object(amd64)).give(Fault::Body(Bytes::from_static(b"{\"x\":1}"))))
+            .broken(Code::DigestMismatch),
+    );
+    cases.push(
+        public("r09_a_manifest_with_other_bytes_once")
+            .rule(
+                on(Route::Object(amd64))
+                    .only(Which::First(1))
+                    .give(Fault::Body(Bytes::from_static(b"{\"x\":1}"))),
+            )
+            .pullable(),
+    );
+    cases.push(
+        public("r09_a_wrong_media_type_over_right_bytes")
+            .rule(on(Route::Manifests).give(Fault::Set("content-type", "text/html".to_owned())))
+            .pullable(),
+    );
+    for (name, method) in [
+        ("r09_a_lying_digest_header_once", 0),
+        ("r09_a_lying_digest_header_on_gets", 1),
+    ] {
+        let lie = Fault::Set("docker-content-digest", of("a lie").to_string());
+        let rule = match method {
+            0 => on(Route::Tags).only(Which::First(1)).give(lie),
+            _ => on(Route::Manifests).get().give(lie),
+        };
+        cases.push(public(name).rule(rule).pullable());
+    }
+    cases.push(
+        public("r09_a_lying_digest_header_on_heads_by_digest")
+            .pullable()
+            .before(|script| {
+                let lie = Fault::Set("docker-content-digest", of("a lie").to_string());
+                script.rules.push(on(Route::Manifests).head().give(lie));
+            })
+            .pullable(),
+    );
+    let mut short = shop();
+    let repository = short.repository();
+    let mut child = repository.image("linux/amd64", &[BASE]);
+    child.size += 1;
+    let index = repository.index(&[child.child("linux/amd64")]);
+    repository.tag("v1", &index);
+    cases.push(
+        Case::new("r09_a_descriptor_with_another_size", short.script, &v1())
+            .broken(Code::SizeMismatch),
+    );
+    let mut truncated = shop();
+    let content = Bytes::from_static(b"layer am");
+    truncated.repository().blobs.insert(of(AMD64), content);
+    cases.push(
+        Case::new("r09_a_layer_that_was_cut", truncated.script, &v1()).broken(Code::SizeMismatch),
+    );
+    cases.push(
+        public("r09_a_body_shorter_than_announced")
+            .rule(
+                on(Route::Object(amd64))
+                    .get()
+                    .give(Fault::On(Wire::Cut(20))),
+            )
+            .unknown(Code::Unreachable),
+    );
+    cases.push(
+        public("r09_a_length_longer_than_the_body")
+            .rule(
+                on(Route::Object(amd64))
+                    .get()
+                    .give(Fault::Set("content-length", "1000000".to_owned()))
+                    .give(Fault::On(Wire::Cut(1 << 20))),
+            )
+            .unknown(Code::Unreachable),
+    );
+    cases
+}
+
+fn encoded() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let amd64 = shop().amd64.digest;
+    let body = shop().body(&shop().amd64);
+    let zeros = vec![0; 10 << 20];
+    for (name, content) in [
+        ("r11_a_manifest_that_is_compressed", body.as_ref()),
+        (
+            "r11_a_manifest_that_expands_a_thousandfold",
+            zeros.as_slice(),
+        ),
+    ] {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder
+            .write_all(content)
+            .expect("memory takes every write");
+        let packed = encoder.finish().expect("memory takes every write");
+        cases.push(
+            public(name)
+                .rule(
+                    on(Route::Object(amd64))
+                        .give(Fault::Body(packed.into()))
+                        .give(Fault::Set("content-encoding", "gzip".to_owned())),
+                )
+                .unknown(Code::ServerError)
+                .and(
+                    "nothing but the bytes themselves was asked for",
+                    |outcome| {
+                        outcome
+                            .seen
+                            .iter()
+                            .all(|it| it.header("accept-encoding") == Some("identity"))
+                    },
+                ),
+        );
+    }
+    cases.push(
+        public("r11_lengths_of_what_is_compressed")
+            .rule(
+                on(Route::Blobs)
+                    .head()
+                    .give(Fault::Set("content-length", "5".to_owned()))
+                    .give(Fault::Set("content-encoding", "br".to_owned())),
+            )
+            .pullable(),
+    );
+    cases.push(
+        public("r11_an_encoding_that_is_none")
+            .rule(on(Route::Any).give(Fault::Set("content-encoding", "identity".to_owned())))
+            .pullable(),
+    );
+    cases
+}
