@@ -115,6 +115,17 @@ const SHELLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "credential_source",
+        &[
+            "crate::state",
+            "crate::inventory",
+            "crate::verify",
+            "crate::app",
+            "axum::",
+            "kube::",
+        ],
+    ),
+    (
         "inventory/cluster",
         &[
             "crate::state",

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod helpers;
+mod revoked;
+mod scripted;
 mod secrets;
 mod transport;
 
