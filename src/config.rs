@@ -12,6 +12,7 @@ use crate::oci::platform::Platform;
 
 mod check;
 pub mod cidr;
+mod credentials;
 mod decode;
 mod duration;
 pub mod endpoint;
@@ -160,6 +161,17 @@ pub struct ClientCertificate {
 pub enum Credentials {
     /// A file as `docker login` writes it.
     DockerConfig(PathBuf),
+    Ecr(Ecr),
+}
+
+/// How the password of an Amazon registry is got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ecr {
+    pub region: String,
+    /// Of the API; as written, else the region's own.
+    pub endpoint: Endpoint,
+    /// `None`: what the environment gives.
+    pub access_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,9 +17,12 @@ use futures::future::{BoxFuture, ready};
 
 use crate::credentials::Keyring;
 
+mod aws;
 mod cached;
 pub mod docker_config;
+pub mod ecr;
 mod helper;
+mod http;
 
 /// During a round a source is looked at this often: its credential may expire before the round ends.
 const LOOK_INTERVAL: Duration = Duration::from_mins(1);

@@ -283,3 +283,50 @@ fn not_asked(
         interval,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn prover() -> Prover {
+        use crate::app::registries::Registries;
+        // It fails when another test has installed it before; that is the same one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let registries = Registries {
+            config: Arc::default(),
+            named: std::collections::BTreeSet::new(),
+            plain_http: std::collections::BTreeSet::new(),
+            personal: Arc::default(),
+            sources: credential_source::Sources::default(),
+            stats: crate::registry::stats::Stats::default(),
+            manifests: Arc::new(crate::registry::manifest_cache::InMemory::default()),
+            clock: Arc::new(crate::clock::SystemClock),
+        };
+        registries.prover(&"registry.example".into()).unwrap()
+    }
+
+    #[test]
+    fn a_token_that_is_new_each_time_is_one_identity_with_the_newest_token() {
+        let token = |text: &str| {
+            let credential = Credential::new("AWS".to_owned(), text.into(), None, None);
+            Arc::new(credential.with_id("ecr:registry.example"))
+        };
+        let mut prover = prover();
+        let first = prover.intern(vec![token("one")]);
+        for text in ["two", "three"] {
+            assert_eq!(prover.intern(vec![token(text)]), first);
+        }
+        assert_eq!((prover.identities.len(), prover.ids.len()), (2, 1));
+        let own = &prover.identities[first.0 as usize];
+        assert_eq!(own.credentials[0].password.expose_secret(), "three");
+        let credential = Credential::new("AWS".to_owned(), "four".into(), None, None);
+        let later = Keyring::of_host(
+            "registry.example",
+            credential.with_id("ecr:registry.example"),
+        );
+        let renewed = renewed(own, &later);
+        assert_eq!(renewed.credentials[0].password.expose_secret(), "four");
+    }
+}

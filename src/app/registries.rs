@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use crate::clock::Clock;
 use crate::config::endpoint::{Endpoint, Scheme};
 use crate::config::{self, Config, Credentials, NeededPlatforms};
-use crate::credential_source::{CredentialSource, Sources, docker_config};
+use crate::credential_source::{CredentialSource, Sources, docker_config, ecr};
 use crate::credentials::DockerConfig;
 use crate::images::PlatformChoice;
 use crate::prover::Prover;
@@ -101,6 +101,15 @@ impl Registries {
         match entry.and_then(|entry| entry.credentials.as_ref()) {
             Some(Credentials::DockerConfig(path)) => {
                 Ok(docker_config::source(&read_docker_config(path)?, host))
+            }
+            Some(Credentials::Ecr(ecr)) => {
+                let options = ecr::Options {
+                    host: Arc::clone(host),
+                    region: ecr.region.clone(),
+                    endpoint: ecr.endpoint.to_string(),
+                    access_key: ecr.access_key.clone(),
+                };
+                Ok(ecr::source(options, Arc::clone(&self.clock))?)
             }
             None => Ok(docker_config::source(&self.personal, host)),
         }

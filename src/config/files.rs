@@ -23,6 +23,8 @@ pub enum FileKind {
     PrivateKey,
     /// JSON as `docker login` writes it.
     DockerConfig,
+    /// Text that only its reader understands.
+    Secret,
     Kubeconfig,
     ReferenceList,
     /// A file or a directory of Kubernetes YAML.
@@ -84,9 +86,17 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
                 FileKind::PrivateKey,
             );
         }
-        if let Some(Credentials::DockerConfig(file)) = &registry.credentials {
-            let named_at = format!("{path}.credentials.dockerConfig.file");
-            push(named_at, file, FileKind::DockerConfig);
+        let (key, file, kind) = match &registry.credentials {
+            Some(Credentials::DockerConfig(file)) => {
+                ("dockerConfig", Some(file), FileKind::DockerConfig)
+            }
+            Some(Credentials::Ecr(ecr)) => {
+                ("ecr.accessKey", ecr.access_key.as_ref(), FileKind::Secret)
+            }
+            None => continue,
+        };
+        if let Some(file) = file {
+            push(format!("{path}.credentials.{key}.file"), file, kind);
         }
     }
     files
@@ -129,6 +139,7 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
             FileKind::Certificates
             | FileKind::PrivateKey
             | FileKind::DockerConfig
+            | FileKind::Secret
             | FileKind::Kubeconfig
             | FileKind::ReferenceList => Err("it is a directory, not a file".to_owned()),
         };
@@ -158,6 +169,7 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
         FileKind::Certificates
         | FileKind::PrivateKey
         | FileKind::DockerConfig
+        | FileKind::Secret
         | FileKind::Kubeconfig
         | FileKind::ReferenceList
         | FileKind::Manifests => return Ok(()),

@@ -31,7 +31,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "aliases",
         ],
     ),
-    ("registries[].credentials", &["ecr", "gar", "acr"]),
+    ("registries[].credentials", &["gar", "acr"]),
     ("verify", &["readShare", "contentBudget"]),
     ("registries[].verify", &["readShare", "contentBudget"]),
     ("http", &["tls", "token"]),

@@ -34,6 +34,18 @@ pub(super) struct Fetched {
     pub(super) expires_after: Duration,
 }
 
+impl Fetched {
+    /// Of a token that says how long it lives. Half of that is left to whoever cannot renew it, and it
+    /// is not used to its last seconds: a request that carries it takes a while too.
+    pub(super) fn with_life(keyring: Keyring, life: Duration) -> Self {
+        Self {
+            keyring,
+            due_after: life / 2,
+            expires_after: life.saturating_sub((life / 4).min(Duration::from_mins(1))),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Cached<P> {
     provider: P,

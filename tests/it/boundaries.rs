@@ -44,6 +44,10 @@ const PURE: &[(&str, &[&str])] = &[
         &["crate::registry", "crate::verify", "crate::inventory"],
     ),
     (
+        "credential_source/aws/sigv4.rs",
+        &["crate::registry", "crate::clock"],
+    ),
+    (
         "images.rs",
         &["crate::registry", "crate::app", "crate::http"],
     ),

@@ -23,11 +23,8 @@ impl Provider for Arc<Counting> {
                 return Err(Unavailable::new(failure));
             }
             let credential = Credential::new(count.to_string(), "p".into(), None, None);
-            Ok(Fetched {
-                keyring: Keyring::of_host("registry.example", credential),
-                due_after: Duration::from_mins(30),
-                expires_after: Duration::from_mins(59),
-            })
+            let keyring = Keyring::of_host("registry.example", credential);
+            Ok(Fetched::with_life(keyring, Duration::from_hours(1)))
         })
     }
 }
