@@ -14,6 +14,7 @@ use crate::verify::depth::Depth;
 mod amount;
 mod check;
 pub mod cidr;
+mod credentials;
 mod decode;
 mod duration;
 pub mod endpoint;
@@ -162,6 +163,20 @@ pub struct ClientCertificate {
 pub enum Credentials {
     /// A file as `docker login` writes it.
     DockerConfig(PathBuf),
+    Ecr(Ecr),
+    /// Google's, with the file of its application default credentials; `None`: what the environment
+    /// gives.
+    Gar(Option<PathBuf>),
+}
+
+/// How the password of an Amazon registry is got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ecr {
+    pub region: String,
+    /// Of the API; as written, else the region's own.
+    pub endpoint: Endpoint,
+    /// `None`: what the environment gives.
+    pub access_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -17,7 +17,10 @@ use crate::oci::reference::{DOCKER_HUB, Reference};
 use self::pattern::Pattern;
 
 mod docker_config;
+pub mod helpers;
 mod pattern;
+
+pub use self::docker_config::DockerConfig;
 
 /// What one entry says, whichever fields it has.
 pub struct Credential {
@@ -50,6 +53,14 @@ impl Credential {
             registry_token,
             id,
         }
+    }
+
+    /// The same credential under a name of its own, for one whose content is new at each refresh:
+    /// whose it is stays the same, and so do the proofs made with it.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Box<str>>) -> Self {
+        self.id = id.into();
+        self
     }
 
     /// Names the content without telling it: two secrets that hold the same are one identity.
@@ -137,6 +148,21 @@ impl Keyring {
     /// The content of a `.dockercfg` or of a secret of type `kubernetes.io/dockercfg`.
     pub fn parse_dockercfg(content: &[u8]) -> Result<Self, InvalidDockerConfig> {
         docker_config::parse_dockercfg(content)
+    }
+
+    /// One credential for everything on a host; none where the host cannot be a key.
+    pub fn of_host(host: &str, credential: Credential) -> Self {
+        let mut keyring = Self::default();
+        if let Some(pattern) = Pattern::parse(host) {
+            keyring.add(pattern, credential);
+        }
+        keyring
+    }
+
+    /// The credential of this identity, as it is in here.
+    pub fn by_id(&self, id: &str) -> Option<&Arc<Credential>> {
+        let mut all = self.entries.values().flat_map(|entry| &entry.credentials);
+        all.find(|credential| credential.id() == id)
     }
 
     /// All in one. The kubelet puts every secret of a pod into one index, so an entry of the last

@@ -13,8 +13,8 @@
 //! [`inventory`] says who uses which image, and whether that is the whole truth. [`images`] groups
 //! uses into images, one for a reference and the credential that pulls it. For each registry a
 //! [`prover`] runs rounds: [`verify::round`] is a machine without input or output that says what to
-//! ask and takes the answers, [`registry`] puts the questions, [`verify::judge`] reads verdicts from
-//! the table of objects. [`state`] holds what is known of all images and gives out snapshots, of
+//! ask and takes the answers, [`registry`] puts the questions, as whom [`credential_source`] says,
+//! [`verify::judge`] reads verdicts from the table of objects. [`state`] holds what is known of all images and gives out snapshots, of
 //! which everything that is shown is a function. [`app`] composes them, [`cli`] calls it.
 //!
 //! # Invariants
@@ -44,6 +44,7 @@ pub mod baseline;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod credential_source;
 pub mod credentials;
 pub mod demo;
 pub mod files;

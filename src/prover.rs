@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::clock::Clock;
+use crate::credential_source::{self, CredentialSource};
 use crate::credentials::{Credential, Keyring};
 use crate::images::{self, Image, Puller};
 use crate::oci::digest::Digest;
@@ -15,7 +16,7 @@ use crate::remembered::RegistryMemory;
 use crate::state::{ObjectCounts, RoundResult};
 use crate::verify::depth::{Policy, Rotation};
 use crate::verify::engine::{self, Progress};
-use crate::verify::finding::{Code, Verdict};
+use crate::verify::finding::{Code, Report, Verdict};
 use crate::verify::judge;
 use crate::verify::round::Round;
 use crate::verify::suspects::Suspects;
@@ -32,7 +33,7 @@ pub struct Prover {
     rotation: Rotation,
     suspects: Arc<Suspects>,
     /// The registry entry's own credentials.
-    own: Arc<Keyring>,
+    own: Arc<dyn CredentialSource>,
     table: Table,
     identities: Vec<Arc<Identity>>,
     /// By the ids of the credentials, in order: the same credentials are the same identity for as
@@ -41,7 +42,12 @@ pub struct Prover {
 }
 
 impl Prover {
-    pub fn new(host: Arc<str>, client: Arc<Client>, cadence: Cadence, own: Arc<Keyring>) -> Self {
+    pub fn new(
+        host: Arc<str>,
+        client: Arc<Client>,
+        cadence: Cadence,
+        own: Arc<dyn CredentialSource>,
+    ) -> Self {
         Self {
             host,
             client,
@@ -75,7 +81,20 @@ impl Prover {
         on_progress: &(dyn Fn(Progress) + Sync),
     ) -> RoundResult {
         let started_at = clock.now();
-        let targets: Arc<[Target]> = images.iter().map(|image| self.target(image)).collect();
+        let own = match self.own.current().await {
+            Ok(own) => own,
+            // Not asked as anybody else: what a stranger is told is no fact about what is there.
+            Err(problem) => {
+                let report =
+                    Report::only(Code::CredentialUnavailable, format!("not asked: {problem}"));
+                let interval = self.cadence.interval;
+                return not_asked(&self.host, images, &report, is_full, interval, clock);
+            }
+        };
+        let targets: Arc<[Target]> = images
+            .iter()
+            .map(|image| self.target(image, &own))
+            .collect();
         self.client.set_identities(self.identities.clone());
         // Of nothing that anybody has pushed: the time and the process are in it.
         let canary = Digest::of(
@@ -97,15 +116,25 @@ impl Prover {
             started_at,
         );
         let concurrency = self.client.concurrency();
-        let finished =
-            engine::run(round, self.client.as_ref(), concurrency, clock, on_progress).await;
+        let renew = credential_source::follow(self.own.as_ref(), |own| {
+            let identities = self
+                .identities
+                .iter()
+                .map(|identity| renewed(identity, own));
+            self.client.set_identities(identities.collect());
+        });
+        let run = engine::run(round, self.client.as_ref(), concurrency, clock, on_progress);
+        let finished = tokio::select! {
+            finished = run => finished,
+            never = renew => match never {},
+        };
         self.table = finished.table;
         self.suspects.learn(&self.table);
         if let Some(scrub) = finished.scrub {
             self.rotation.scrub = scrub;
         }
         let now = clock.now();
-        let reports = images
+        let reports: Vec<_> = images
             .iter()
             .zip(targets.iter())
             .map(|(image, target)| {
@@ -121,6 +150,13 @@ impl Prover {
                 )
             })
             .collect();
+        let is_refused = |report: &Report| {
+            let mut findings = report.findings.iter();
+            findings.any(|finding| finding.code.verdict_is_about_credentials())
+        };
+        if reports.iter().any(|(_, _, report)| is_refused(report)) {
+            self.own.refused();
+        }
         // Its own table: what this round did not reach, this prover has no more business with.
         self.table.forget_unreached();
         RoundResult {
@@ -144,9 +180,9 @@ impl Prover {
         }
     }
 
-    fn target(&mut self, image: &Image) -> Target {
+    fn target(&mut self, image: &Image, own: &Keyring) -> Target {
         let reference = &image.key.reference;
-        let own = self.own.matching(reference);
+        let own = own.matching(reference);
         let own_id = self.intern(own);
         let (content, access) = match &image.puller {
             Puller::Own | Puller::Unavailable { .. } => (own_id, None),
@@ -181,11 +217,18 @@ impl Prover {
             .iter()
             .map(|credential| credential.id().to_owned())
             .collect();
-        *self.ids.entry(key).or_insert_with(|| {
-            let number = u32::try_from(self.identities.len()).expect("fewer than 2^32 identities");
-            self.identities.push(Arc::new(Identity { credentials }));
-            AuthId(number)
-        })
+        let identity = Arc::new(Identity { credentials });
+        if let Some(id) = self.ids.get(&key) {
+            // The same one, perhaps with a newer token.
+            if let Some(known) = self.identities.get_mut(id.0 as usize) {
+                *known = identity;
+            }
+            return *id;
+        }
+        let number = u32::try_from(self.identities.len()).expect("fewer than 2^32 identities");
+        self.identities.push(identity);
+        self.ids.insert(key, AuthId(number));
+        AuthId(number)
     }
 
     /// Distinct objects by verdict. A size is known where the registry told it or a manifest was read.
@@ -233,16 +276,31 @@ pub fn unaskable(
     interval: SignedDuration,
     clock: &Arc<dyn Clock>,
 ) -> RoundResult {
-    use crate::verify::finding::Report;
+    let report = Report::only(Code::Unreachable, problem.to_owned());
+    not_asked(host, images, &report, is_full, interval, clock)
+}
+
+/// The same identity with what its credentials are now.
+fn renewed(identity: &Arc<Identity>, own: &Keyring) -> Arc<Identity> {
+    let credentials = identity.credentials.iter();
+    let credentials =
+        credentials.map(|credential| own.by_id(credential.id()).unwrap_or(credential));
+    Arc::new(Identity {
+        credentials: credentials.cloned().collect(),
+    })
+}
+
+fn not_asked(
+    host: &Arc<str>,
+    images: &[Arc<Image>],
+    report: &Report,
+    is_full: bool,
+    interval: SignedDuration,
+    clock: &Arc<dyn Clock>,
+) -> RoundResult {
     let reports = images
         .iter()
-        .map(|image| {
-            (
-                image.key.clone(),
-                image.needs.clone(),
-                Report::only(Code::Unreachable, problem.to_owned()),
-            )
-        })
+        .map(|image| (image.key.clone(), image.needs.clone(), report.clone()))
         .collect();
     RoundResult {
         host: Arc::clone(host),
@@ -258,5 +316,60 @@ pub fn unaskable(
         rate_limit_remaining: None,
         requests_per_day: 0,
         interval,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn prover() -> Prover {
+        use crate::app::registries::Registries;
+        // It fails when another test has installed it before; that is the same one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let registries = Registries {
+            config: Arc::default(),
+            named: std::collections::BTreeSet::new(),
+            plain_http: std::collections::BTreeSet::new(),
+            personal: Arc::default(),
+            sources: credential_source::Sources::default(),
+            depth: None,
+            memory: None,
+            stats: crate::registry::stats::Stats::default(),
+            manifests: Arc::new(crate::registry::manifest_cache::InMemory::default()),
+            clock: Arc::new(crate::clock::SystemClock),
+        };
+        registries
+            .prover(
+                &"registry.example".into(),
+                Rotation::default(),
+                Arc::default(),
+            )
+            .unwrap()
+    }
+
+    #[test]
+    fn a_token_that_is_new_each_time_is_one_identity_with_the_newest_token() {
+        let token = |text: &str| {
+            let credential = Credential::new("AWS".to_owned(), text.into(), None, None);
+            Arc::new(credential.with_id("ecr:registry.example"))
+        };
+        let mut prover = prover();
+        let first = prover.intern(vec![token("one")]);
+        for text in ["two", "three"] {
+            assert_eq!(prover.intern(vec![token(text)]), first);
+        }
+        assert_eq!((prover.identities.len(), prover.ids.len()), (2, 1));
+        let own = &prover.identities[first.0 as usize];
+        assert_eq!(own.credentials[0].password.expose_secret(), "three");
+        let credential = Credential::new("AWS".to_owned(), "four".into(), None, None);
+        let later = Keyring::of_host(
+            "registry.example",
+            credential.with_id("ecr:registry.example"),
+        );
+        let renewed = renewed(own, &later);
+        assert_eq!(renewed.credentials[0].password.expose_secret(), "four");
     }
 }

@@ -13,7 +13,8 @@ use secrecy::SecretString;
 use crate::clock::Clock;
 use crate::config::endpoint::{Endpoint, Scheme};
 use crate::config::{self, Config, Credentials, NeededPlatforms};
-use crate::credentials::Keyring;
+use crate::credential_source::{CredentialSource, Sources, docker_config, ecr, gar};
+use crate::credentials::DockerConfig;
 use crate::images::PlatformChoice;
 use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
@@ -44,7 +45,8 @@ pub struct Registries {
     /// Of them, those that speak plain HTTP.
     pub plain_http: BTreeSet<String>,
     /// Credentials of the person at the command line; a daemon has none.
-    pub personal: Arc<Keyring>,
+    pub personal: Arc<DockerConfig>,
+    pub sources: Sources,
     pub stats: Stats,
     pub manifests: Arc<dyn ManifestCache>,
     /// Everything at this depth, once, whatever the configuration says. A daemon has none.
@@ -132,17 +134,9 @@ impl Registries {
     ) -> anyhow::Result<Prover> {
         let entry = self.config.registry(host);
         let client = self.client(host, entry)?;
-        let own = match entry.and_then(|entry| entry.credentials.as_ref()) {
-            Some(Credentials::DockerConfig(path)) => Arc::new(read_keyring(path)?),
-            None => Arc::clone(&self.personal),
-        };
-        Ok(
-            Prover::new(Arc::clone(host), Arc::new(client), self.cadence(host), own).reading(
-                self.policy(host),
-                rotation,
-                suspects,
-            ),
-        )
+        let own = self.sources.of_host(host, || self.own(host, entry))?;
+        let prover = Prover::new(Arc::clone(host), Arc::new(client), self.cadence(host), own);
+        Ok(prover.reading(self.policy(host), rotation, suspects))
     }
 
     /// The hosts that the operator named, as they are dialled.
@@ -154,6 +148,36 @@ impl Registries {
             .chain(endpoints)
             .chain(self.plain_http.iter().cloned())
             .collect()
+    }
+
+    /// Where the credentials come from with which content is asked for.
+    fn own(
+        &self,
+        host: &Arc<str>,
+        entry: Option<&config::Registry>,
+    ) -> anyhow::Result<Arc<dyn CredentialSource>> {
+        match entry.and_then(|entry| entry.credentials.as_ref()) {
+            Some(Credentials::DockerConfig(path)) => {
+                Ok(docker_config::source(&read_docker_config(path)?, host))
+            }
+            Some(Credentials::Ecr(ecr)) => {
+                let options = ecr::Options {
+                    host: Arc::clone(host),
+                    region: ecr.region.clone(),
+                    endpoint: ecr.endpoint.to_string(),
+                    access_key: ecr.access_key.clone(),
+                };
+                Ok(ecr::source(options, Arc::clone(&self.clock))?)
+            }
+            Some(Credentials::Gar(file)) => {
+                let options = gar::Options {
+                    host: Arc::clone(host),
+                    file: file.clone(),
+                };
+                Ok(gar::source(options, Arc::clone(&self.clock))?)
+            }
+            None => Ok(docker_config::source(&self.personal, host)),
+        }
     }
 
     fn client(&self, host: &Arc<str>, entry: Option<&config::Registry>) -> anyhow::Result<Client> {
@@ -242,13 +266,13 @@ fn read(path: &Path) -> anyhow::Result<Bytes> {
 }
 
 /// Reads a docker config file. What it cannot use of it is said once.
-pub fn read_keyring(path: &Path) -> anyhow::Result<Keyring> {
-    let keyring = Keyring::parse_docker_config_json(&read(path)?)
-        .with_context(|| format!("reading {}", path.display()))?;
-    for warning in keyring.warnings() {
+pub fn read_docker_config(path: &Path) -> anyhow::Result<DockerConfig> {
+    let config =
+        DockerConfig::parse(&read(path)?).with_context(|| format!("reading {}", path.display()))?;
+    for warning in config.keyring.warnings() {
         tracing::warn!(file = %path.display(), "{warning}");
     }
-    Ok(keyring)
+    Ok(config)
 }
 
 fn duration(duration: std::time::Duration) -> SignedDuration {

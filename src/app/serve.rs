@@ -22,6 +22,7 @@ use super::sources::{self, Wanted};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::endpoint::Listen;
+use crate::credential_source::Sources;
 use crate::http::{self, Health};
 use crate::metrics::collector::{Caps, SnapshotCollector};
 use crate::metrics::exposition::Exposition;
@@ -255,6 +256,7 @@ impl Pipelines {
             named,
             plain_http: self.plain_http.clone(),
             personal: Arc::default(),
+            sources: Sources::default(),
             stats: self.stats.clone(),
             manifests: Arc::clone(&self.manifests),
             depth: None,

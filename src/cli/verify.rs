@@ -13,11 +13,12 @@ use tokio::time::Instant;
 use super::terminal::{self, Paint};
 use super::{Exit, Global, Output, table};
 use crate::app::once;
-use crate::app::registries::{Registries, read_keyring};
+use crate::app::registries::{Registries, read_docker_config};
 use crate::app::sources::{self, Wanted};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogLevel};
-use crate::credentials::Keyring;
+use crate::credential_source::Sources;
+use crate::credentials::DockerConfig;
 use crate::images::{self, PlatformChoice};
 use crate::inventory::Inventory;
 use crate::oci::platform::Platform;
@@ -207,10 +208,11 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         named,
         plain_http,
         personal: if is_personal {
-            Arc::new(personal_keyring())
+            Arc::new(personal_credentials()?)
         } else {
             Arc::default()
         },
+        sources: Sources::default(),
         stats: stats.clone(),
         manifests: manifest_cache(&config),
         depth: Some(depth),
@@ -303,7 +305,10 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// The files in which Docker and Podman keep credentials, as those look for them.
-fn personal_keyring() -> Keyring {
+///
+/// One that is there and cannot be read is an error: asked as nobody, a registry would seem to lack
+/// what it only shows to somebody.
+fn personal_credentials() -> anyhow::Result<DockerConfig> {
     let home = terminal::home();
     let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
     let docker = terminal::environment("DOCKER_CONFIG")
@@ -320,14 +325,11 @@ fn personal_keyring() -> Keyring {
         .into_iter()
         .flatten()
         .filter(|path| path.is_file());
-    let keyrings: Vec<Keyring> = files
-        .filter_map(|path| {
-            read_keyring(&path)
-                .map_err(|error| terminal::complain(&format!("warning: {error:#}")))
-                .ok()
-        })
-        .collect();
-    Keyring::merged(&keyrings)
+    let configs: Vec<DockerConfig> = files
+        .map(|path| read_docker_config(&path))
+        .collect::<anyhow::Result<_>>()
+        .context("these are the credentials of Docker and Podman; DOCKER_CONFIG and REGISTRY_AUTH_FILE name others")?;
+    Ok(DockerConfig::merged(&configs))
 }
 
 /// Manifests that were fetched once stay fetched: in the state directory if that is ours now, else

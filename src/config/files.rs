@@ -23,6 +23,10 @@ pub enum FileKind {
     PrivateKey,
     /// JSON as `docker login` writes it.
     DockerConfig,
+    /// JSON as Google hands it out.
+    GoogleCredentials,
+    /// Text that only its reader understands.
+    Secret,
     Kubeconfig,
     ReferenceList,
     /// A file or a directory of Kubernetes YAML.
@@ -84,9 +88,22 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
                 FileKind::PrivateKey,
             );
         }
-        if let Some(Credentials::DockerConfig(file)) = &registry.credentials {
-            let named_at = format!("{path}.credentials.dockerConfig.file");
-            push(named_at, file, FileKind::DockerConfig);
+        let (key, file, kind) = match &registry.credentials {
+            Some(Credentials::DockerConfig(file)) => {
+                ("dockerConfig", Some(file), FileKind::DockerConfig)
+            }
+            Some(Credentials::Ecr(ecr)) => {
+                ("ecr.accessKey", ecr.access_key.as_ref(), FileKind::Secret)
+            }
+            Some(Credentials::Gar(file)) => (
+                "gar.applicationCredentials",
+                file.as_ref(),
+                FileKind::GoogleCredentials,
+            ),
+            None => continue,
+        };
+        if let Some(file) = file {
+            push(format!("{path}.credentials.{key}.file"), file, kind);
         }
     }
     files
@@ -129,6 +146,8 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
             FileKind::Certificates
             | FileKind::PrivateKey
             | FileKind::DockerConfig
+            | FileKind::GoogleCredentials
+            | FileKind::Secret
             | FileKind::Kubeconfig
             | FileKind::ReferenceList => Err("it is a directory, not a file".to_owned()),
         };
@@ -149,6 +168,13 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
         FileKind::PrivateKey if !content.contains("PRIVATE KEY-----") => {
             "it holds no private key; expected PEM (-----BEGIN PRIVATE KEY-----)"
         }
+        FileKind::GoogleCredentials
+            if !serde_json::from_str::<serde_json::Value>(&content)
+                .is_ok_and(|json| json.get("type").is_some()) =>
+        {
+            "it is not JSON as Google hands it out; expected {\"type\": \"service_account\", …} or \
+             {\"type\": \"external_account\", …}"
+        }
         FileKind::DockerConfig
             if !serde_json::from_str::<serde_json::Value>(&content)
                 .is_ok_and(|json| json.is_object()) =>
@@ -158,6 +184,8 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
         FileKind::Certificates
         | FileKind::PrivateKey
         | FileKind::DockerConfig
+        | FileKind::GoogleCredentials
+        | FileKind::Secret
         | FileKind::Kubeconfig
         | FileKind::ReferenceList
         | FileKind::Manifests => return Ok(()),

@@ -31,7 +31,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "aliases",
         ],
     ),
-    ("registries[].credentials", &["ecr", "gar", "acr"]),
+    ("registries[].credentials", &["acr"]),
     ("http", &["tls", "token"]),
     ("metrics", &["labels"]),
 ];

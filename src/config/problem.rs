@@ -199,9 +199,8 @@ fn snippet(text: &str, place: Place) -> String {
 ///
 /// By its looks, not by the tree: a text that is no YAML has no tree, and may hold a secret too.
 fn without_secret(line: &str) -> (&str, bool) {
-    // `credentials` holds a map that names files, as it should; anything else below it is a slip.
     let may_hold_one = |key: &str, value: &str| {
-        is_secret(key) && !value.is_empty() && !(key == "credentials" && value.starts_with('{'))
+        is_secret(key) && !value.is_empty() && !(names_file(key) && value.starts_with('{'))
     };
     let by_key = line.match_indices(':').find_map(|(colon, _)| {
         let key = line.get(..colon)?.trim_end_matches(['"', '\'', ' ']);
@@ -238,8 +237,13 @@ fn is_inside_secret(text: &str, line: usize, source: &str) -> bool {
         depth = indent(parent);
         let key = parent.trim_start().trim_start_matches("- ");
         let key = key.split(':').next().unwrap_or_default();
-        is_secret(key) && key.trim() != "credentials"
+        is_secret(key) && !names_file(key.trim())
     })
+}
+
+/// These hold a map that names files, as they should; anything else below them is a slip.
+fn names_file(key: &str) -> bool {
+    matches!(key, "credentials" | "accessKey" | "clientSecret")
 }
 
 /// Whether a key of this name would hold a secret itself, not the name of a file with it.

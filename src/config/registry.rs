@@ -7,7 +7,7 @@ use crate::oci::reference::{DOCKER_HUB, Reference};
 use super::check::Checker;
 use super::endpoint::{Endpoint, Scheme};
 use super::problem::quoted;
-use super::{ClientCertificate, Credentials, Registry, Tls, Verify, raw};
+use super::{ClientCertificate, Registry, Tls, Verify, raw};
 
 pub(super) const CONCURRENCY: u32 = 32;
 
@@ -76,18 +76,16 @@ impl Checker<'_, '_> {
             let message = "a proxy has no path; write http://host:port";
             self.report.add(&of("proxy"), message);
         }
+        let credentials = raw
+            .credentials
+            .and_then(|raw| self.credentials(&of("credentials"), raw, &host));
         Registry {
             host,
             endpoint,
             tls: self.tls(&of("tls"), raw.tls.unwrap_or_default()),
             token_realms,
             proxy,
-            credentials: raw
-                .credentials
-                .and_then(|credentials| credentials.docker_config?.file)
-                .map(|file| {
-                    Credentials::DockerConfig(self.file(&of("credentials.dockerConfig.file"), file))
-                }),
+            credentials,
             max_concurrency: raw.max_concurrency.unwrap_or(CONCURRENCY),
             requests_per_second: raw.requests_per_second,
             verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), defaults),
@@ -153,7 +151,7 @@ impl Checker<'_, '_> {
         Some(endpoint)
     }
 
-    fn url(&mut self, path: &str, text: &str) -> Option<Endpoint> {
+    pub(super) fn url(&mut self, path: &str, text: &str) -> Option<Endpoint> {
         match Endpoint::parse(text) {
             Ok(endpoint) => Some(endpoint),
             Err(way_out) => {

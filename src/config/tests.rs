@@ -460,7 +460,7 @@ fn no_secret_is_accepted_or_repeated() {
     check(
         "registries: [{host: a.b, credentials: {password: hunter2}, tls: {ca: {file: '-----BEGIN CERTIFICATE-----'}}}]",
         &[
-            "1:39 registries[0].credentials.dockerConfig: `dockerConfig` is missing",
+            "1:39 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, gar, as {dockerConfig: {file: FILE}} or {ecr: {}}",
             "1:40 registries[0].credentials.password: `password` would be a secret written inline; secrets are only read from files that the configuration names, as `credentials: {dockerConfig: {file: FILE}}`",
             "1:77 registries[0].tls.ca.file: expected the name of a file, not what is in it",
         ],
@@ -531,6 +531,68 @@ fn long_lines_are_shown_around_the_place() {
     assert!(
         line.get(column..).unwrap().starts_with("soon"),
         "{line}\n{mark}"
+    );
+}
+
+#[test]
+fn credentials_are_a_map_with_one_key() {
+    check(
+        "\
+registries:
+  - {host: a.b, credentials: {}}
+  - {host: c.d, credentials: {dockerConfig: {file: a}, ecr: {}}}
+  - {host: e.f, credentials: {ecr: {region: 'EU west', accessKey: AKID}}}
+  - {host: 123456789012.dkr.ecr.eu-west-1.amazonaws.com, credentials: {ecr: {endpoint: http://ecr.example, regoin: a}}}
+  - {host: g.h, credentials: {ecr: {region: eu-west-1, accessKey: {file: ''}}}}
+  - {host: i.j, credentials: {dockerConfig: {}}}
+  - {host: k.l, credentials: {gar: {applicationCredentials: key.json, keyFile: a}}}
+",
+        &[
+            "2:30 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, gar, as {dockerConfig: {file: FILE}} or {ecr: {}}",
+            "3:61 registries[1].credentials.ecr: `dockerConfig` and `ecr` are two ways; keep one of them",
+            "4:45 registries[2].credentials.ecr.region: `EU west` is not a region: expected one as eu-west-1",
+            "4:67 registries[2].credentials.ecr.accessKey: expected a map (keys: file), found text",
+            "5:88 registries[3].credentials.ecr.endpoint: credentials would be sent in the clear; write https://",
+            "5:108 registries[3].credentials.ecr.regoin: unknown key `regoin`; did you mean `region`?",
+            "6:74 registries[4].credentials.ecr.accessKey.file: the name of a file is missing",
+            "7:45 registries[5].credentials.dockerConfig.file: `file` is missing",
+            "8:60 registries[6].credentials.gar.applicationCredentials: expected a map (keys: file), found text",
+            "8:70 registries[6].credentials.gar.keyFile: unknown key `keyFile`; known here: applicationCredentials",
+        ],
+    );
+    let ecr =
+        |entry: &str| match parsed(&format!("registries: [{entry}]")).registries[0].credentials {
+            Some(Credentials::Ecr(ref ecr)) => ecr.clone(),
+            ref other => panic!("{other:?}"),
+        };
+    let plain = ecr("{host: 123456789012.dkr.ecr.eu-west-1.amazonaws.com, credentials: {ecr: {}}}");
+    assert_eq!(plain.region, "eu-west-1");
+    assert_eq!(
+        plain.endpoint.to_string(),
+        "https://api.ecr.eu-west-1.amazonaws.com"
+    );
+    assert_eq!(plain.access_key, None);
+    let fips =
+        ecr("{host: 123456789012.dkr.ecr-fips.us-east-1.amazonaws.com, credentials: {ecr: {}}}");
+    assert_eq!(
+        fips.endpoint.to_string(),
+        "https://ecr-fips.us-east-1.amazonaws.com"
+    );
+    let written =
+        ecr("{host: a.b, credentials: {ecr: {region: cn-north-1, accessKey: {file: key}}}}");
+    assert_eq!(
+        written.endpoint.to_string(),
+        "https://api.ecr.cn-north-1.amazonaws.com.cn"
+    );
+    assert_eq!(written.access_key, Some("/etc/pullproof/key".into()));
+    let google = |gar: &str| {
+        let text = format!("registries: [{{host: a.b, credentials: {{gar: {gar}}}}}]");
+        parsed(&text).registries[0].credentials.clone()
+    };
+    assert_eq!(google("{}"), Some(Credentials::Gar(None)));
+    assert_eq!(
+        google("{applicationCredentials: {file: key.json}}"),
+        Some(Credentials::Gar(Some("/etc/pullproof/key.json".into())))
     );
 }
 

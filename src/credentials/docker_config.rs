@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::oci::reference::shown;
 
+use super::helpers::{HelperCall, Helpers};
 use super::pattern::Pattern;
 use super::{Credential, InvalidDockerConfig, Keyring};
 
@@ -21,16 +22,65 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-pub(super) fn parse_config_json(content: &[u8]) -> Result<Keyring, InvalidDockerConfig> {
-    let mut config = parse_object(content)?;
-    let mut keyring = match config.remove("auths") {
-        None | Some(Value::Null) => Keyring::default(),
-        Some(Value::Object(entries)) => parse_entries(entries)?,
+/// A docker config of our own side: of the operator, or of the person at the command line. Its helpers
+/// may be run, which those of a workload's pull secret never are: whoever may write a Secret could
+/// have us run a program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DockerConfig {
+    /// What the files hold themselves.
+    pub keyring: Keyring,
+    /// Of each file, in order.
+    helpers: Vec<Helpers>,
+}
+
+impl DockerConfig {
+    /// The content of a `config.json`.
+    pub fn parse(content: &[u8]) -> Result<Self, InvalidDockerConfig> {
+        let mut config = parse_object(content)?;
+        let keyring = parse_auths(&mut config)?;
+        let helpers = Helpers::parse(&config)?;
+        Ok(Self {
+            keyring,
+            helpers: vec![helpers],
+        })
+    }
+
+    /// All in one, the first before the second.
+    pub fn merged<'a>(configs: impl IntoIterator<Item = &'a Self>) -> Self {
+        let configs: Vec<&Self> = configs.into_iter().collect();
+        Self {
+            keyring: Keyring::merged(configs.iter().map(|config| &config.keyring)),
+            helpers: configs
+                .iter()
+                .flat_map(|config| config.helpers.iter().cloned())
+                .collect(),
+        }
+    }
+
+    /// The helpers to ask for a host, one of each file at most, until one has a credential.
+    pub fn helpers(&self, host: &str) -> Vec<HelperCall> {
+        self.helpers
+            .iter()
+            .filter_map(|helpers| helpers.call(host))
+            .collect()
+    }
+}
+
+fn parse_auths(config: &mut Map<String, Value>) -> Result<Keyring, InvalidDockerConfig> {
+    match config.remove("auths") {
+        None | Some(Value::Null) => Ok(Keyring::default()),
+        Some(Value::Object(entries)) => parse_entries(entries),
         Some(mut other) => {
             wipe(&mut other);
-            return Err(entry_error("auths", "it is not an object"));
+            Err(entry_error("auths", "it is not an object"))
         }
-    };
+    }
+}
+
+/// A pull secret: as on a node, no helper is asked.
+pub(super) fn parse_config_json(content: &[u8]) -> Result<Keyring, InvalidDockerConfig> {
+    let mut config = parse_object(content)?;
+    let mut keyring = parse_auths(&mut config)?;
     if let Some(Value::String(store)) = config.get("credsStore")
         && !store.is_empty()
     {
@@ -155,7 +205,7 @@ fn wipe(value: &mut Value) {
     }
 }
 
-fn entry_error(entry: &str, problem: &'static str) -> InvalidDockerConfig {
+pub(super) fn entry_error(entry: &str, problem: &'static str) -> InvalidDockerConfig {
     InvalidDockerConfig::Entry {
         entry: shown(entry),
         problem,

@@ -57,6 +57,10 @@ impl Pattern {
         let (pattern, path) = self.key.split_at(self.host_bytes);
         let (pattern_name, pattern_port) = split_port(pattern);
         let (name, port) = split_port(host);
+        // The kubelet takes the brackets of an address without a port for a class of characters.
+        if port.is_none() && name.starts_with('[') {
+            return false;
+        }
         let labels = pattern_name.split('.');
         let path_fits = match path.strip_prefix('/') {
             Some(prefix) => repository.starts_with(prefix),

@@ -50,6 +50,7 @@ fn keys_fit_as_the_kubelet_documents_it() {
     check("registry.example:443", "registry.example/a", false);
     check("[::1]:5000", "[::1]:5000/a", true);
     check("[::1]", "[::1]:5000/a", false);
+    check("[::1]", "[::1]/a", false);
     check("registry.example/team", "registry.example/team/a", true);
     check("registry.example/team", "registry.example/teams/a", true);
     check("registry.example/team/", "registry.example/teams/a", false);
@@ -209,6 +210,89 @@ fn helpers_are_reported_not_ignored() {
         keyring.warnings()[1].contains("amazonaws.com"),
         "{keyring:?}"
     );
+}
+
+fn helpers_of(config: &str, host: &str) -> Vec<String> {
+    let config = DockerConfig::parse(config.as_bytes()).unwrap();
+    let calls = config.helpers(host).into_iter();
+    calls
+        .map(|call| format!("{} {}", call.name.program(), call.server))
+        .collect()
+}
+
+#[test]
+fn a_hosts_own_helper_is_asked_before_the_store_of_all() {
+    let config = r#"{"auths": {"r.example": {"username": "u", "password": "p"}}, "credsStore": "pass",
+        "credHelpers": {"1.dkr.ecr.eu-west-1.amazonaws.com": "ecr-login", "none.example": ""}}"#;
+    let check = |host, expected: &str| assert_eq!(helpers_of(config, host), [expected]);
+    check(
+        "1.dkr.ecr.eu-west-1.amazonaws.com",
+        "docker-credential-ecr-login 1.dkr.ecr.eu-west-1.amazonaws.com",
+    );
+    check("r.example", "docker-credential-pass r.example");
+    check("none.example", "docker-credential-pass none.example");
+    check(
+        "docker.io",
+        "docker-credential-pass https://index.docker.io/v1/",
+    );
+    // A host is meant, never a pattern.
+    let hub = r#"{"credHelpers": {"https://index.docker.io/v1/": "a", "*.example": "b", "r.example/team": "c"}}"#;
+    assert_eq!(
+        helpers_of(hub, "docker.io"),
+        ["docker-credential-a https://index.docker.io/v1/"]
+    );
+    assert!(helpers_of(hub, "r.example").is_empty());
+    assert!(helpers_of("{}", "docker.io").is_empty());
+
+    let first = DockerConfig::parse(config.as_bytes()).unwrap();
+    let second = DockerConfig::parse(hub.as_bytes()).unwrap();
+    let both = DockerConfig::merged([&second, &first]);
+    let names: Vec<String> = both
+        .helpers("docker.io")
+        .iter()
+        .map(|call| call.name.to_string())
+        .collect();
+    assert_eq!(names, ["a", "pass"]);
+    assert_eq!(users(&both.keyring, "r.example/a"), ["u"]);
+    assert!(both.keyring.warnings().is_empty());
+}
+
+#[test]
+fn a_helper_is_a_program_on_the_path_and_nothing_else() {
+    for name in [
+        "../evil",
+        "/bin/sh",
+        "a/b",
+        "a b",
+        "a;b",
+        "-x",
+        ".x",
+        "a\\b",
+        "a\\u0000",
+        "é",
+        &"a".repeat(65),
+    ] {
+        for config in [
+            format!(r#"{{"credsStore": "{name}"}}"#),
+            format!(r#"{{"credHelpers": {{"r.example": "{name}"}}}}"#),
+        ] {
+            let problem = DockerConfig::parse(config.as_bytes()).unwrap_err();
+            assert!(
+                matches!(&problem, InvalidDockerConfig::Entry { problem, .. } if problem.contains("is named by")),
+                "{config}: {problem}"
+            );
+            // In a pull secret it is a warning, whatever it is named: there it is never run.
+            let keyring = Keyring::parse_docker_config_json(config.as_bytes()).unwrap();
+            assert_eq!(keyring.warnings().len(), 1, "{config}");
+        }
+    }
+    for config in [
+        r#"{"credsStore": 1}"#,
+        r#"{"credHelpers": []}"#,
+        r#"{"credHelpers": {"a": {}}}"#,
+    ] {
+        assert!(DockerConfig::parse(config.as_bytes()).is_err(), "{config}");
+    }
 }
 
 #[test]

@@ -44,6 +44,10 @@ const PURE: &[(&str, &[&str])] = &[
         &["crate::registry", "crate::verify", "crate::inventory"],
     ),
     (
+        "credential_source/aws/sigv4.rs",
+        &["crate::registry", "crate::clock"],
+    ),
+    (
         "images.rs",
         &["crate::registry", "crate::app", "crate::http"],
     ),
@@ -110,6 +114,17 @@ const SHELLS: &[(&str, &[&str])] = &[
             "crate::state",
             "crate::inventory",
             "crate::images",
+            "crate::app",
+            "axum::",
+            "kube::",
+        ],
+    ),
+    (
+        "credential_source",
+        &[
+            "crate::state",
+            "crate::inventory",
+            "crate::verify",
             "crate::app",
             "axum::",
             "kube::",

@@ -1,20 +1,36 @@
 //! Pull secrets of workloads, on a real API server: which are tried, and whose verdict it is.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::daemon::faults::reader;
-use crate::daemon::shop::{OFTEN, Stock, all_series, namespace, of_namespace, require_shop};
+use crate::daemon::shop::{OFTEN, Stock, all_series, entry, namespace, of_namespace, require_shop};
 use crate::support::cluster::Cluster;
 use crate::support::daemon::Daemon;
 use crate::support::parts::require;
 use crate::support::registry::Version;
 
+use super::scripted::{Door, Scripted};
 use super::with_password;
 
+/// Secrets are read once a minute.
+const ROTATION_BOUND: Duration = Duration::from_mins(4);
+
 async fn secret(cluster: &Cluster, namespace: &str, name: &str, host: &str, word: &str) {
+    secret_of(cluster, namespace, name, host, ("alice", word)).await;
+}
+
+async fn secret_of(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    host: &str,
+    (user, word): (&str, &str),
+) {
     let flags = [
         format!("--docker-server={host}"),
-        "--docker-username=alice".to_owned(),
+        format!("--docker-username={user}"),
         format!("--docker-password={word}"),
     ];
     let mut arguments = vec!["-n", namespace, "create", "secret", "docker-registry", name];
@@ -181,6 +197,122 @@ async fn a_verdict_is_that_of_the_namespace_whose_secret_it_is() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn no_namespaces_credential_is_sent_for_another() {
+    require_shop!();
+    for door in [Door::Basic, Door::Token] {
+        let registry = Scripted::new(door);
+        for (who, repositories) in [("ann:a", ["ann/", "shared/"]), ("ben:b", ["ben/", "ben/"])] {
+            for repository in repositories {
+                registry.allow(who, repository);
+            }
+        }
+        let host = registry.host();
+        let (cluster, anns) = namespace().await;
+        let bens = cluster.new_namespace().await;
+        let mut yaml = String::new();
+        for (namespace, user, word) in [(&anns, "ann", "a"), (&bens, "ben", "b")] {
+            secret_of(cluster, namespace, "pull", &host, (user, word)).await;
+            for repository in [user, "shared"] {
+                let image = format!("{host}/{repository}/app:1");
+                yaml.push_str(&deployment(namespace, repository, &image, &by(&["pull"])));
+            }
+        }
+        cluster.apply_yaml(&yaml).await;
+        let namespaces = format!("{anns}, {bens}");
+        let kubeconfig = cluster.admin().kubeconfig;
+        let registries = [entry(&host, OFTEN)];
+        let daemon = Daemon::start(&of_namespace(&kubeconfig, &namespaces, &registries));
+        daemon.wait_until_ready().await;
+        // One image, two verdicts.
+        for (namespace, workload) in [(&anns, "ann"), (&anns, "shared"), (&bens, "ben")] {
+            let of = [
+                format!("namespace=\"{namespace}\""),
+                format!("workload=\"{workload}\""),
+            ];
+            daemon
+                .wait_for_series("workload_image_pullable", &[&of[0], &of[1], " 1"])
+                .await;
+        }
+        let of = [
+            format!("namespace=\"{bens}\""),
+            "workload=\"shared\"".to_owned(),
+        ];
+        let (series, reason) = match door {
+            Door::Basic => ("workload_image_unknown", "unauthorized"),
+            // This registry tells ben that it is not there, as it would tell his node.
+            Door::Token => ("workload_image_failure", "tag_missing"),
+        };
+        daemon
+            .wait_for_series(series, &[&of[0], &of[1], reason])
+            .await;
+
+        let as_sent = |who: &str| match door {
+            Door::Basic => who.to_owned(),
+            Door::Token => format!("token of {who}"),
+        };
+        let (ann, ben, nobody) = (as_sent("ann:a"), as_sent("ben:b"), String::new());
+        let asked = |path: &str| registry.who_asked(path);
+        // Before the registry asked who it is, nobody said so.
+        for (path, users) in [
+            ("/v2/ann/", vec![&ann]),
+            ("/v2/ben/", vec![&ben]),
+            ("/v2/shared/", vec![&ann, &ben]),
+        ] {
+            let mut asked = asked(path);
+            asked.retain(|who| *who != nobody);
+            assert_eq!(asked.iter().collect::<Vec<_>>(), users, "{door:?} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_rotates_is_used_without_a_restart() {
+    require_shop!();
+    let registry = Scripted::new(Door::Basic);
+    registry.allow("alice:one", "");
+    let (host, image) = (registry.host(), format!("{}/app:1", registry.host()));
+    let (cluster, namespace) = namespace().await;
+    secret(cluster, &namespace, "pull", &host, "one").await;
+    let yaml = deployment(&namespace, "web", &image, &by(&["pull"]));
+    cluster.apply_yaml(&yaml).await;
+    let registries = [entry(&host, OFTEN)];
+    let daemon = Daemon::start(&of_namespace(
+        &cluster.admin().kubeconfig,
+        &namespace,
+        &registries,
+    ));
+    daemon
+        .wait_for_series("workload_image_pullable", &[" 1"])
+        .await;
+    registry.allow_nobody();
+    registry.allow("alice:two", "");
+    daemon
+        .wait_for_series("workload_image_unknown", &["unauthorized"])
+        .await;
+    cluster
+        .kubectl(&["-n", &namespace, "delete", "secret", "pull"])
+        .await;
+    secret(cluster, &namespace, "pull", &host, "two").await;
+    daemon
+        .process()
+        .wait_until("the new secret is used", ROTATION_BOUND, async || {
+            let series = daemon.series("workload_image_pullable", &[" 1"]).await;
+            (!series.is_empty()).then_some(())
+        })
+        .await;
+    assert!(
+        registry
+            .who_asked("/v2/app/")
+            .contains(&"alice:two".to_owned())
+    );
+    assert!(
+        all_series(&daemon, "workload_image_unknown")
+            .await
+            .is_empty()
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use pullproof::app::once::prove_all;
 use pullproof::app::registries::Registries;
 use pullproof::clock::{Clock, SystemClock};
 use pullproof::config::Config;
-use pullproof::credentials::Keyring;
+use pullproof::credential_source::Sources;
 use pullproof::images::Images;
 use pullproof::registry::manifest_cache::InMemory;
 use pullproof::registry::stats::Stats;
@@ -42,7 +42,10 @@ async fn a_host_that_hangs_holds_no_other_host_up() {
         config: Arc::new(Config::default()),
         named: BTreeSet::new(),
         plain_http: hosts.iter().cloned().collect(),
-        personal: Arc::new(Keyring::default()),
+        personal: Arc::default(),
+        sources: Sources::default(),
+        depth: None,
+        memory: None,
         stats: Stats::default(),
         manifests: Arc::new(InMemory::default()),
         clock: Arc::new(SystemClock),

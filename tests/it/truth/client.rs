@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use pullproof::clock::Clock;
-use pullproof::credentials::{Credential, Keyring};
+use pullproof::credential_source::Fixed;
+use pullproof::credentials::Credential;
 use pullproof::images::{Image, ImageKey, Puller, PullerKey};
 use pullproof::oci::platform::Platform;
+use pullproof::oci::reference::Reference;
 use pullproof::prover::Prover;
 use pullproof::registry::address::AddressPolicy;
 use pullproof::registry::client::Client;
@@ -134,6 +136,7 @@ impl Setup {
         };
         let policy = AddressPolicy {
             cluster: ["10.96.0.0/12".parse().expect("a network")].into(),
+            ..AddressPolicy::default()
         };
         let is_named = matches!(self.way, Way::Named);
         let options = ClientOptions {
@@ -162,7 +165,7 @@ impl Setup {
         clock: &Arc<HandClock>,
     ) -> Prover {
         let client = Arc::new(self.client(server, stats, clock));
-        let own = Arc::new(Keyring::default());
+        let own = Arc::new(Fixed::default());
         Prover::new(REGISTRY.into(), client, CADENCE, own)
     }
 
@@ -185,15 +188,17 @@ impl Setup {
         } else {
             (Puller::Own, PullerKey::Own)
         };
-        let reference = reference.parse().expect("a reference");
+        let reference: Reference = reference.parse().expect("a reference");
         Arc::new(Image {
-            key: ImageKey {
+            name: reference.to_string().into(),
+            registry: reference.host().into(),
+            key: Arc::new(ImageKey {
                 reference,
                 puller: key,
-            },
+            }),
             puller,
             needs,
-            users: Vec::new(),
+            users: [].into(),
         })
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream;
 use pullproof::clock::Clock;
-use pullproof::credentials::Keyring;
+use pullproof::credential_source::Fixed;
 use pullproof::prover::Prover;
 use pullproof::registry::client::Client;
 use pullproof::registry::stats::Stats;
@@ -172,7 +172,7 @@ impl Slot {
         } else {
             &self.hasty
         };
-        let own = Arc::new(Keyring::default());
+        let own = Arc::new(Fixed::default());
         let mut prover = Prover::new(REGISTRY.into(), Arc::clone(client), CADENCE, own);
         let images: Vec<_> = check
             .images
