@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::mirrors::Rule;
 use crate::oci::platform::Platform;
 use crate::verify::depth::Depth;
 
@@ -20,6 +21,7 @@ mod duration;
 pub mod endpoint;
 pub mod files;
 mod later;
+mod mirror;
 pub mod problem;
 mod raw;
 mod registry;
@@ -141,6 +143,7 @@ pub struct Registry {
     pub max_concurrency: u32,
     /// More than 0; may be a fraction. `None`: only the concurrency limits.
     pub requests_per_second: Option<f64>,
+    pub mirrors: Vec<Rule>,
     /// What holds for this registry, defaults included.
     pub verify: Verify,
 }
@@ -279,6 +282,12 @@ impl Config {
         self.registries
             .iter()
             .find(|registry| registry.host.eq_ignore_ascii_case(host))
+    }
+
+    /// Which hosts mirror which.
+    pub fn mirrors(&self) -> Vec<Rule> {
+        let entries = self.registries.iter();
+        entries.flat_map(|entry| entry.mirrors.clone()).collect()
     }
 
     /// Every file that is named, each with the path of its key; a daemon watches them.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::credentials::Credential;
 use crate::inventory::{ImageUse, Inventory, PullSecret, SourceState, User};
+use crate::mirrors::Other;
 use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
@@ -98,27 +99,32 @@ pub struct Malformed {
 pub struct Images {
     pub images: Vec<Arc<Image>>,
     pub malformed: Vec<Malformed>,
+    /// Other endpoints that have some of them, in order of their keys. Nobody names these.
+    pub endpoints: Vec<Arc<Image>>,
+    /// The other endpoints of an image: of [`Self::endpoints`], or among the images.
+    pub others: HashMap<Arc<ImageKey>, Vec<Other>>,
 }
 
 impl Images {
+    /// All that is to be proven.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Image>> {
+        self.images.iter().chain(&self.endpoints)
+    }
+
     /// The registries that are named, in order.
     pub fn hosts(&self) -> BTreeSet<String> {
-        self.images
-            .iter()
-            .map(|image| image.host().to_owned())
-            .collect()
+        self.all().map(|image| image.host().to_owned()).collect()
     }
 
     pub fn of_host(&self, host: &str) -> Vec<Arc<Image>> {
-        self.images
-            .iter()
+        self.all()
             .filter(|image| image.host() == host)
             .cloned()
             .collect()
     }
 
     pub fn get(&self, key: &ImageKey) -> Option<&Arc<Image>> {
-        find(&self.images, key)
+        find(&self.images, key).or_else(|| find(&self.endpoints, key))
     }
 
     /// All entries of one reference: one for each credential that pulls it.
@@ -221,6 +227,7 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
     Images {
         images: images.collect(),
         malformed: malformed.collect(),
+        ..Images::default()
     }
 }
 

@@ -52,6 +52,7 @@ pub mod http;
 pub mod images;
 pub mod inventory;
 pub mod metrics;
+pub mod mirrors;
 pub mod oci;
 pub mod prover;
 pub mod registry;

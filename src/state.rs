@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::baseline::Baseline;
 use crate::images::{Image, ImageKey, Images, Puller};
 use crate::inventory::{Inventory, User};
+use crate::mirrors::{self, Role};
 use crate::oci::digest::Digest;
 use crate::remembered::{self, RegistryMemory, Remembered, RememberedImage, Unsaved};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
@@ -27,7 +28,10 @@ pub struct ImageState {
     /// Which pull secret; `None` for the registry entry's own credential or nobody's.
     pub credential: Option<Arc<str>>,
     pub users: Arc<[User]>,
+    /// What the workload can pull, by all endpoints that its node would try.
     pub report: Arc<Report>,
+    /// Where there are others: each with what it says, the one that is written first.
+    pub endpoints: Arc<[Endpoint]>,
     /// The last proof, also while something else is the case now.
     pub proven_at: Option<Timestamp>,
     /// Since when the verdict is what it is.
@@ -36,9 +40,25 @@ pub struct ImageState {
     pub is_known: bool,
 }
 
+/// One place where an image is looked for.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub role: Role,
+    pub reference: Arc<str>,
+    pub registry: Arc<str>,
+    pub report: Arc<Report>,
+}
+
 impl ImageState {
     pub fn verdict(&self) -> Verdict {
         self.report.verdict
+    }
+
+    /// What the endpoint says that is written, whatever the others say.
+    pub fn own_report(&self) -> &Report {
+        self.endpoints
+            .first()
+            .map_or(&*self.report, |endpoint| &*endpoint.report)
     }
 }
 
@@ -84,6 +104,8 @@ pub struct Snapshot {
     pub sources: Vec<SourceStatus>,
     /// Entries of one reference stand together.
     pub images: Vec<ImageState>,
+    /// Other endpoints of some of them, which nobody names.
+    pub endpoints: Vec<ImageState>,
     pub registries: Vec<RegistryStatus>,
     /// Every image was looked at, and every source read in full, at least once.
     pub is_ready: bool,
@@ -93,9 +115,12 @@ pub struct Snapshot {
 impl Snapshot {
     /// The entries of each reference: one for each credential that pulls it.
     pub fn by_reference(&self) -> impl Iterator<Item = &[ImageState]> {
-        self.images.chunk_by(|one, other| {
-            one.reference == other.reference && one.registry == other.registry
-        })
+        by_reference(&self.images)
+    }
+
+    /// The same of every endpoint, whether somebody names it or not.
+    pub fn by_endpoint(&self) -> impl Iterator<Item = &[ImageState]> {
+        by_reference(&self.images).chain(by_reference(&self.endpoints))
     }
 
     pub fn count(&self, verdict: Verdict) -> usize {
@@ -104,6 +129,10 @@ impl Snapshot {
             .filter(|image| image.verdict() == verdict)
             .count()
     }
+}
+
+fn by_reference(images: &[ImageState]) -> impl Iterator<Item = &[ImageState]> {
+    images.chunk_by(|one, other| one.reference == other.reference && one.registry == other.registry)
 }
 
 /// What one round over one registry found.
@@ -254,7 +283,7 @@ impl State {
         if self.remembered.images.is_empty() && self.remembered.registries.is_empty() {
             return;
         }
-        for image in &self.images.images {
+        for image in self.images.all() {
             let name = remembered::name(&self.remembered.salt, &image.key);
             if let Some(before) = self.remembered.images.remove(&name)
                 && let Some(standing) = Standing::recalled(before, &image.needs)
@@ -327,12 +356,7 @@ impl State {
             self.unsaved.images.insert(Arc::clone(&key));
             self.standings.insert(key, standing);
         }
-        if !self
-            .images
-            .images
-            .iter()
-            .any(|image| image.host() == &*host)
-        {
+        if !self.images.all().any(|image| image.host() == &*host) {
             return;
         }
         if !is_full {
@@ -434,11 +458,16 @@ impl State {
                 credential: None,
                 users: Arc::clone(&malformed.users),
                 report: Arc::new(Report::only(Code::ReferenceInvalid, message)),
+                endpoints: [].into(),
                 proven_at: None,
                 since: now,
                 is_known: self.baseline.knows(&malformed.problem.text, now),
             }
         }));
+        let endpoints = self.images.endpoints.iter();
+        let endpoints = endpoints
+            .map(|image| self.image_state(image, now))
+            .collect();
         // Before the first inventory there is no source: that is not an empty inventory.
         let is_complete = !self.sources.is_empty()
             && self
@@ -447,14 +476,14 @@ impl State {
                 .all(|source| source.incomplete.is_none());
         let is_checked = self
             .images
-            .images
-            .iter()
+            .all()
             .all(|image| self.standings.contains_key(&image.key));
         Snapshot {
             at: now,
             sequence: self.sequence,
             sources: self.sources.clone(),
             images,
+            endpoints,
             registries: self.registries.values().cloned().collect(),
             is_ready: is_complete && is_checked,
             baseline_images: self.baseline.images.len(),
@@ -469,6 +498,13 @@ impl State {
                 (report, standing.proven_at, standing.since)
             }
         };
+        let endpoints = self.endpoints(image, &report, now);
+        let mirrors: Vec<Arc<Report>> = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.role == Role::Mirror)
+            .map(|endpoint| Arc::clone(&endpoint.report))
+            .collect();
+        let report = mirrors::together(&report, &mirrors);
         let remembered = self.proven.get(&image.name);
         let proven_at = proven_at
             .or_else(|| remembered.and_then(|second| Timestamp::from_second(*second).ok()));
@@ -485,9 +521,37 @@ impl State {
             users: Arc::clone(&image.users),
             reference: Arc::clone(&image.name),
             report,
+            endpoints,
             proven_at,
             since,
         }
+    }
+
+    /// All places where an image is looked for; none where it is only the one that is written.
+    fn endpoints(&self, image: &Image, own: &Arc<Report>, now: Timestamp) -> Arc<[Endpoint]> {
+        let Some(others) = self.images.others.get(&image.key) else {
+            return [].into();
+        };
+        let origin = Endpoint {
+            role: Role::Origin,
+            reference: Arc::clone(&image.name),
+            registry: Arc::clone(&image.registry),
+            report: Arc::clone(own),
+        };
+        let others = others.iter().filter_map(|other| {
+            let endpoint = self.images.get(&other.key)?;
+            let standing = self.standings.get(&other.key);
+            Some(Endpoint {
+                role: other.role,
+                reference: Arc::clone(&endpoint.name),
+                registry: Arc::clone(&endpoint.registry),
+                report: standing.map_or_else(
+                    || Arc::new(Report::never_checked()),
+                    |standing| stale_or(&standing.report, now),
+                ),
+            })
+        });
+        std::iter::once(origin).chain(others).collect()
     }
 }
 

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::inventory::{Inventory, User};
+use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::registry::stats::Requests;
-use crate::state::{ImageState, Snapshot};
+use crate::state::{Endpoint, ImageState, Snapshot};
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Finding, Verdict};
 
@@ -70,7 +71,32 @@ pub struct Image {
     pub last_proof: Option<Timestamp>,
     pub platforms: Vec<PlatformView>,
     pub findings: Vec<Finding>,
+    /// Where the image has mirrors, or is one: every endpoint, with what it says itself.
+    pub endpoints: Vec<EndpointView>,
     pub used_by: Vec<User>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct EndpointView {
+    pub role: Role,
+    pub registry: String,
+    pub reference: String,
+    pub digest: Option<Digest>,
+    pub verdict: Verdict,
+    pub findings: Vec<Finding>,
+}
+
+impl From<&Endpoint> for EndpointView {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self {
+            role: endpoint.role,
+            registry: endpoint.registry.to_string(),
+            reference: endpoint.reference.to_string(),
+            digest: endpoint.report.digest,
+            verdict: endpoint.report.verdict,
+            findings: endpoint.report.findings.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -112,6 +138,7 @@ impl From<&ImageState> for Image {
             last_proof: image.proven_at,
             platforms: platforms.collect(),
             findings: image.report.findings.clone(),
+            endpoints: image.endpoints.iter().map(EndpointView::from).collect(),
             used_by: users.cloned().collect(),
         }
     }

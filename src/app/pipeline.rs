@@ -80,9 +80,7 @@ async fn collect(
             .map(|state| Arc::clone(&state.borrow_and_update()))
             .collect();
         let inventory = Arc::new(Inventory { sources });
-        let images = Arc::new(images::collect(&inventory, &|host| {
-            registries.platforms(host)
-        }));
+        let images = Arc::new(registries.images(&inventory));
         publish.send_replace(Arc::clone(&images));
         if events
             .send(Event::Inventory(inventory, images))

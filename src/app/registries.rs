@@ -15,7 +15,9 @@ use crate::config::endpoint::{Endpoint, Scheme};
 use crate::config::{self, Config, Credentials, NeededPlatforms};
 use crate::credential_source::{CredentialSource, Sources, docker_config, ecr, gar};
 use crate::credentials::DockerConfig;
-use crate::images::PlatformChoice;
+use crate::images::{self, Images, PlatformChoice};
+use crate::inventory::Inventory;
+use crate::mirrors;
 use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
 use crate::registry::client::Client;
@@ -60,7 +62,7 @@ impl Registries {
     pub fn cadence(&self, host: &str) -> Cadence {
         let verify = match self.config.registry(host) {
             Some(registry) => &registry.verify,
-            None if self.named.contains(host) => &self.config.verify,
+            None if self.is_named(host) => &self.config.verify,
             None => {
                 let interval = GENTLE_INTERVAL.max(duration(self.config.verify.interval));
                 let blob_interval = interval.max(duration(self.config.verify.blob_interval));
@@ -86,7 +88,7 @@ impl Registries {
         }
         let (verify, has_entry) = match self.config.registry(host) {
             Some(registry) => (&registry.verify, true),
-            None if self.named.contains(host) => (&self.config.verify, false),
+            None if self.is_named(host) => (&self.config.verify, false),
             // Somebody else's: nothing is read there that is not needed.
             None => return Policy::default(),
         };
@@ -125,6 +127,12 @@ impl Registries {
         }
     }
 
+    /// All images of an inventory, with every endpoint that has them.
+    pub fn images(&self, inventory: &Inventory) -> Images {
+        let images = images::collect(inventory, &|host| self.platforms(host));
+        mirrors::with_endpoints(images, &self.config.mirrors())
+    }
+
     /// The prover of a host. An error means that it cannot be asked at all, and says why.
     pub fn prover(
         &self,
@@ -139,12 +147,25 @@ impl Registries {
         Ok(prover.reading(self.policy(host), rotation, suspects))
     }
 
+    /// Whether an operator named it, although it has no entry.
+    fn is_named(&self, host: &str) -> bool {
+        let mut rules = self
+            .config
+            .registries
+            .iter()
+            .flat_map(|entry| &entry.mirrors);
+        self.named.contains(host) || rules.any(|rule| rule.mirror.host == host)
+    }
+
     /// The hosts that the operator named, as they are dialled.
     fn listed(&self) -> BTreeSet<String> {
         let entries = self.config.registries.iter();
         let endpoints = entries.clone().map(|entry| entry.endpoint.authority());
+        let rules = entries.clone().flat_map(|entry| &entry.mirrors);
+        let mirrors = rules.map(|rule| rule.mirror.host.clone());
         let hosts = entries.map(|entry| entry.host.clone());
         hosts
+            .chain(mirrors)
             .chain(endpoints)
             .chain(self.plain_http.iter().cloned())
             .collect()
@@ -197,7 +218,7 @@ impl Registries {
             cluster: self.config.network.cluster_cidrs.as_slice().into(),
             listed: Arc::new(self.listed()),
         };
-        let is_named = self.named.contains(&**host) || is_plain;
+        let is_named = self.is_named(host) || is_plain;
         let concurrency = match entry {
             Some(entry) => entry.max_concurrency as usize,
             None if is_plain => ENTRY_CONCURRENCY,

@@ -21,6 +21,7 @@ use crate::credential_source::Sources;
 use crate::credentials::DockerConfig;
 use crate::images::{self, PlatformChoice};
 use crate::inventory::Inventory;
+use crate::mirrors;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
@@ -227,7 +228,9 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
             PlatformChoice::These(platform.as_slice().into())
         }
     };
-    let images = Arc::new(images::collect(&inventory, &choose));
+    let images = images::collect(&inventory, &choose);
+    let images = mirrors::with_endpoints(images, &registries.config.mirrors());
+    let images = Arc::new(images);
     let bar = progress_bar();
     let started = Instant::now();
     let rounds = once::prove_all(&images, &registries, &clock, &|progress| {

@@ -22,7 +22,6 @@ const KEYS: &[(&str, &[&str])] = &[
         &[
             "kind",
             "sparse",
-            "mirrors",
             "gc",
             "storage",
             "replicaEndpoints",

@@ -147,8 +147,23 @@ pub(super) struct Registry {
     /// Requests a second; without it only the concurrency limits them.
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 100_000))]
     pub(super) requests_per_second: Option<f64>,
+    /// Mirrors and pull-through caches that nodes try first. Each is verified too, and shown as what it is.
+    pub(super) mirrors: Option<Vec<Mirror>>,
     /// What differs from the top-level `verify` for this registry.
     pub(super) verify: Option<Verify>,
+}
+
+/// That one host serves what another has.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["host"]))]
+pub(super) struct Mirror {
+    /// The mirror, with the path under which it keeps the other's repositories if it has one.
+    #[schemars(extend("examples" = ["mirror.example", "harbor.example/hub"]))]
+    pub(super) host: Option<String>,
+    /// What it mirrors; by default this entry's host.
+    #[schemars(extend("examples" = ["docker.io"]))]
+    pub(super) of: Option<String>,
 }
 
 /// Certificates of a registry.

@@ -79,6 +79,7 @@ impl Checker<'_, '_> {
         let credentials = raw
             .credentials
             .and_then(|raw| self.credentials(&of("credentials"), raw, &host));
+        let mirrored = host.clone();
         Registry {
             host,
             endpoint,
@@ -88,6 +89,7 @@ impl Checker<'_, '_> {
             credentials,
             max_concurrency: raw.max_concurrency.unwrap_or(CONCURRENCY),
             requests_per_second: raw.requests_per_second,
+            mirrors: self.mirrors(&of("mirrors"), &mirrored, raw.mirrors.unwrap_or_default()),
             verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), defaults),
         }
     }

@@ -97,7 +97,7 @@ impl SnapshotCollector {
         });
         families.gauges(&catalog::WORKLOAD_IMAGE_FAILURE, failures)?;
         let unknown = of(Verdict::Unknown).map(|row| {
-            let reason = workloads::doubt(row.image).as_str();
+            let reason = workloads::doubt(&row.image.report).as_str();
             (and(labels(row), "reason", reason), 1.0)
         });
         families.gauges(&catalog::WORKLOAD_IMAGE_UNKNOWN, unknown)
@@ -168,11 +168,12 @@ impl<'a> Sum<'a> {
         let badness =
             |counts: &Option<[usize; 3]>| counts.map(|[_, unknown, broken]| (broken, unknown));
         for image in images {
-            if image.verdict() == Verdict::Pullable {
+            let report = image.own_report();
+            if report.verdict == Verdict::Pullable {
                 continue;
             }
             let platforms = Some(Verdict::ALL.map(|verdict| {
-                let platforms = image.report.platforms.iter();
+                let platforms = report.platforms.iter();
                 platforms
                     .filter(|platform| platform.verdict == verdict)
                     .count()
@@ -180,8 +181,8 @@ impl<'a> Sum<'a> {
             if badness(&platforms) > badness(&sum.platforms) {
                 sum.platforms = platforms;
             }
-            if image.verdict() == Verdict::Unknown {
-                sum.doubt = sum.doubt.or_else(|| Some(workloads::doubt(image)));
+            if report.verdict == Verdict::Unknown {
+                sum.doubt = sum.doubt.or_else(|| Some(workloads::doubt(report)));
             }
         }
         Some(sum)
@@ -196,7 +197,7 @@ impl<'a> Sum<'a> {
 }
 
 fn encode_images(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Result {
-    let sums = || snapshot.by_reference().filter_map(Sum::of);
+    let sums = || snapshot.by_endpoint().filter_map(Sum::of);
     let unknown =
         sums().filter_map(|sum| Some((and(sum.labels(), "reason", sum.doubt?.as_str()), 1.0)));
     families.gauges(&catalog::IMAGE_UNKNOWN, unknown)?;

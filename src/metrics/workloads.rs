@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::inventory::{Class, User};
 use crate::state::{ImageState, Snapshot};
-use crate::verify::finding::{Code, Finding, Verdict};
+use crate::verify::finding::{Code, Finding, Report, Verdict};
 
 /// A label value longer than this is cut.
 pub const LABEL_BYTES_MAX: usize = 256;
@@ -78,9 +78,8 @@ pub fn failures(image: &ImageState) -> Vec<&Finding> {
 }
 
 /// Why it is not known.
-pub fn doubt(image: &ImageState) -> Code {
-    image
-        .report
+pub fn doubt(report: &Report) -> Code {
+    report
         .findings
         .iter()
         .find(|finding| finding.needed && finding.code.verdict() == Verdict::Unknown)

@@ -56,6 +56,7 @@ fn image(reference: &str, workload: &str, platforms: &[&str]) -> ImageState {
         needed: true,
     });
     ImageState {
+        endpoints: [].into(),
         reference: reference.into(),
         registry: registry.into(),
         is_pinned: reference.contains('@'),
@@ -169,6 +170,7 @@ fn source(name: &str, incomplete: Option<&str>, references: usize) -> SourceStat
 
 fn snapshot(images: Vec<ImageState>) -> Snapshot {
     Snapshot {
+        endpoints: vec![],
         at: ago(3),
         sequence: 7,
         sources: vec![source("prod", None, images.len())],

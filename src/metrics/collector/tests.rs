@@ -23,6 +23,7 @@ fn user(namespace: &str, name: &str, class: Class) -> User {
 
 fn image(reference: &str, report: Report, users: Vec<User>) -> ImageState {
     ImageState {
+        endpoints: [].into(),
         reference: reference.into(),
         registry: "r.example".into(),
         is_pinned: false,
@@ -76,6 +77,7 @@ fn broken(findings: &[(Code, &str)]) -> Report {
 
 fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
     let snapshot = Snapshot {
+        endpoints: vec![],
         at: Timestamp::UNIX_EPOCH,
         sequence: 1,
         sources: vec![SourceStatus {

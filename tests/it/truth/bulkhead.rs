@@ -53,6 +53,8 @@ async fn a_host_that_hangs_holds_no_other_host_up() {
     let setup = Setup::default();
     let image = |host: &String| setup.image(&format!("{host}/{REPOSITORY}:v1"), Needs::All);
     let images = Images {
+        endpoints: Vec::new(),
+        others: std::collections::HashMap::new(),
         images: hosts.iter().map(image).collect(),
         malformed: Vec::new(),
     };

@@ -184,6 +184,8 @@ impl Case {
             .collect();
         let mut state = State::default();
         let all = Images {
+            endpoints: Vec::new(),
+            others: std::collections::HashMap::new(),
             images: images.clone(),
             malformed: Vec::new(),
         };
