@@ -93,12 +93,11 @@ fn normal_variant(platform: &Platform) -> &str {
     let variant = platform.variant.as_deref().unwrap_or_default();
     match (platform.architecture.as_str(), variant) {
         ("amd64", "v1") => "",
-        ("arm64", "" | "8" | "v8.0") => "v8",
+        ("arm64", "" | "8" | "v8.0") | ("arm", "8") => "v8",
         ("arm64", "9" | "9.0" | "v9.0") => "v9",
         ("arm", "" | "7") => "v7",
         ("arm", "5") => "v5",
         ("arm", "6") => "v6",
-        ("arm", "8") => "v8",
         (_, other) => other,
     }
 }
