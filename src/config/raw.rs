@@ -318,8 +318,8 @@ text_schema!(
 );
 text_schema!(
     PlatformText,
-    "^(needed|all|[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?)$",
-    ["linux/amd64", "linux/arm64/v8"]
+    "^(needed|all|[A-Za-z0-9._-]+(\\([A-Za-z0-9._-]+\\))?/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?)$",
+    ["linux/amd64", "linux/arm64/v8", "windows(10.0.20348)/amd64"]
 );
 text_schema!(ListenText, "^.*:[0-9]+$", [":8080", "127.0.0.1:8080"]);
 

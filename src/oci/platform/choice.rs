@@ -56,11 +56,6 @@ impl Platform {
     pub fn suits(&self, node: &Self) -> bool {
         step(self, node).is_some()
     }
-
-    /// Whether it takes this image before those of another architecture or an older variant.
-    pub fn serves(&self, node: &Self) -> bool {
-        step(self, node) == Some(0)
-    }
 }
 
 /// The place of an image in the order in which a node tries them; `None` if it never does.

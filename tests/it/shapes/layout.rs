@@ -132,8 +132,7 @@ impl Layout {
             serde_json::from_slice::<Value>(&content).ok()
         };
         let manifest = json(digest)?;
-        let mut config = json(manifest["config"]["digest"].as_str()?)?;
-        config.as_object_mut()?.remove("os.version");
+        let config = json(manifest["config"]["digest"].as_str()?)?;
         platform(&config)
     }
 

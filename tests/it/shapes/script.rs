@@ -8,7 +8,6 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use pullproof::oci::schema1;
 
 use super::layout::Layout;
 use crate::support::server::Server;
@@ -39,9 +38,7 @@ impl Script {
                 } else {
                     "blobs"
                 };
-                // What a registry calls a signed manifest is the digest of what was signed.
-                let digest = schema1::payload_digest(&content)
-                    .map_or_else(|| place.digest.clone(), |digest| digest.to_string());
+                let digest = place.digest.clone();
                 let media_type = if place.path.is_empty() {
                     root["mediaType"].as_str().unwrap()
                 } else {
