@@ -375,8 +375,8 @@ text_schema!(
 );
 text_schema!(
     PlatformText,
-    "^(needed|all|[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?)$",
-    ["linux/amd64", "linux/arm64/v8"]
+    "^(needed|all|[A-Za-z0-9._-]+(\\([A-Za-z0-9._-]+\\))?/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?)$",
+    ["linux/amd64", "linux/arm64/v8", "windows(10.0.20348)/amd64"]
 );
 text_schema!(PercentText, "^[0-9]+(\\.[0-9]+)?%$", ["5%", "0.5%"]);
 text_schema!(BytesText, "^[0-9]+(B|KiB|MiB|GiB|TiB)$", ["50MiB", "1GiB"]);

@@ -100,6 +100,8 @@ pub struct NodeInfo {
     pub operating_system: String,
     #[serde(deserialize_with = "nullable")]
     pub architecture: String,
+    #[serde(deserialize_with = "nullable")]
+    pub kernel_version: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

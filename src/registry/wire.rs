@@ -200,14 +200,13 @@ pub(super) fn config_platform(body: &[u8]) -> Option<Platform> {
         architecture: String,
         #[serde(default)]
         variant: Option<String>,
+        #[serde(rename = "os.version", default)]
+        os_version: Option<String>,
     }
     let config: Config = serde_json::from_slice(body).ok()?;
     if config.os.is_empty() || config.architecture.is_empty() {
         return None;
     }
-    Some(Platform::new(
-        &config.os,
-        &config.architecture,
-        config.variant.as_deref(),
-    ))
+    let platform = Platform::new(&config.os, &config.architecture, config.variant.as_deref());
+    Some(platform.with_os_version(config.os_version.as_deref()))
 }

@@ -243,14 +243,20 @@ impl Walk<'_> {
 
     fn children(&mut self, children: &[ChildEdge], place: &Place) -> Verdict {
         let mut worst = Verdict::Pullable;
-        for child in children {
+        let offered: Vec<Option<Platform>> = children
+            .iter()
+            .map(|child| child.platform.clone().or_else(|| place.platform.clone()))
+            .collect();
+        let offered: Vec<Option<&Platform>> = offered.iter().map(Option::as_ref).collect();
+        let taken = self.target.needs.of(&offered);
+        for (child, taken) in children.iter().zip(taken) {
             self.nodes += 1;
             if self.nodes > NODES_MAX {
                 self.over_budget(child.digest, place);
                 return worst.max(Verdict::Unknown);
             }
             let platform = child.platform.clone().or_else(|| place.platform.clone());
-            let needed = place.needed && self.target.needs.include(platform.as_ref());
+            let needed = place.needed && taken;
             let below = Place {
                 platform: platform.clone(),
                 needed,
@@ -417,7 +423,7 @@ impl Walk<'_> {
                 report
                     .platform
                     .as_ref()
-                    .is_none_or(|platform| platform.serves(node))
+                    .is_none_or(|platform| platform.suits(node))
             })
         };
         let lacking: Vec<Platform> = nodes.iter().filter(|node| !has(node)).cloned().collect();

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::digest::Digest;
-use crate::oci::platform::Platform;
+use crate::oci::platform::{Platform, choice};
 
 /// Whose credentials ask. Zero is the registry entry's own, or nobody's; all others are the pull
 /// secrets of workloads, each an identity of its own whose answers are never another's.
@@ -47,13 +47,15 @@ pub enum Needs {
 }
 
 impl Needs {
-    /// Whether a child for this platform counts. One that does not say counts always.
-    pub fn include(&self, platform: Option<&Platform>) -> bool {
-        match (self, platform) {
+    /// Which of an index' children count, by their platforms: those that a runtime would take.
+    pub fn of(&self, offered: &[Option<&Platform>]) -> Vec<bool> {
+        match self {
             // An attestation is nobody's platform.
-            (_, Some(platform)) if platform.is_unknown() => false,
-            (Self::All, _) | (Self::These(_), None) => true,
-            (Self::These(nodes), Some(platform)) => nodes.iter().any(|node| platform.serves(node)),
+            Self::All => offered
+                .iter()
+                .map(|platform| platform.is_none_or(|platform| !platform.is_unknown()))
+                .collect(),
+            Self::These(nodes) => choice::taken(nodes, offered),
         }
     }
 }

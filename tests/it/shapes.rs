@@ -193,7 +193,17 @@ fn check_one(copy: &Copy<'_>, image: &Value, needed: &BTreeSet<&str>, platform: 
                 Role::Root | Role::Foreign => continue,
             };
             if is_lost(&place.digest) && !is_hidden {
-                let counts = !is_index || counts(place.platform.as_deref());
+                // A child without a platform is a runtime's last choice.
+                let is_last = platform.is_some()
+                    && place.platform.is_none()
+                    && copy.places.iter().any(|other| {
+                        other.path == place.path
+                            && other
+                                .platform
+                                .as_deref()
+                                .is_some_and(|one| needed.contains(one))
+                    });
+                let counts = !is_index || (counts(place.platform.as_deref()) && !is_last);
                 expected.insert(found(code, place, counts));
             }
         }

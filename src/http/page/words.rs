@@ -232,10 +232,7 @@ pub(super) fn platform(platform: Option<&Platform>) -> String {
     match platform {
         None => "any platform".to_owned(),
         Some(platform) if platform.is_unknown() => "attestation".to_owned(),
-        Some(platform) => match &platform.os_version {
-            None => platform.to_string(),
-            Some(version) => format!("{platform} {version}"),
-        },
+        Some(platform) => platform.to_string(),
     }
 }
 

@@ -157,7 +157,10 @@ async fn everything_is_listed_once_owners_first() {
     server.set(NODES, vec![
         json!({"metadata": {"name": "b"}, "status": {"nodeInfo": {"operatingSystem": "linux", "architecture": "arm64"}}}),
         json!({"metadata": {"name": "a"}, "status": {"nodeInfo": {"operatingSystem": "linux", "architecture": "amd64"}}}),
-        json!({"metadata": {"name": "c"}, "status": {"nodeInfo": {"operatingSystem": "linux", "architecture": "amd64"}}}),
+        json!({"metadata": {"name": "c"}, "status": {"nodeInfo": {"operatingSystem": "linux", "architecture": "amd64",
+            "kernelVersion": "6.12.1-generic"}}}),
+        json!({"metadata": {"name": "d"}, "status": {"nodeInfo": {"operatingSystem": "windows", "architecture": "amd64",
+            "kernelVersion": "10.0.20348.2340"}}}),
         json!({"metadata": {"name": "registering"}}),
     ]);
     let state = read(&server).await;
@@ -171,7 +174,8 @@ async fn everything_is_listed_once_owners_first() {
         .iter()
         .map(Platform::to_string)
         .collect();
-    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    let windows = "windows(10.0.20348)/amd64";
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64", windows]);
     let requests = server.requests("/");
     assert_eq!(requests.len(), 12);
     assert!(

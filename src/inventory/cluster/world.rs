@@ -328,6 +328,12 @@ impl Unit {
     }
 }
 
+/// The 10.0.20348 of `10.0.20348.2340`: nodes that differ in the rest take the same images.
+fn windows_build(kernel: &str) -> Option<String> {
+    let parts: Vec<&str> = kernel.splitn(4, '.').take(3).collect();
+    (parts.len() == 3).then(|| parts.join("."))
+}
+
 /// `None` for an object that says nothing.
 fn reduce(
     kind: &'static Kind,
@@ -348,11 +354,10 @@ fn reduce(
             let info = &object.status.node_info;
             let is_told = !info.operating_system.is_empty() && !info.architecture.is_empty();
             is_told.then(|| {
-                Record::Node(Platform::new(
-                    &info.operating_system,
-                    &info.architecture,
-                    None,
-                ))
+                // The kernel's version is what containerd compares on Windows.
+                let platform = Platform::new(&info.operating_system, &info.architecture, None);
+                let version = windows_build(&info.kernel_version);
+                Record::Node(platform.with_os_version(version.as_deref()))
             })
         }
     };

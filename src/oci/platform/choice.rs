@@ -56,11 +56,6 @@ impl Platform {
     pub fn suits(&self, node: &Self) -> bool {
         step(self, node).is_some()
     }
-
-    /// Whether it takes this image before those of another architecture or an older variant.
-    pub fn serves(&self, node: &Self) -> bool {
-        step(self, node) == Some(0)
-    }
 }
 
 /// The place of an image in the order in which a node tries them; `None` if it never does.
@@ -93,12 +88,11 @@ fn normal_variant(platform: &Platform) -> &str {
     let variant = platform.variant.as_deref().unwrap_or_default();
     match (platform.architecture.as_str(), variant) {
         ("amd64", "v1") => "",
-        ("arm64", "" | "8" | "v8.0") => "v8",
+        ("arm64", "" | "8" | "v8.0") | ("arm", "8") => "v8",
         ("arm64", "9" | "9.0" | "v9.0") => "v9",
         ("arm", "" | "7") => "v7",
         ("arm", "5") => "v5",
         ("arm", "6") => "v6",
-        ("arm", "8") => "v8",
         (_, other) => other,
     }
 }

@@ -86,11 +86,11 @@ impl Layout {
         let mut places = Vec::new();
         let mut place = place(&root, Role::Root, None, &[]);
         place.platform = self.platform_of_lone(&place.digest);
-        self.walk(place, &mut places);
+        self.walk(&place, &mut places);
         places
     }
 
-    fn walk(&self, place: Place, places: &mut Vec<Place>) {
+    fn walk(&self, place: &Place, places: &mut Vec<Place>) {
         places.push(place.clone());
         let Some(body) = self.blob(&place.digest).filter(|_| place.is_manifest) else {
             return;
@@ -104,7 +104,7 @@ impl Layout {
             if !below.is_manifest {
                 below.role = Role::Layer;
             }
-            self.walk(below, places);
+            self.walk(&below, places);
         }
         if manifest["config"].is_object() {
             let platform = place.platform.clone();
@@ -116,9 +116,10 @@ impl Layout {
             ));
         }
         for layer in list("layers").into_iter().chain(list("blobs")) {
-            let role = match layer["urls"].is_array() {
-                true => Role::Foreign,
-                false => Role::Layer,
+            let role = if layer["urls"].is_array() {
+                Role::Foreign
+            } else {
+                Role::Layer
             };
             places.push(self::place(&layer, role, place.platform.clone(), &path));
         }
@@ -131,8 +132,7 @@ impl Layout {
             serde_json::from_slice::<Value>(&content).ok()
         };
         let manifest = json(digest)?;
-        let mut config = json(manifest["config"]["digest"].as_str()?)?;
-        config.as_object_mut()?.remove("os.version");
+        let config = json(manifest["config"]["digest"].as_str()?)?;
         platform(&config)
     }
 
@@ -171,9 +171,10 @@ impl Layout {
         let hash = place.digest.strip_prefix("sha256:").unwrap();
         let data = storage.join("blobs/sha256").join(&hash[..2]).join(hash);
         write(data.join("data"), &content);
-        let links = match place.is_manifest {
-            true => "_manifests/revisions/sha256",
-            false => "_layers/sha256",
+        let links = if place.is_manifest {
+            "_manifests/revisions/sha256"
+        } else {
+            "_layers/sha256"
         };
         if place.digest != lost {
             let link = repository.join(links).join(hash).join("link");

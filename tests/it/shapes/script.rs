@@ -8,7 +8,6 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use pullproof::oci::schema1;
 
 use super::layout::Layout;
 use crate::support::server::Server;
@@ -39,12 +38,11 @@ impl Script {
                 } else {
                     "blobs"
                 };
-                // What a registry calls a signed manifest is the digest of what was signed.
-                let digest = schema1::payload_digest(&content)
-                    .map_or_else(|| place.digest.clone(), |digest| digest.to_string());
-                let media_type = match place.path.is_empty() {
-                    true => root["mediaType"].as_str().unwrap(),
-                    false => "application/octet-stream",
+                let digest = place.digest.clone();
+                let media_type = if place.path.is_empty() {
+                    root["mediaType"].as_str().unwrap()
+                } else {
+                    "application/octet-stream"
                 };
                 let answer = (media_type.to_owned(), digest.clone(), content);
                 if place.path.is_empty() {
@@ -79,9 +77,10 @@ fn reply(path: &str, found: Option<(String, String, Vec<u8>)>) -> Response {
             (headers, content).into_response()
         }
         None => {
-            let code = match path.contains("/blobs/") {
-                true => "BLOB_UNKNOWN",
-                false => "MANIFEST_UNKNOWN",
+            let code = if path.contains("/blobs/") {
+                "BLOB_UNKNOWN"
+            } else {
+                "MANIFEST_UNKNOWN"
             };
             let body = format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);
             (StatusCode::NOT_FOUND, body).into_response()

@@ -83,7 +83,9 @@ pub(super) const SHAPES: &[Shape] = &[
             (ARM, "linux/arm64/v8"),
             ("linux/arm/v7", "linux/arm/v7"),
             ("linux/arm", "linux/arm/v6 linux/arm/v7"),
+            ("linux/arm/v8", "linux/arm/v7"),
             ("linux/amd64/v2", "linux/amd64/v2"),
+            ("linux/amd64/v3", "linux/amd64/v2"),
             (S390X, ""),
         ],
         ..shape(
@@ -149,7 +151,7 @@ pub(super) const SHAPES: &[Shape] = &[
         ..shape("build-cache", "- - -")
     },
     shape("build-cache-image", "-"),
-    shape("foreign-layer", "windows/amd64"),
+    shape("foreign-layer", "windows(10.0.17763.6054)/amd64"),
     Shape {
         served: Served::Script,
         ..shape("withdrawn-artifact", "- -")
@@ -158,5 +160,10 @@ pub(super) const SHAPES: &[Shape] = &[
         served: Served::ScriptForSchema1,
         findings: &[("unsupported", 0)],
         ..shape("schema1-unsigned", "-")
+    },
+    Shape {
+        served: Served::ScriptForSchema1,
+        findings: &[("unsupported", 0)],
+        ..shape("schema1", "-")
     },
 ];

@@ -170,23 +170,3 @@ fn a_node_takes_the_best_that_fits_and_needs_no_other() {
         assert_eq!(taken.join(" "), expected, "{nodes:?} of {words:?}");
     }
 }
-
-#[test]
-fn a_child_of_another_architecture_or_an_older_variant_serves_nobody_first() {
-    for (image, node, expected) in [
-        ("linux/arm64/v8", "linux/arm64", true),
-        ("linux/arm64", "linux/arm64/v8", true),
-        ("linux/arm/v7", "linux/arm", true),
-        ("linux/arm/v6", "linux/arm", true),
-        ("linux/arm/v6", "linux/arm/v7", false),
-        ("linux/arm/v7", "linux/arm64", false),
-        ("linux/386", "linux/amd64", false),
-        ("linux/amd64/v2", "linux/amd64", false),
-        ("linux/amd64", "linux/arm64", false),
-        ("linux/x86_64", "linux/amd64", true),
-        ("windows/amd64", "linux/amd64", false),
-    ] {
-        let serves = platform(image).serves(&platform(node));
-        assert_eq!(serves, expected, "{image} on {node}");
-    }
-}
