@@ -139,9 +139,14 @@ def during_rounds(size, port, wanted):
 
 
 def first_scrape(size, pid, port):
-    """By how much it raises the peak: whatever it needs, nothing was needed before it. Without
-    compression, whose bodies never have a length."""
-    before = memory(pid, "VmHWM")
+    """By how much it raises the peak, once that of the round and of what is written after it is
+    over. Without compression, whose bodies never have a length."""
+    before, since, end = 0, time.monotonic(), time.monotonic() + 120
+    while time.monotonic() < min(since + 12, end):
+        peak = memory(pid, "VmHWM")
+        if peak != before:
+            before, since = peak, time.monotonic()
+        time.sleep(0.2)
     scrape(port, size, SCRAPE | {"Accept-Encoding": "identity"})
     size.scrape_growth = memory(pid, "VmHWM") - before
 
