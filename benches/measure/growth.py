@@ -170,15 +170,15 @@ def report(measured):
         if size.references == 100_000:
             limits.append(Limit.at_most(name + "scrape during a round, p99", size.scrape_at(99), 2, " s"))
             limits.append(Limit.at_most(name + "peak of resident memory", size.peak / MIB, 256, " MiB"))
-            limits.append(Limit.at_most(name + "what a scrape adds to the peak / its body",
+            limits.append(Limit.at_most(name + "what a scrape adds to the peak, to its body",
                                         size.scrape_growth / size.bytes, 0.5))
             limits.append(Limit.exactly(name + "bodies of /metrics made as a whole", int(not size.is_streamed), 0))
     for small, middle, large in zip(measured, measured[1:], measured[2:]):
         name = f"{middle.references:,} to {large.references:,}: "
         limits += [
             Limit.at_most(name + what, slope(middle, large, of) / slope(small, middle, of), 1.5)
-            for what, of in (("memory a reference, against the step before", lambda size: size.peak),
-                             ("time a reference, against the step before",
+            for what, of in (("memory a reference, to the step before", lambda size: size.peak),
+                             ("time a reference, to the step before",
                               lambda size: size.rounds[0]["seconds"]))
         ]
     return table, limits
