@@ -443,11 +443,13 @@ impl State {
     /// All of it, as of `now`: a proof that is too old by then is no proof.
     pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
         self.sequence += 1;
+        // One for all: before the first round of a large registry ends, it is the report of each.
+        let unchecked = Arc::new(Report::never_checked());
         let mut images: Vec<ImageState> = self
             .images
             .images
             .iter()
-            .map(|image| self.image_state(image, now))
+            .map(|image| self.image_state(image, &unchecked, now))
             .collect();
         images.extend(self.images.malformed.iter().map(|malformed| {
             let message = malformed.problem.to_string();
@@ -490,9 +492,9 @@ impl State {
         }
     }
 
-    fn image_state(&self, image: &Image, now: Timestamp) -> ImageState {
+    fn image_state(&self, image: &Image, unchecked: &Arc<Report>, now: Timestamp) -> ImageState {
         let (report, proven_at, since) = match self.standings.get(&image.key) {
-            None => (Arc::new(Report::never_checked()), None, now),
+            None => (Arc::clone(unchecked), None, now),
             Some(standing) => {
                 let report = stale_or(&standing.report, now);
                 (report, standing.proven_at, standing.since)

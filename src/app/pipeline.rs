@@ -74,13 +74,19 @@ async fn collect(
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
 ) {
+    let mut before: Option<(Arc<Inventory>, Arc<Images>)> = None;
     loop {
         let sources = states
             .iter_mut()
             .map(|state| Arc::clone(&state.borrow_and_update()))
             .collect();
         let inventory = Arc::new(Inventory { sources });
-        let images = Arc::new(registries.images(&inventory));
+        let images = match &before {
+            // Read again, and nothing new: a second copy of all images would say the same.
+            Some((known, images)) if is_same(known, &inventory) => Arc::clone(images),
+            Some(_) | None => Arc::new(registries.images(&inventory)),
+        };
+        before = Some((Arc::clone(&inventory), Arc::clone(&images)));
         publish.send_replace(Arc::clone(&images));
         if events
             .send(Event::Inventory(inventory, images))
@@ -101,6 +107,17 @@ async fn collect(
         }
         tokio::time::sleep(DEBOUNCE).await;
     }
+}
+
+/// Whether both say the same about images, whenever and however completely they were read.
+fn is_same(one: &Inventory, other: &Inventory) -> bool {
+    one.sources.len() == other.sources.len()
+        && one.sources.iter().zip(&other.sources).all(|(one, other)| {
+            Arc::ptr_eq(one, other)
+                || one.uses == other.uses
+                    && one.pull_secrets == other.pull_secrets
+                    && one.platforms == other.platforms
+        })
 }
 
 /// Keeps one prover for each registry that an image names.
@@ -291,14 +308,31 @@ mod tests {
     use crate::images::PlatformChoice;
     use crate::inventory::references;
 
-    fn images(text: &str, choice: &PlatformChoice) -> Vec<Arc<Image>> {
+    fn inventory(text: &str) -> Inventory {
         let source = references::read_text("keep", text, jiff::Timestamp::UNIX_EPOCH);
-        let sources = vec![Arc::new(source)];
-        images::collect(&Inventory { sources }, &|_| choice.clone()).images
+        Inventory {
+            sources: vec![Arc::new(source)],
+        }
+    }
+
+    fn images(text: &str, choice: &PlatformChoice) -> Vec<Arc<Image>> {
+        images::collect(&inventory(text), &|_| choice.clone()).images
     }
 
     fn names(images: &[Arc<Image>]) -> Vec<&str> {
         images.iter().map(|image| &*image.name).collect()
+    }
+
+    #[test]
+    fn what_was_only_read_again_is_the_same() {
+        let text = "r.example/a:1\nr.example/b:1";
+        assert!(is_same(&inventory(text), &inventory(text)));
+        assert!(!is_same(&inventory(text), &inventory("r.example/a:1")));
+        assert!(!is_same(&inventory(text), &Inventory::default()));
+        let mut source = (*inventory(text).sources[0]).clone();
+        source.platforms = Some(["linux/amd64".parse().unwrap()].into());
+        let sources = vec![Arc::new(source)];
+        assert!(!is_same(&inventory(text), &Inventory { sources }));
     }
 
     #[test]
