@@ -162,6 +162,9 @@ pub enum Credentials {
     /// A file as `docker login` writes it.
     DockerConfig(PathBuf),
     Ecr(Ecr),
+    /// Google's, with the file of its application default credentials; `None`: what the environment
+    /// gives.
+    Gar(Option<PathBuf>),
 }
 
 /// How the password of an Amazon registry is got.

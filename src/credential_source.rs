@@ -21,6 +21,7 @@ mod aws;
 mod cached;
 pub mod docker_config;
 pub mod ecr;
+pub mod gar;
 mod helper;
 mod http;
 

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use crate::clock::Clock;
 use crate::config::endpoint::{Endpoint, Scheme};
 use crate::config::{self, Config, Credentials, NeededPlatforms};
-use crate::credential_source::{CredentialSource, Sources, docker_config, ecr};
+use crate::credential_source::{CredentialSource, Sources, docker_config, ecr, gar};
 use crate::credentials::DockerConfig;
 use crate::images::PlatformChoice;
 use crate::prover::Prover;
@@ -110,6 +110,13 @@ impl Registries {
                     access_key: ecr.access_key.clone(),
                 };
                 Ok(ecr::source(options, Arc::clone(&self.clock))?)
+            }
+            Some(Credentials::Gar(file)) => {
+                let options = gar::Options {
+                    host: Arc::clone(host),
+                    file: file.clone(),
+                };
+                Ok(gar::source(options, Arc::clone(&self.clock))?)
             }
             None => Ok(docker_config::source(&self.personal, host)),
         }

@@ -59,10 +59,15 @@ impl Checker<'_, '_> {
         host: &str,
     ) -> Option<Credentials> {
         let of = |key: &str| format!("{path}.{key}");
-        let raw::Credentials { docker_config, ecr } = raw;
+        let raw::Credentials {
+            docker_config,
+            ecr,
+            gar,
+        } = raw;
         let written: Vec<&str> = [
             ("dockerConfig", docker_config.is_some()),
             ("ecr", ecr.is_some()),
+            ("gar", gar.is_some()),
         ]
         .into_iter()
         .filter_map(|(key, is_written)| is_written.then_some(key))
@@ -71,7 +76,7 @@ impl Checker<'_, '_> {
             [_] => {}
             [] if self.report.has(path) => {}
             [] => {
-                let message = "nothing is in it; write one of dockerConfig, ecr, as \
+                let message = "nothing is in it; write one of dockerConfig, ecr, gar, as \
                                {dockerConfig: {file: FILE}} or {ecr: {}}";
                 self.report.add(path, message);
             }
@@ -84,6 +89,11 @@ impl Checker<'_, '_> {
             let file = docker_config.file?;
             let file = self.file(&of("dockerConfig.file"), file);
             return Some(Credentials::DockerConfig(file));
+        }
+        if let Some(raw) = gar {
+            let file = raw.application_credentials.and_then(|file| file.file);
+            let path = of("gar.applicationCredentials.file");
+            return Some(Credentials::Gar(file.map(|file| self.file(&path, file))));
         }
         ecr.map(|raw| Credentials::Ecr(self.ecr(&of("ecr"), raw, host)))
     }

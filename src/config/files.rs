@@ -23,6 +23,8 @@ pub enum FileKind {
     PrivateKey,
     /// JSON as `docker login` writes it.
     DockerConfig,
+    /// JSON as Google hands it out.
+    GoogleCredentials,
     /// Text that only its reader understands.
     Secret,
     Kubeconfig,
@@ -93,6 +95,11 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
             Some(Credentials::Ecr(ecr)) => {
                 ("ecr.accessKey", ecr.access_key.as_ref(), FileKind::Secret)
             }
+            Some(Credentials::Gar(file)) => (
+                "gar.applicationCredentials",
+                file.as_ref(),
+                FileKind::GoogleCredentials,
+            ),
             None => continue,
         };
         if let Some(file) = file {
@@ -139,6 +146,7 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
             FileKind::Certificates
             | FileKind::PrivateKey
             | FileKind::DockerConfig
+            | FileKind::GoogleCredentials
             | FileKind::Secret
             | FileKind::Kubeconfig
             | FileKind::ReferenceList => Err("it is a directory, not a file".to_owned()),
@@ -160,6 +168,13 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
         FileKind::PrivateKey if !content.contains("PRIVATE KEY-----") => {
             "it holds no private key; expected PEM (-----BEGIN PRIVATE KEY-----)"
         }
+        FileKind::GoogleCredentials
+            if !serde_json::from_str::<serde_json::Value>(&content)
+                .is_ok_and(|json| json.get("type").is_some()) =>
+        {
+            "it is not JSON as Google hands it out; expected {\"type\": \"service_account\", …} or \
+             {\"type\": \"external_account\", …}"
+        }
         FileKind::DockerConfig
             if !serde_json::from_str::<serde_json::Value>(&content)
                 .is_ok_and(|json| json.is_object()) =>
@@ -169,6 +184,7 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
         FileKind::Certificates
         | FileKind::PrivateKey
         | FileKind::DockerConfig
+        | FileKind::GoogleCredentials
         | FileKind::Secret
         | FileKind::Kubeconfig
         | FileKind::ReferenceList

@@ -31,7 +31,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "aliases",
         ],
     ),
-    ("registries[].credentials", &["gar", "acr"]),
+    ("registries[].credentials", &["acr"]),
     ("verify", &["readShare", "contentBudget"]),
     ("registries[].verify", &["readShare", "contentBudget"]),
     ("http", &["tls", "token"]),

@@ -190,6 +190,8 @@ pub(super) struct Credentials {
     pub(super) docker_config: Option<File>,
     /// Amazon's registry: as what AWS takes pullproof for.
     pub(super) ecr: Option<Ecr>,
+    /// Google's registries: as what Google takes pullproof for.
+    pub(super) gar: Option<Gar>,
 }
 
 /// Amazon's registry. Without an access key: that of the environment, else the role of the pod, of the
@@ -205,6 +207,15 @@ pub(super) struct Ecr {
     /// Where the API is dialled, for instance at a VPC endpoint; by default the region's own.
     #[schemars(extend("examples" = ["https://vpce-1.api.ecr.eu-west-1.vpce.amazonaws.com"]))]
     pub(super) endpoint: Option<String>,
+}
+
+/// Google's registries. Without a file: that of GOOGLE_APPLICATION_CREDENTIALS, else the account of the
+/// pod or of the instance.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Gar {
+    /// A service account's key, or an external account for workload identity federation, in JSON.
+    pub(super) application_credentials: Option<File>,
 }
 
 /// How images are verified.

@@ -439,7 +439,7 @@ fn no_secret_is_accepted_or_repeated() {
     check(
         "registries: [{host: a.b, credentials: {password: hunter2}, tls: {ca: {file: '-----BEGIN CERTIFICATE-----'}}}]",
         &[
-            "1:39 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, as {dockerConfig: {file: FILE}} or {ecr: {}}",
+            "1:39 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, gar, as {dockerConfig: {file: FILE}} or {ecr: {}}",
             "1:40 registries[0].credentials.password: `password` would be a secret written inline; secrets are only read from files that the configuration names, as `credentials: {dockerConfig: {file: FILE}}`",
             "1:77 registries[0].tls.ca.file: expected the name of a file, not what is in it",
         ],
@@ -524,9 +524,10 @@ registries:
   - {host: 123456789012.dkr.ecr.eu-west-1.amazonaws.com, credentials: {ecr: {endpoint: http://ecr.example, regoin: a}}}
   - {host: g.h, credentials: {ecr: {region: eu-west-1, accessKey: {file: ''}}}}
   - {host: i.j, credentials: {dockerConfig: {}}}
+  - {host: k.l, credentials: {gar: {applicationCredentials: key.json, keyFile: a}}}
 ",
         &[
-            "2:30 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, as {dockerConfig: {file: FILE}} or {ecr: {}}",
+            "2:30 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, gar, as {dockerConfig: {file: FILE}} or {ecr: {}}",
             "3:61 registries[1].credentials.ecr: `dockerConfig` and `ecr` are two ways; keep one of them",
             "4:45 registries[2].credentials.ecr.region: `EU west` is not a region: expected one as eu-west-1",
             "4:67 registries[2].credentials.ecr.accessKey: expected a map (keys: file), found text",
@@ -534,6 +535,8 @@ registries:
             "5:108 registries[3].credentials.ecr.regoin: unknown key `regoin`; did you mean `region`?",
             "6:74 registries[4].credentials.ecr.accessKey.file: the name of a file is missing",
             "7:45 registries[5].credentials.dockerConfig.file: `file` is missing",
+            "8:61 registries[6].credentials.gar.applicationCredentials: expected a map (keys: file), found text",
+            "8:71 registries[6].credentials.gar.keyFile: unknown key `keyFile`; known here: applicationCredentials",
         ],
     );
     let ecr =
@@ -561,6 +564,15 @@ registries:
         "https://api.ecr.cn-north-1.amazonaws.com.cn"
     );
     assert_eq!(written.access_key, Some("/etc/pullproof/key".into()));
+    let google = |gar: &str| {
+        let text = format!("registries: [{{host: a.b, credentials: {{gar: {gar}}}}}]");
+        parsed(&text).registries[0].credentials.clone()
+    };
+    assert_eq!(google("{}"), Some(Credentials::Gar(None)));
+    assert_eq!(
+        google("{applicationCredentials: {file: key.json}}"),
+        Some(Credentials::Gar(Some("/etc/pullproof/key.json".into())))
+    );
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Who asks: nobody, a password, a token, a workload's own pull secrets; and by which certificate and
 //! under which name a registry is reached.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
 
 mod ecr;
+mod gar;
 mod helpers;
 mod revoked;
 mod scripted;

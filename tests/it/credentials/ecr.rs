@@ -1,7 +1,5 @@
 //! Amazon's registry: who pullproof is to AWS, the signed request, and the password that it gives.
 
-#![expect(clippy::indexing_slicing, reason = "a panic is how a test fails")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -18,12 +16,11 @@ use pullproof::clock::{Clock as _, SystemClock};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::cli::run::{Ended, run};
 use crate::daemon::shop::{OFTEN, of_list};
-use crate::support::daemon::{Daemon, command};
+use crate::support::daemon::Daemon;
 use crate::support::server::Server;
 
-use super::scripted::{Door, Scripted};
+use super::scripted::{Door, Environment, Scripted, assert_unavailable, verify};
 
 const REGION: &str = "eu-west-1";
 
@@ -228,18 +225,6 @@ fn configure(home: &Path, registry: &Scripted, amazon: &Amazon, more: &str) {
     std::fs::write(home.join("pullproof.yaml"), text).unwrap();
 }
 
-async fn verify(home: &Path, registry: &Scripted, environment: &[(&str, String)]) -> Ended {
-    let mut command = command(home);
-    for (name, value) in environment {
-        command.env(name, value);
-    }
-    let reference = format!("{}/team/app:1", registry.host());
-    command.args(["verify", "-o", "json", &reference]);
-    run(command, "").await
-}
-
-type Environment = Vec<(&'static str, String)>;
-
 /// A home with the files that AWS's clients are told of, and what tells of them.
 struct Ways {
     home: tempfile::TempDir,
@@ -349,20 +334,7 @@ async fn where_aws_gives_no_password_nothing_is_asked_and_nothing_is_broken() {
     ] {
         configure(ways.home.path(), &registry, &amazon, more);
         let ended = verify(ways.home.path(), &registry, &environment).await;
-        assert_eq!(
-            (ended.code, ended.codes("/app:1")),
-            (3, vec!["credential_unavailable".to_owned()]),
-            "{told}: {ended:?}"
-        );
-        let view = ended.json();
-        let message = &view["images"][0]["findings"][0]["message"];
-        let message = message.as_str().unwrap();
-        assert!(message.contains(told), "{message}");
-        let said = ended.stdout + &ended.stderr;
-        assert!(
-            !said.contains("hunter2") && !said.contains("service-account"),
-            "{said}"
-        );
+        assert_unavailable(&ended, told, &["hunter2", "service-account"]);
     }
     assert!(registry.seen().is_empty(), "it was asked as somebody else");
 }

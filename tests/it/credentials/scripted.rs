@@ -3,6 +3,7 @@
 //! cannot, this does: a credential that ends, a stranger who is told 404.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
@@ -15,6 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use pullproof::oci::digest::Digest;
 use serde_json::json;
 
+use crate::cli::run::{Ended, run};
+use crate::support::daemon::command;
 use crate::support::server::Server;
 
 /// How a client gets in.
@@ -112,6 +115,37 @@ impl Scripted {
     }
 }
 
+/// The variables of a command's environment.
+pub(crate) type Environment = Vec<(&'static str, String)>;
+
+/// `pullproof verify` of one image of a registry, by what the home configures and these tell.
+pub(crate) async fn verify(home: &Path, registry: &Scripted, environment: &Environment) -> Ended {
+    let mut command = command(home);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    let reference = format!("{}/team/app:1", registry.host());
+    command.args(["verify", "-o", "json", &reference]);
+    run(command, "").await
+}
+
+/// It ended since there was no credential, for this reason, and told no secret.
+#[track_caller]
+pub(crate) fn assert_unavailable(ended: &Ended, told: &str, secrets: &[&str]) {
+    assert_eq!(
+        (ended.code, ended.codes("/app:1")),
+        (3, vec!["credential_unavailable".to_owned()]),
+        "{told}: {ended:?}"
+    );
+    let view = ended.json();
+    let message = view["images"][0]["findings"][0]["message"]
+        .as_str()
+        .unwrap();
+    assert!(message.contains(told), "{message}");
+    for secret in secrets {
+        let is_told = ended.stdout.contains(secret) || ended.stderr.contains(secret);
+        assert!(!is_told, "{ended:?}");
+    }
+}
+
 async fn answer(
     State(shared): State<Shared>,
     method: Method,
@@ -146,7 +180,7 @@ async fn answer(
     }
 }
 
-fn form(body: &[u8]) -> BTreeMap<String, String> {
+pub(super) fn form(body: &[u8]) -> BTreeMap<String, String> {
     let text = String::from_utf8_lossy(body);
     let url = reqwest::Url::parse(&format!("http://form/?{text}")).unwrap();
     url.query_pairs().into_owned().collect()
