@@ -11,8 +11,8 @@ use secrecy::SecretString;
 
 use crate::clock::Clock;
 use crate::config::endpoint::{Endpoint, Scheme};
-use crate::config::{self, Config, Credentials, NeededPlatforms};
-use crate::credential_source::{CredentialSource, Sources, docker_config, ecr, gar};
+use crate::config::{self, Config, NeededPlatforms};
+use crate::credential_source::Sources;
 use crate::credentials::DockerConfig;
 use crate::images::PlatformChoice;
 use crate::prover::Prover;
@@ -22,6 +22,8 @@ use crate::registry::manifest_cache::ManifestCache;
 use crate::registry::stats::Stats;
 use crate::registry::transport::{ClientOptions, Deadlines};
 use crate::verify::target::Cadence;
+
+mod own;
 
 /// Hosts without an entry are somebody else's: asked hourly, few at a time.
 const GENTLE_INTERVAL: SignedDuration = SignedDuration::from_secs(3600);
@@ -83,43 +85,15 @@ impl Registries {
     pub fn prover(&self, host: &Arc<str>) -> anyhow::Result<Prover> {
         let entry = self.config.registry(host);
         let client = self.client(host, entry)?;
-        let own = self.sources.of_host(host, || self.own(host, entry))?;
+        let own = self.sources.of_host(host, || {
+            own::source(host, entry, &self.personal, &self.clock)
+        })?;
         Ok(Prover::new(
             Arc::clone(host),
             Arc::new(client),
             self.cadence(host),
             own,
         ))
-    }
-
-    /// Where the credentials come from with which content is asked for.
-    fn own(
-        &self,
-        host: &Arc<str>,
-        entry: Option<&config::Registry>,
-    ) -> anyhow::Result<Arc<dyn CredentialSource>> {
-        match entry.and_then(|entry| entry.credentials.as_ref()) {
-            Some(Credentials::DockerConfig(path)) => {
-                Ok(docker_config::source(&read_docker_config(path)?, host))
-            }
-            Some(Credentials::Ecr(ecr)) => {
-                let options = ecr::Options {
-                    host: Arc::clone(host),
-                    region: ecr.region.clone(),
-                    endpoint: ecr.endpoint.to_string(),
-                    access_key: ecr.access_key.clone(),
-                };
-                Ok(ecr::source(options, Arc::clone(&self.clock))?)
-            }
-            Some(Credentials::Gar(file)) => {
-                let options = gar::Options {
-                    host: Arc::clone(host),
-                    file: file.clone(),
-                };
-                Ok(gar::source(options, Arc::clone(&self.clock))?)
-            }
-            None => Ok(docker_config::source(&self.personal, host)),
-        }
     }
 
     fn client(&self, host: &Arc<str>, entry: Option<&config::Registry>) -> anyhow::Result<Client> {

@@ -31,7 +31,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "aliases",
         ],
     ),
-    ("registries[].credentials", &["acr"]),
     ("verify", &["readShare", "contentBudget"]),
     ("registries[].verify", &["readShare", "contentBudget"]),
     ("http", &["tls", "token"]),
