@@ -170,6 +170,21 @@ pub enum Credentials {
     /// Google's, with the file of its application default credentials; `None`: what the environment
     /// gives.
     Gar(Option<PathBuf>),
+    Acr(Acr),
+}
+
+/// Who pullproof is to Microsoft's identity platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acr {
+    ServicePrincipal {
+        tenant: String,
+        client: String,
+        /// A file with the client's secret.
+        secret: PathBuf,
+    },
+    /// What the environment gives; the id is a user-assigned managed identity's, or a workload
+    /// identity's.
+    Environment { client: Option<String> },
 }
 
 /// How the password of an Amazon registry is got.

@@ -17,6 +17,7 @@ use futures::future::{BoxFuture, ready};
 
 use crate::credentials::Keyring;
 
+pub mod acr;
 mod aws;
 mod cached;
 pub mod docker_config;

@@ -468,7 +468,7 @@ impl State {
         }));
         let endpoints = self.images.endpoints.iter();
         let endpoints = endpoints
-            .map(|image| self.image_state(image, now))
+            .map(|image| self.image_state(image, &unchecked, now))
             .collect();
         // Before the first inventory there is no source: that is not an empty inventory.
         let is_complete = !self.sources.is_empty()

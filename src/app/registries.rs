@@ -12,8 +12,8 @@ use secrecy::SecretString;
 
 use crate::clock::Clock;
 use crate::config::endpoint::{Endpoint, Scheme};
-use crate::config::{self, Config, Credentials, NeededPlatforms};
-use crate::credential_source::{CredentialSource, Sources, docker_config, ecr, gar};
+use crate::config::{self, Config, NeededPlatforms};
+use crate::credential_source::Sources;
 use crate::credentials::DockerConfig;
 use crate::images::{self, Images, PlatformChoice};
 use crate::inventory::Inventory;
@@ -30,6 +30,8 @@ use crate::store::Store;
 use crate::verify::depth::{Depth, Policy, Rotation};
 use crate::verify::suspects::Suspects;
 use crate::verify::target::Cadence;
+
+mod own;
 
 /// Hosts without an entry are somebody else's: asked hourly, few at a time.
 const GENTLE_INTERVAL: SignedDuration = SignedDuration::from_secs(3600);
@@ -142,7 +144,9 @@ impl Registries {
     ) -> anyhow::Result<Prover> {
         let entry = self.config.registry(host);
         let client = self.client(host, entry)?;
-        let own = self.sources.of_host(host, || self.own(host, entry))?;
+        let own = self.sources.of_host(host, || {
+            own::source(host, entry, &self.personal, &self.clock)
+        })?;
         let prover = Prover::new(Arc::clone(host), Arc::new(client), self.cadence(host), own);
         Ok(prover.reading(self.policy(host), rotation, suspects))
     }
@@ -169,36 +173,6 @@ impl Registries {
             .chain(endpoints)
             .chain(self.plain_http.iter().cloned())
             .collect()
-    }
-
-    /// Where the credentials come from with which content is asked for.
-    fn own(
-        &self,
-        host: &Arc<str>,
-        entry: Option<&config::Registry>,
-    ) -> anyhow::Result<Arc<dyn CredentialSource>> {
-        match entry.and_then(|entry| entry.credentials.as_ref()) {
-            Some(Credentials::DockerConfig(path)) => {
-                Ok(docker_config::source(&read_docker_config(path)?, host))
-            }
-            Some(Credentials::Ecr(ecr)) => {
-                let options = ecr::Options {
-                    host: Arc::clone(host),
-                    region: ecr.region.clone(),
-                    endpoint: ecr.endpoint.to_string(),
-                    access_key: ecr.access_key.clone(),
-                };
-                Ok(ecr::source(options, Arc::clone(&self.clock))?)
-            }
-            Some(Credentials::Gar(file)) => {
-                let options = gar::Options {
-                    host: Arc::clone(host),
-                    file: file.clone(),
-                };
-                Ok(gar::source(options, Arc::clone(&self.clock))?)
-            }
-            None => Ok(docker_config::source(&self.personal, host)),
-        }
     }
 
     fn client(&self, host: &Arc<str>, entry: Option<&config::Registry>) -> anyhow::Result<Client> {

@@ -3,7 +3,7 @@
 use super::check::Checker;
 use super::endpoint::{Endpoint, Scheme};
 use super::problem::quoted;
-use super::{Credentials, Ecr, raw};
+use super::{Acr, Credentials, Ecr, raw};
 
 /// What the host of an Amazon registry tells.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,11 +63,13 @@ impl Checker<'_, '_> {
             docker_config,
             ecr,
             gar,
+            acr,
         } = raw;
         let written: Vec<&str> = [
             ("dockerConfig", docker_config.is_some()),
             ("ecr", ecr.is_some()),
             ("gar", gar.is_some()),
+            ("acr", acr.is_some()),
         ]
         .into_iter()
         .filter_map(|(key, is_written)| is_written.then_some(key))
@@ -76,7 +78,7 @@ impl Checker<'_, '_> {
             [_] => {}
             [] if self.report.has(path) => {}
             [] => {
-                let message = "nothing is in it; write one of dockerConfig, ecr, gar, as \
+                let message = "nothing is in it; write one of dockerConfig, ecr, gar, acr, as \
                                {dockerConfig: {file: FILE}} or {ecr: {}}";
                 self.report.add(path, message);
             }
@@ -94,6 +96,9 @@ impl Checker<'_, '_> {
             let file = raw.application_credentials.and_then(|file| file.file);
             let path = of("gar.applicationCredentials.file");
             return Some(Credentials::Gar(file.map(|file| self.file(&path, file))));
+        }
+        if let Some(raw) = acr {
+            return Some(Credentials::Acr(self.acr(&of("acr"), raw)));
         }
         ecr.map(|raw| Credentials::Ecr(self.ecr(&of("ecr"), raw, host)))
     }
@@ -140,6 +145,45 @@ impl Checker<'_, '_> {
             region,
             endpoint,
             access_key: access_key.map(|file| self.file(&of("accessKey.file"), file)),
+        }
+    }
+
+    fn acr(&mut self, path: &str, raw: raw::Acr) -> Acr {
+        let of = |key: &str| format!("{path}.{key}");
+        let raw::Acr {
+            tenant_id,
+            client_id,
+            client_secret,
+        } = raw;
+        for (key, id) in [("tenantId", &tenant_id), ("clientId", &client_id)] {
+            // A tenant may be named by its domain too.
+            let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+            let is_id = |id: &String| (1..=255).contains(&id.len()) && id.bytes().all(is_word);
+            if let Some(id) = id.as_ref().filter(|id| !is_id(id)) {
+                let message = format!(
+                    "{} is not an id: expected one as 11111111-1111-1111-1111-111111111111",
+                    quoted(id)
+                );
+                self.report.add(&of(key), message);
+            }
+        }
+        match (
+            tenant_id,
+            client_id,
+            client_secret.and_then(|file| file.file),
+        ) {
+            (Some(tenant), Some(client), Some(file)) => Acr::ServicePrincipal {
+                tenant,
+                client,
+                secret: self.file(&of("clientSecret.file"), file),
+            },
+            (None, client, None) => Acr::Environment { client },
+            (_, client, _) => {
+                let message = "a service principal is written with all of tenantId, clientId and \
+                               clientSecret; a managed identity with clientId or nothing";
+                self.report.add(path, message);
+                Acr::Environment { client }
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::problem::{Problems, Report};
 use super::tree;
-use super::{Config, Credentials, decode, raw};
+use super::{Acr, Config, Credentials, decode, raw};
 
 /// More is no certificate, key or kubeconfig.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -100,7 +100,10 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
                 file.as_ref(),
                 FileKind::GoogleCredentials,
             ),
-            None => continue,
+            Some(Credentials::Acr(Acr::ServicePrincipal { secret, .. })) => {
+                ("acr.clientSecret", Some(secret), FileKind::Secret)
+            }
+            Some(Credentials::Acr(Acr::Environment { .. })) | None => continue,
         };
         if let Some(file) = file {
             push(format!("{path}.credentials.{key}.file"), file, kind);

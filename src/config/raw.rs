@@ -208,6 +208,8 @@ pub(super) struct Credentials {
     pub(super) ecr: Option<Ecr>,
     /// Google's registries: as what Google takes pullproof for.
     pub(super) gar: Option<Gar>,
+    /// Azure's registry: as what Azure takes pullproof for.
+    pub(super) acr: Option<Acr>,
 }
 
 /// Amazon's registry. Without an access key: that of the environment, else the role of the pod, of the
@@ -232,6 +234,21 @@ pub(super) struct Ecr {
 pub(super) struct Gar {
     /// A service account's key, or an external account for workload identity federation, in JSON.
     pub(super) application_credentials: Option<File>,
+}
+
+/// Azure's registry. With a client secret: as that service principal. Without: the workload identity of
+/// the pod, else the managed identity of the machine.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Acr {
+    /// The tenant of the service principal.
+    #[schemars(extend("examples" = ["11111111-1111-1111-1111-111111111111"]))]
+    pub(super) tenant_id: Option<String>,
+    /// The application's id, or that of a user-assigned managed identity.
+    #[schemars(extend("examples" = ["22222222-2222-2222-2222-222222222222"]))]
+    pub(super) client_id: Option<String>,
+    /// A file with the service principal's secret.
+    pub(super) client_secret: Option<File>,
 }
 
 /// How images are verified.

@@ -460,7 +460,7 @@ fn no_secret_is_accepted_or_repeated() {
     check(
         "registries: [{host: a.b, credentials: {password: hunter2}, tls: {ca: {file: '-----BEGIN CERTIFICATE-----'}}}]",
         &[
-            "1:39 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, gar, as {dockerConfig: {file: FILE}} or {ecr: {}}",
+            "1:39 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, gar, acr, as {dockerConfig: {file: FILE}} or {ecr: {}}",
             "1:40 registries[0].credentials.password: `password` would be a secret written inline; secrets are only read from files that the configuration names, as `credentials: {dockerConfig: {file: FILE}}`",
             "1:77 registries[0].tls.ca.file: expected the name of a file, not what is in it",
         ],
@@ -546,9 +546,10 @@ registries:
   - {host: g.h, credentials: {ecr: {region: eu-west-1, accessKey: {file: ''}}}}
   - {host: i.j, credentials: {dockerConfig: {}}}
   - {host: k.l, credentials: {gar: {applicationCredentials: key.json, keyFile: a}}}
+  - {host: m.n, credentials: {acr: {tenantId: a/b, clientId: c}}}
 ",
         &[
-            "2:30 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, gar, as {dockerConfig: {file: FILE}} or {ecr: {}}",
+            "2:30 registries[0].credentials: nothing is in it; write one of dockerConfig, ecr, gar, acr, as {dockerConfig: {file: FILE}} or {ecr: {}}",
             "3:61 registries[1].credentials.ecr: `dockerConfig` and `ecr` are two ways; keep one of them",
             "4:45 registries[2].credentials.ecr.region: `EU west` is not a region: expected one as eu-west-1",
             "4:67 registries[2].credentials.ecr.accessKey: expected a map (keys: file), found text",
@@ -556,8 +557,10 @@ registries:
             "5:108 registries[3].credentials.ecr.regoin: unknown key `regoin`; did you mean `region`?",
             "6:74 registries[4].credentials.ecr.accessKey.file: the name of a file is missing",
             "7:45 registries[5].credentials.dockerConfig.file: `file` is missing",
-            "8:60 registries[6].credentials.gar.applicationCredentials: expected a map (keys: file), found text",
-            "8:70 registries[6].credentials.gar.keyFile: unknown key `keyFile`; known here: applicationCredentials",
+            "8:61 registries[6].credentials.gar.applicationCredentials: expected a map (keys: file), found text",
+            "8:71 registries[6].credentials.gar.keyFile: unknown key `keyFile`; known here: applicationCredentials",
+            "9:36 registries[7].credentials.acr: a service principal is written with all of tenantId, clientId and clientSecret; a managed identity with clientId or nothing",
+            "9:47 registries[7].credentials.acr.tenantId: `a/b` is not an id: expected one as 11111111-1111-1111-1111-111111111111",
         ],
     );
     let ecr =
@@ -585,6 +588,24 @@ registries:
         "https://api.ecr.cn-north-1.amazonaws.com.cn"
     );
     assert_eq!(written.access_key, Some("/etc/pullproof/key".into()));
+    let azure = |acr: &str| {
+        let text = format!("registries: [{{host: a.b, credentials: {{acr: {acr}}}}}]");
+        parsed(&text).registries[0].credentials.clone()
+    };
+    let of_environment = |client: Option<&str>| {
+        let client = client.map(ToOwned::to_owned);
+        Some(Credentials::Acr(Acr::Environment { client }))
+    };
+    assert_eq!(azure("{}"), of_environment(None));
+    assert_eq!(azure("{clientId: c}"), of_environment(Some("c")));
+    assert_eq!(
+        azure("{tenantId: t.example, clientId: c, clientSecret: {file: s}}"),
+        Some(Credentials::Acr(Acr::ServicePrincipal {
+            tenant: "t.example".to_owned(),
+            client: "c".to_owned(),
+            secret: "/etc/pullproof/s".into(),
+        }))
+    );
     let google = |gar: &str| {
         let text = format!("registries: [{{host: a.b, credentials: {{gar: {gar}}}}}]");
         parsed(&text).registries[0].credentials.clone()

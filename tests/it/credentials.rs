@@ -7,6 +7,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod acr;
 mod ecr;
 mod gar;
 mod helpers;

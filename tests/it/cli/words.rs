@@ -88,6 +88,7 @@ async fn the_example_is_a_valid_configuration_once_its_files_are_there() {
     write("client-key.pem", "-----BEGIN PRIVATE KEY-----\n");
     write("config.json", "{\"auths\": {}}");
     write("aws-credentials", "[default]\n");
+    write("azure-secret", "a secret");
     write("google.json", "{\"type\": \"service_account\"}");
     std::fs::create_dir(home.path().join("deploy")).unwrap();
     for arguments in [

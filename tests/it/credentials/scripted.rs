@@ -1,6 +1,6 @@
 //! A registry that tells who asked: it has one small image under every name, lets in whom a test says,
 //! and remembers the `Authorization` of each request. What cloud registries do that the real parts
-//! cannot, this does: a credential that ends, a stranger who is told 404.
+//! cannot, this does: a credential that ends, a stranger who is told 404, ACR's exchange.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,6 +45,8 @@ struct Inner {
     /// Tokens that count, and whose they are.
     tokens: BTreeMap<String, String>,
     tokens_made: usize,
+    /// What is taken in exchange for a refresh token (ACR).
+    exchanges: BTreeMap<String, String>,
     seen: Vec<Seen>,
     host: String,
 }
@@ -64,6 +66,7 @@ impl Scripted {
             allowed: Vec::new(),
             tokens: BTreeMap::new(),
             tokens_made: 0,
+            exchanges: BTreeMap::new(),
             seen: Vec::new(),
             host: String::new(),
         }));
@@ -96,6 +99,12 @@ impl Scripted {
     /// No token that was given out counts any more.
     pub(crate) fn revoke_tokens(&self) {
         self.lock().tokens.clear();
+    }
+
+    /// `POST /oauth2/exchange` takes this access token and gives this refresh token.
+    pub(crate) fn exchange(&self, access_token: &str, refresh_token: &str) {
+        let pair = (access_token.to_owned(), refresh_token.to_owned());
+        self.lock().exchanges.extend([pair]);
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -176,6 +185,7 @@ async fn answer(
     });
     match path.as_str() {
         "/token" | "/oauth2/token" => token(&mut inner, who),
+        "/oauth2/exchange" => exchange(&inner, &form),
         _ => registry(&inner, &method, &path, &who),
     }
 }
@@ -194,6 +204,21 @@ fn token(inner: &mut Inner, who: String) -> Response {
     let token = format!("token-{}", inner.tokens_made);
     inner.tokens.insert(token.clone(), who);
     axum::Json(json!({"access_token": token, "expires_in": 600})).into_response()
+}
+
+fn exchange(inner: &Inner, form: &BTreeMap<String, String>) -> Response {
+    let of = |key: &str| form.get(key).map(String::as_str);
+    let asks_well = of("grant_type") == Some("access_token") && of("service") == Some(&*inner.host);
+    let token = form
+        .get("access_token")
+        .and_then(|token| inner.exchanges.get(token));
+    match token {
+        Some(token) if asks_well => axum::Json(json!({"refresh_token": token})).into_response(),
+        _ => {
+            let problem = json!({"errors": [{"code": "UNAUTHORIZED", "message": "told hunter2"}]});
+            (StatusCode::UNAUTHORIZED, axum::Json(problem)).into_response()
+        }
+    }
 }
 
 fn registry(inner: &Inner, method: &Method, path: &str, who: &str) -> Response {
