@@ -8,6 +8,8 @@
 //! - `pullable` only where each object that is needed could be served, as far as the depth looks;
 //! - `unknown` always: a deadline may end an honest answer.
 
+mod reading;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -19,6 +21,9 @@ use crate::support::scripted::answer::{self, Reply, Wire};
 use crate::support::scripted::fault::Which;
 use crate::support::scripted::store::Store;
 use crate::support::scripted::{REGISTRY, Script};
+use reading::{
+    arrives, canary, described, head_arrives, is_success, may_be_dialled, plain, says_absent,
+};
 
 /// As far as a check looks at blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +115,8 @@ impl Truth<'_> {
             }
             Verdict::Pullable if lacks_platform => Some("a platform was never there".to_owned()),
             Verdict::Pullable => {
-                let bad = objects.iter().find(|object| !self.can_be_had(object))?;
+                let can = |it: &Needed| self.can_be_had(it) || self.is_told_by_tag(it, reference);
+                let bad = objects.iter().find(|object| !can(object))?;
                 Some(format!("nobody can have {}", bad.digest))
             }
         }
@@ -270,6 +276,20 @@ impl Truth<'_> {
         }
     }
 
+    /// A tag's GET served the manifest's bytes, and a HEAD says that they are there by digest too: at
+    /// this depth that is believed.
+    fn is_told_by_tag(&self, object: &Needed, reference: &str) -> bool {
+        let path = self.manifest_path(reference);
+        let gets = self.replies(REGISTRY, &path, "GET", false, REDIRECTS_MAX);
+        let heads = self.said(object, "HEAD");
+        self.depth == Depth::Head
+            && object.kind == Kind::Manifest
+            && gets
+                .iter()
+                .any(|(reply, _)| self.reading(object, reply, "GET") == Said::Whole)
+            && heads.iter().any(|(said, _)| *said == Said::Unsized)
+    }
+
     fn is_absent(&self, path: &str) -> bool {
         let times = |method| -> usize {
             let replies = self.replies(REGISTRY, path, method, false, 0).into_iter();
@@ -409,74 +429,4 @@ impl Truth<'_> {
         });
         followed.collect()
     }
-}
-
-/// Loopback, link-local and the cluster's own are nobody that a registry may point to.
-fn may_be_dialled(url: &reqwest::Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    !["127.", "169.254.", "10.96.", "[::1]"]
-        .iter()
-        .any(|it| host.starts_with(it))
-}
-
-fn canary() -> Digest {
-    Digest::of(b"of nothing that anybody has pushed")
-}
-
-fn described(descriptor: &Value) -> (Digest, Option<usize>) {
-    let digest = descriptor["digest"].as_str().and_then(|it| it.parse().ok());
-    let size = descriptor["size"]
-        .as_u64()
-        .and_then(|it| it.try_into().ok());
-    (digest.expect("the world's descriptors have digests"), size)
-}
-
-/// `arm64` and `arm64/v8` are one.
-fn plain(platform: &str) -> String {
-    platform
-        .strip_suffix("arm64/v8")
-        .map_or(platform.to_owned(), |os| format!("{os}arm64"))
-}
-
-fn is_success(reply: &Reply) -> bool {
-    (200..300).contains(&reply.status)
-}
-
-fn says_absent(reply: &Reply, method: &str) -> bool {
-    if reply.status != 404 || !head_arrives(reply, Duration::from_secs(3600)) {
-        return false;
-    }
-    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let code = body["errors"][0]["code"].as_str().unwrap_or_default();
-    method == "HEAD" || ["BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "NAME_UNKNOWN"].contains(&code)
-}
-
-/// Whether the status and the headers can arrive in time.
-fn head_arrives(reply: &Reply, patience: Duration) -> bool {
-    let comes = match reply.wire {
-        Wire::Whole
-        | Wire::Cut(_)
-        | Wire::ResetIn(_)
-        | Wire::HangIn(_)
-        | Wire::DripBody(_)
-        | Wire::Endless => true,
-        Wire::Reset | Wire::HalfClose | Wire::Hang | Wire::DripHead(_) | Wire::Raw(_) => false,
-    };
-    comes && reply.delay < patience
-}
-
-/// Whether all of it can arrive in time.
-fn arrives(reply: &Reply, is_head: bool, patience: Duration) -> bool {
-    let length = reply.body.len();
-    let announced = reply
-        .header("content-length")
-        .and_then(|it| it.parse().ok())
-        .unwrap_or(length);
-    let comes = match reply.wire {
-        Wire::Cut(at) | Wire::ResetIn(at) | Wire::HangIn(at) => at >= announced.min(length),
-        Wire::Endless => false,
-        Wire::DripBody(every) => every * u32::try_from(length).unwrap_or(u32::MAX) < patience,
-        _ => true,
-    };
-    head_arrives(reply, patience) && (is_head || comes && announced <= length)
 }

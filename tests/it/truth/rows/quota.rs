@@ -15,6 +15,13 @@ fn too_many(retry_after: Option<&str>) -> Rule {
 }
 
 pub(super) fn cases() -> Vec<Case> {
+    let mut cases = refusals();
+    cases.extend(waits());
+    cases.extend(others());
+    cases
+}
+
+fn refusals() -> Vec<Case> {
     let mut cases = Vec::new();
     // Seconds, a date, a date that is over, ten years, nothing, nonsense. One in the future that the
     // client waits for ends with an answer; the others are asked again or left for the next round.
@@ -64,6 +71,11 @@ pub(super) fn cases() -> Vec<Case> {
             .rule(on(Route::Object(of(BASE))).give(Fault::Status(429)))
             .unknown(Code::RateLimited),
     );
+    cases
+}
+
+fn waits() -> Vec<Case> {
+    let mut cases = Vec::new();
     for (name, retry_after) in [
         ("r01_ten_years_are_not_waited_for", "315360000"),
         (
@@ -102,6 +114,11 @@ pub(super) fn cases() -> Vec<Case> {
                 }),
         );
     }
+    cases
+}
+
+fn others() -> Vec<Case> {
+    let mut cases = Vec::new();
     cases.push(
         Case::new("r01_429_is_no_registry_that_is_down", shop().script, &v1())
             .rule(too_many(None))
