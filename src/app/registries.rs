@@ -18,6 +18,7 @@ use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
 use crate::registry::client::Client;
 use crate::registry::manifest_cache::ManifestCache;
+use crate::registry::quota;
 use crate::registry::stats::Stats;
 use crate::registry::transport::{ClientOptions, Deadlines};
 use crate::verify::target::Cadence;
@@ -148,6 +149,8 @@ impl Registries {
                 .unwrap_or_default(),
             concurrency,
             requests_per_second: entry.and_then(|entry| entry.requests_per_second),
+            // Named by hand or not: what has no entry is taken to be somebody else's.
+            quota_share: entry.is_none().then_some(quota::SHARE),
             deadlines: Deadlines::default(),
         };
         let client = Client::new(

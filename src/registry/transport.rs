@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{self, HeaderMap};
+use reqwest::header;
 use reqwest::{Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::address::AddressPolicy;
 use super::auth::{self, AuthFault, Keys};
 use super::challenge::{self, Challenge};
 use super::fault::{self, Meaning};
-use super::retry::{Delays, RETRY_AFTER_MAX};
-use super::stats::{Operation, Remaining, Stats};
+use super::hosts::{Host, Visit};
+use super::limiter::Outcome as Load;
+use super::quota::Kind;
+use super::retry::Delays;
+use super::stats::{Operation, Recorder, Remaining, Stats};
 use super::wire;
 use crate::clock::Clock;
 use crate::credentials::Credential;
@@ -65,8 +67,12 @@ pub struct ClientOptions {
     pub client_certificate: Option<SecretString>,
     pub proxy: Option<Url>,
     pub token_realms: Vec<String>,
+    /// Most requests at once; how many of them there are is learnt ([`super::limiter`]).
     pub concurrency: usize,
     pub requests_per_second: Option<f64>,
+    /// One in how many of the quota that it announces are ours ([`super::quota`]); `None` for a registry
+    /// of the operator's own, which keeps the floor only.
+    pub quota_share: Option<u64>,
     pub deadlines: Deadlines,
 }
 
@@ -74,6 +80,8 @@ pub struct ClientOptions {
 #[derive(Debug)]
 pub(super) struct Transport {
     options: ClientOptions,
+    /// The endpoint's path, with a slash at its end.
+    base_path: Box<str>,
     http: reqwest::Client,
     /// Never reuses a connection: a second look must not come from the same broken backend.
     fresh: reqwest::Client,
@@ -82,12 +90,10 @@ pub(super) struct Transport {
     /// For the token realms that the operator named.
     realm: reqwest::Client,
     pub(super) keys: Keys,
-    slots: Semaphore,
-    pace: Option<governor::DefaultDirectRateLimiter>,
-    /// A registry that said 429 is left alone until then.
-    paused_until: std::sync::Mutex<Option<Instant>>,
+    /// What all clients of this host share.
+    host: Arc<Host>,
     pub(super) remaining: Remaining,
-    stats: Stats,
+    recorder: Recorder,
     clock: Arc<dyn Clock>,
 }
 
@@ -158,21 +164,20 @@ impl Transport {
             .build()?;
         let elsewhere = build(&options, Some(&options.elsewhere), false)?.build()?;
         let realm = build(&options, None, false)?.build()?;
-        let pace = options
-            .requests_per_second
-            .and_then(quota)
-            .map(governor::RateLimiter::direct);
+        let base_path = format!("{}/", options.base.path().trim_end_matches('/'));
+        let host = stats
+            .hosts
+            .host(&options.host, options.concurrency, clock.now());
         Ok(Self {
-            slots: Semaphore::new(options.concurrency.max(1)),
+            base_path: base_path.into(),
             http,
             fresh,
             elsewhere,
             realm,
             keys: Keys::default(),
-            pace,
-            paused_until: std::sync::Mutex::default(),
-            remaining: Remaining::default(),
-            stats,
+            remaining: host.remaining.clone(),
+            recorder: Recorder::new(stats, Arc::clone(&options.host)),
+            host,
             clock,
             options,
         })
@@ -199,7 +204,8 @@ impl Transport {
             let request = client
                 .request(wanted.method.clone(), url.clone())
                 .headers(wire::headers(wanted));
-            let response = self.timed(wanted.operation, request).await?;
+            let (result, _) = self.timed(wanted.operation, request.send()).await;
+            let response = result?;
             let status = response.status();
             if status.is_redirection() {
                 url = wire::location(&url, response.headers())?;
@@ -292,7 +298,12 @@ impl Transport {
                 .authorization(wanted, index, credential, refused.as_ref())
                 .await?;
             let outcome = self
-                .send_patiently(wanted, authorization.as_ref(), &mut was_challenged)
+                .send_patiently(
+                    wanted,
+                    credential.map_or("", |credential| credential.id()),
+                    authorization.as_ref(),
+                    &mut was_challenged,
+                )
                 .await?;
             let Outcome::Refused {
                 meaning: Meaning::Unauthorized,
@@ -395,10 +406,8 @@ impl Transport {
                 }
             };
         let from_failure = |Failure { code, message }: Failure| AuthFault { code, message };
-        let response = self
-            .timed(Operation::Token, request)
-            .await
-            .map_err(from_failure)?;
+        let (result, _) = self.timed(Operation::Token, request.send()).await;
+        let response = result.map_err(from_failure)?;
         let status = response.status();
         if status.is_success() {
             let body = wire::read(response, auth::TOKEN_BYTES_MAX)
@@ -422,24 +431,33 @@ impl Transport {
     async fn send_patiently(
         &self,
         wanted: &Wanted<'_>,
+        credential: &str,
         authorization: Option<&SecretString>,
         was_challenged: &mut bool,
     ) -> Result<Outcome, Failure> {
         let mut delays = Delays::default();
         loop {
-            let result = self.send_once(wanted, authorization, was_challenged).await;
+            let result = self
+                .send_once(wanted, credential, authorization, was_challenged)
+                .await;
             let retry_after = match &result {
                 Ok(Outcome::Refused {
                     meaning: Meaning::RateLimited { retry_after },
                     ..
                 }) => {
-                    self.pause(*retry_after);
+                    self.host.pause(*retry_after, self.clock.now());
                     *retry_after
                 }
                 Ok(Outcome::Refused {
                     meaning: Meaning::Trouble { retry_after },
                     ..
-                }) => *retry_after,
+                }) => {
+                    // Only if it says so: one bad answer is no reason to leave the others alone.
+                    if retry_after.is_some() {
+                        self.host.pause(*retry_after, self.clock.now());
+                    }
+                    *retry_after
+                }
                 Err(failure) if failure.code == Code::Unreachable => None,
                 Ok(_) | Err(_) => return result,
             };
@@ -453,6 +471,7 @@ impl Transport {
     async fn send_once(
         &self,
         wanted: &Wanted<'_>,
+        credential: &str,
         authorization: Option<&SecretString>,
         was_challenged: &mut bool,
     ) -> Result<Outcome, Failure> {
@@ -464,29 +483,40 @@ impl Transport {
                 format!("{host} is not asked: {reason}; list it under `registries` to allow it");
             return Err(Failure::new(Code::Untrusted, message));
         }
-        let _slot = self
-            .slots
-            .acquire()
+        let is_pull = wanted.is_manifest && wanted.method == Method::GET;
+        let visit = Visit {
+            credential,
+            kind: if is_pull { Kind::Pull } else { Kind::Other },
+            share: self.options.quota_share,
+            requests_per_second: self.options.requests_per_second,
+        };
+        let turn = self
+            .host
+            .turn(visit, self.clock.as_ref())
             .await
-            .expect("the semaphore is never closed");
-        self.wait_for_pause().await;
-        if let Some(pace) = &self.pace {
-            pace.until_ready().await;
-        }
+            .map_err(|reason| Failure::new(Code::RateLimited, reason))?;
         let client = if wanted.is_fresh {
             &self.fresh
         } else {
             &self.http
         };
-        let url = format!("{}/{}", base.as_str().trim_end_matches('/'), wanted.path);
-        let mut request = client
-            .request(wanted.method.clone(), url)
-            .headers(wire::headers(wanted));
+        // Only the path is parsed anew for each request: host and port are the endpoint's.
+        let mut url = base.clone();
+        url.set_path(&format!("{}{}", self.base_path, wanted.path));
+        let mut request = reqwest::Request::new(wanted.method.clone(), url);
+        *request.headers_mut() = wire::headers(wanted);
         if let Some(authorization) = authorization {
-            request = request.header(header::AUTHORIZATION, wire::sensitive(authorization));
+            let authorization = wire::sensitive(authorization);
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, authorization);
         }
-        let response = self.timed(wanted.operation, request).await?;
-        self.note_quota(response.headers());
+        let sent = client.execute(request);
+        let (result, took) = self.timed(wanted.operation, sent).await;
+        let headers = result.as_ref().ok().map(Response::headers);
+        let kind = wanted.operation as usize;
+        turn.end(headers, kind, took, load(result.as_ref()));
+        let response = result?;
         let status = response.status();
         if status.is_success() {
             return Ok(Outcome::Success(response));
@@ -522,41 +552,31 @@ impl Transport {
     async fn timed(
         &self,
         operation: Operation,
-        request: reqwest::RequestBuilder,
-    ) -> Result<Response, Failure> {
+        request: impl Future<Output = reqwest::Result<Response>>,
+    ) -> (Result<Response, Failure>, Duration) {
         let started = Instant::now();
-        let result = request.timeout(self.options.deadlines.total).send().await;
+        let result = request.await;
+        let took = started.elapsed();
         let status = result
             .as_ref()
             .ok()
             .map(|response| response.status().as_u16());
-        self.stats
-            .record(&self.options.host, operation, status, started.elapsed());
-        result.map_err(|error| wire::transport_failure(&error))
+        self.recorder.record(operation, status, took);
+        let result = result.map_err(|error| wire::transport_failure(&error));
+        (result, took)
     }
+}
 
-    fn pause(&self, retry_after: Option<Duration>) {
-        let wait = retry_after
-            .unwrap_or(Duration::from_secs(1))
-            .min(RETRY_AFTER_MAX);
-        *self.paused_until.lock().expect("never held across a panic") = Some(Instant::now() + wait);
-    }
-
-    async fn wait_for_pause(&self) {
-        let until = *self.paused_until.lock().expect("never held across a panic");
-        if let Some(until) = until {
-            tokio::time::sleep_until(until).await;
-        }
-    }
-
-    /// `ratelimit-remaining: 76;w=21600`
-    fn note_quota(&self, headers: &HeaderMap) {
-        let value = headers
-            .get("ratelimit-remaining")
-            .and_then(|value| value.to_str().ok());
-        if let Some(count) = value.and_then(|value| value.split(';').next()?.trim().parse().ok()) {
-            self.remaining.set(count);
-        }
+/// What an answer says of how busy the registry is.
+fn load(result: Result<&Response, &Failure>) -> Load {
+    match result.map(|response| response.status().as_u16()) {
+        Ok(429 | 503 | 504)
+        | Err(Failure {
+            code: Code::Timeout,
+            ..
+        }) => Load::Overloaded,
+        Ok(_) => Load::Answered,
+        Err(_) => Load::Other,
     }
 }
 
@@ -568,6 +588,9 @@ fn build(
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("pullproof/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
+        // What is sent again is sent by us, and counted; and no request need be kept for it.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
+        .timeout(options.deadlines.total)
         .connect_timeout(options.deadlines.connect)
         .read_timeout(options.deadlines.idle)
         .pool_max_idle_per_host(options.concurrency)
@@ -599,16 +622,4 @@ fn is_loopback(host: &str) -> bool {
         || bare
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
-}
-
-/// A second's worth may come at once.
-fn quota(per_second: f64) -> Option<governor::Quota> {
-    let period = Duration::try_from_secs_f64(per_second.recip()).ok()?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it saturates"
-    )]
-    let burst = std::num::NonZeroU32::new(per_second.ceil() as u32)?;
-    Some(governor::Quota::with_period(period)?.allow_burst(burst))
 }

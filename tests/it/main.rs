@@ -5,6 +5,7 @@ mod cli;
 mod credentials;
 mod daemon;
 mod incident;
+mod manners;
 mod parts;
 mod readme;
 mod rules;
