@@ -5,15 +5,21 @@
 //!
 //! Invariants: credentials go to the registry's own host and its token realms only, never across a
 //! redirect, and never from one identity to another's request; a body is bounded before it is read;
-//! an error is never an absence.
+//! an error is never an absence; all clients of one host share what the host bears and allows ([`hosts`]).
 
 pub mod address;
 pub mod auth;
 pub mod challenge;
 pub mod client;
 pub mod fault;
+pub mod hosts;
+pub mod limiter;
 pub mod manifest_cache;
+pub mod pause;
+pub mod quota;
+pub mod quotas;
 pub mod retry;
+mod slots;
 pub mod stats;
 pub mod transport;
 mod wire;

@@ -22,6 +22,7 @@ use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
 use crate::registry::client::Client;
 use crate::registry::manifest_cache::ManifestCache;
+use crate::registry::quota;
 use crate::registry::retry::Patience;
 use crate::registry::stats::Stats;
 use crate::registry::transport::{ClientOptions, Deadlines};
@@ -231,6 +232,8 @@ impl Registries {
                 .unwrap_or_default(),
             concurrency,
             requests_per_second: entry.and_then(|entry| entry.requests_per_second),
+            // Named by hand or not: what has no entry is taken to be somebody else's.
+            quota_share: entry.is_none().then_some(quota::SHARE),
             deadlines: Deadlines::default(),
             patience: Patience::default(),
         };

@@ -30,7 +30,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "aliases",
         ],
     ),
-    ("registries[].credentials", &["acr"]),
     ("http", &["tls", "token"]),
     ("metrics", &["labels"]),
 ];

@@ -293,7 +293,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: credentials, endpoint, host, maxConcurrency, plainHttp, proxy, requestsPerSecond, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: credentials, endpoint, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",

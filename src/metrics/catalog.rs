@@ -86,6 +86,8 @@ catalog! {
     REGISTRY_UP = "registry_up", Gauge, &["registry"], "Whether the registry answered in the last round";
     REGISTRY_RATELIMIT_REMAINING = "registry_ratelimit_remaining", Gauge, &["registry"],
         "Requests that the registry said are left of its quota";
+    REGISTRY_CONCURRENCY_LIMIT = "registry_concurrency_limit", Gauge, &["registry"],
+        "Requests that the registry is asked at once, learnt from how fast it answers";
     REGISTRY_REQUESTS = "registry_requests", Counter, &["registry", "operation", "code"],
         "Requests to registries by operation and HTTP status (error: there was no answer)";
     REGISTRY_REQUEST_DURATION = "registry_request_duration_seconds", Histogram, &["registry", "operation", "code"],

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::catalog;
 use super::families::{Families, Labels, and, number, seconds, truth};
 use super::workloads::{self, Row};
+use crate::registry::hosts::Hosts;
 use crate::state::{ImageState, RegistryStatus, Snapshot};
 use crate::verify::finding::{Code, Verdict};
 
@@ -30,6 +31,7 @@ pub struct SnapshotCollector {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     is_config_current: watch::Receiver<bool>,
     caps: Caps,
+    hosts: Hosts,
     dropped: AtomicU64,
 }
 
@@ -43,8 +45,16 @@ impl SnapshotCollector {
             snapshots,
             is_config_current,
             caps,
+            hosts: Hosts::default(),
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// With what is known of the hosts themselves, for those that the snapshot names.
+    #[must_use]
+    pub fn with_hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
+        self
     }
 }
 
@@ -56,6 +66,7 @@ impl Collector for SnapshotCollector {
         encode_images(&snapshot, &mut families)?;
         encode_sources(&snapshot, &mut families)?;
         encode_registries(&snapshot, &mut families)?;
+        encode_hosts(&snapshot, &self.hosts, &mut families)?;
         let is_current = truth(*self.is_config_current.borrow());
         families.gauges(
             &catalog::CONFIG_LAST_RELOAD_SUCCESSFUL,
@@ -293,6 +304,15 @@ fn encode_registries(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::R
             .map(|remaining| number(remaining.unsigned_abs()))
     });
     families.gauges(&catalog::REGISTRY_RATELIMIT_REMAINING, remaining)
+}
+
+fn encode_hosts(snapshot: &Snapshot, hosts: &Hosts, families: &mut Families<'_>) -> fmt::Result {
+    let limits = snapshot.registries.iter().filter_map(|status| {
+        let limit = hosts.concurrency_limit(&status.host)?;
+        let labels = vec![("registry", workloads::label(&status.host))];
+        Some((labels, number(limit as u64)))
+    });
+    families.gauges(&catalog::REGISTRY_CONCURRENCY_LIMIT, limits)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Format {
 impl Exposition {
     pub fn new(collector: SnapshotCollector, stats: &Stats) -> Self {
         let mut own = Registry::with_prefix(catalog::PREFIX);
-        own.register_collector(Box::new(collector));
+        own.register_collector(Box::new(collector.with_hosts(stats.hosts.clone())));
         let metric = catalog::REGISTRY_REQUESTS;
         own.register(metric.name, metric.help, stats.requests.clone());
         let metric = catalog::REGISTRY_REQUEST_DURATION;

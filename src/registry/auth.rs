@@ -3,6 +3,9 @@
 //! A token belongs to one credential of one identity and one repository. It is fetched by one request
 //! however many wait for it, used until shortly before it expires by our own monotonic clock (the
 //! server's may be wrong), and thrown away once when it is refused.
+//!
+//! What is kept is bounded by what is in use: with each round go the tokens that expired, those of
+//! identities that are gone, and what was learnt of repositories that the round before did not ask for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
@@ -25,6 +28,8 @@ pub const TOKEN_BYTES_MAX: usize = 256 << 10;
 /// What the token specification assumes where `expires_in` is missing.
 const TOKEN_LIFE_DEFAULT: Duration = Duration::from_secs(60);
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(3600);
+/// From so many tokens on, expired ones are looked for within a round too.
+const TOKENS_TIDY: usize = 1024;
 
 /// Credentials that are tried in turn, as the kubelet tries every pull secret that matches.
 #[derive(Debug, Default)]
@@ -46,6 +51,27 @@ pub type Authorization = Option<SecretString>;
 type TokenKey = (AuthId, usize, Arc<str>);
 type TokenSlot = Arc<tokio::sync::Mutex<Option<Token>>>;
 
+/// Token slots, and at how many of them to look for expired ones.
+#[derive(Debug, Default)]
+struct Tokens {
+    slots: HashMap<TokenKey, TokenSlot>,
+    tidy_at: usize,
+}
+
+/// Which credential worked last, and in which round it was asked for last.
+#[derive(Debug, Clone, Copy)]
+struct Worked {
+    index: usize,
+    round: u64,
+}
+
+/// What worked, by round.
+#[derive(Debug, Default)]
+struct Memory {
+    round: u64,
+    worked: HashMap<(AuthId, Arc<str>), Worked>,
+}
+
 #[derive(Debug, Clone)]
 struct Token {
     header: SecretString,
@@ -57,15 +83,42 @@ struct Token {
 pub struct Keys {
     identities: RwLock<Vec<Arc<Identity>>>,
     challenge: RwLock<Option<Challenge>>,
-    tokens: Mutex<HashMap<TokenKey, TokenSlot>>,
+    tokens: Mutex<Tokens>,
     /// Which credential of an identity worked last for a repository.
-    worked: Mutex<HashMap<(AuthId, Arc<str>), usize>>,
+    memory: Mutex<Memory>,
 }
 
 impl Keys {
-    /// Sets the identities; their place in the list is their [`AuthId`].
+    /// Sets the identities; their place in the list is their [`AuthId`]. A round begins with it: what is not
+    /// in use any more is forgotten.
     pub fn set_identities(&self, identities: Vec<Arc<Identity>>) {
-        *self.identities.write().expect("never held across a panic") = identities;
+        let mut current = self.identities.write().expect("never held across a panic");
+        let before = std::mem::replace(&mut *current, identities);
+        // One's token must never be another's, whoever has its number now.
+        let stays = |auth: AuthId| {
+            let place = auth.0 as usize;
+            match (before.get(place), current.get(place)) {
+                (Some(before), Some(now)) => {
+                    Arc::ptr_eq(before, now) || before.credentials == now.credentials
+                }
+                // Nobody is on no list at first.
+                (None, Some(now)) => now.credentials.is_empty(),
+                (_, None) => auth == AuthId::OWN,
+            }
+        };
+        let mut tokens = self.tokens.lock().expect("never held across a panic");
+        let now = Instant::now();
+        tokens
+            .slots
+            .retain(|(auth, ..), slot| stays(*auth) && is_in_use(slot, now));
+        tokens.tidy_at = 0;
+        drop(tokens);
+        let mut memory = self.memory.lock().expect("never held across a panic");
+        let round = memory.round;
+        memory
+            .worked
+            .retain(|(auth, _), worked| stays(*auth) && worked.round == round);
+        memory.round += 1;
     }
 
     pub fn identity(&self, auth: AuthId) -> Arc<Identity> {
@@ -86,26 +139,46 @@ impl Keys {
 
     /// The order in which to try the credentials: what worked last comes first.
     pub fn order(&self, auth: AuthId, repository: &Arc<str>, count: usize) -> Vec<usize> {
-        let worked = self.worked.lock().expect("never held across a panic");
-        let first = worked
-            .get(&(auth, Arc::clone(repository)))
-            .copied()
-            .filter(|first| *first < count);
+        if count < 2 {
+            return (0..count).collect();
+        }
+        let mut memory = self.memory.lock().expect("never held across a panic");
+        let round = memory.round;
+        let worked = memory.worked.get_mut(&(auth, Arc::clone(repository)));
+        let first = worked.map(|worked| {
+            worked.round = round;
+            worked.index
+        });
+        let first = first.filter(|first| *first < count);
         let rest = (0..count).filter(|index| Some(*index) != first);
         first.into_iter().chain(rest).collect()
     }
 
+    /// Remembers which credential worked. The first one is tried first anyway.
     pub fn remember(&self, auth: AuthId, repository: &Arc<str>, index: usize) {
-        if index > 0 || auth != AuthId::OWN {
-            let mut worked = self.worked.lock().expect("never held across a panic");
-            worked.insert((auth, Arc::clone(repository)), index);
+        let mut memory = self.memory.lock().expect("never held across a panic");
+        let key = (auth, Arc::clone(repository));
+        if index == 0 {
+            memory.worked.remove(&key);
+        } else {
+            let round = memory.round;
+            memory.worked.insert(key, Worked { index, round });
         }
     }
 
     /// The slot in which the token for this use is kept; whoever holds its lock fetches it.
     fn slot(&self, key: TokenKey) -> TokenSlot {
         let mut tokens = self.tokens.lock().expect("never held across a panic");
-        Arc::clone(tokens.entry(key).or_default())
+        if let Some(slot) = tokens.slots.get(&key) {
+            return Arc::clone(slot);
+        }
+        if tokens.slots.len() >= tokens.tidy_at.max(TOKENS_TIDY) {
+            let now = Instant::now();
+            tokens.slots.retain(|_, slot| is_in_use(slot, now));
+            // Twice what is left, so that looking costs each token once or twice.
+            tokens.tidy_at = tokens.slots.len() * 2;
+        }
+        Arc::clone(tokens.slots.entry(key).or_default())
     }
 
     /// A token, from the slot or by `fetch`, which is run once however many wait.
@@ -136,6 +209,14 @@ impl Keys {
         });
         Ok(header)
     }
+}
+
+/// Whether somebody waits for this token, or it can still be used.
+fn is_in_use(slot: &TokenSlot, now: Instant) -> bool {
+    Arc::strong_count(slot) > 1
+        || slot.try_lock().map_or(true, |token| {
+            token.as_ref().is_some_and(|token| now < token.expires)
+        })
 }
 
 /// `Authorization: Basic` for a credential.
@@ -342,5 +423,78 @@ mod tests {
             ask(Some(&refused)).await.unwrap().expose_secret(),
             "Bearer 1"
         );
+    }
+
+    fn identity(name: &str) -> Arc<Identity> {
+        let password = SecretString::from("word");
+        let credential = Credential::new(name.to_owned(), password, None, None);
+        Arc::new(Identity {
+            credentials: vec![Arc::new(credential)],
+        })
+    }
+
+    async fn fetch(keys: &Keys, auth: u32, repository: &str, name: &str, life: u64) -> String {
+        let fetched = || async { Ok((SecretString::from(name), Duration::from_secs(life))) };
+        let repository: Arc<str> = repository.into();
+        let token = keys.token(AuthId(auth), 0, &repository, None, fetched);
+        token.await.unwrap().expose_secret().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_forgets_what_expired_and_whose_identity_is_gone() {
+        let keys = Keys::default();
+        let (a, b) = (identity("a"), identity("b"));
+        keys.set_identities(vec![Arc::default(), Arc::clone(&a), b]);
+        fetch(&keys, 0, "public", "nobody", 60).await;
+        for number in 0..50 {
+            fetch(&keys, 1, &format!("short/{number}"), "short", 10).await;
+        }
+        fetch(&keys, 1, "long", "of a", 600).await;
+        fetch(&keys, 2, "long", "of b", 600).await;
+        tokio::time::advance(Duration::from_secs(20)).await;
+        // The second's number is another's now: its token must not be.
+        let c = identity("c");
+        keys.set_identities(vec![Arc::default(), a, c]);
+        assert_eq!(keys.tokens.lock().unwrap().slots.len(), 2);
+        assert_eq!(fetch(&keys, 0, "public", "again", 60).await, "nobody");
+        assert_eq!(fetch(&keys, 1, "long", "again", 60).await, "of a");
+        assert_eq!(fetch(&keys, 2, "long", "of c", 60).await, "of c");
+        keys.set_identities(Vec::new());
+        assert_eq!(keys.tokens.lock().unwrap().slots.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_round_does_not_keep_every_token_it_ever_had() {
+        let keys = Keys::default();
+        for number in 0..20 * TOKENS_TIDY {
+            fetch(&keys, 0, &format!("r/{number}"), "t", 50).await;
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(keys.tokens.lock().unwrap().slots.len() <= TOKENS_TIDY);
+    }
+
+    #[test]
+    fn what_worked_is_remembered_while_it_is_asked_for() {
+        let keys = Keys::default();
+        let two = Arc::new(Identity {
+            credentials: [identity("a"), identity("b")]
+                .iter()
+                .flat_map(|identity| identity.credentials.clone())
+                .collect(),
+        });
+        let begin = || keys.set_identities(vec![Arc::default(), Arc::clone(&two)]);
+        let (asked, not_asked): (Arc<str>, Arc<str>) = ("asked".into(), "not".into());
+        begin();
+        for repository in [&asked, &not_asked] {
+            keys.remember(AuthId(1), repository, 1);
+        }
+        for _ in 0..3 {
+            begin();
+            assert_eq!(keys.order(AuthId(1), &asked, 2), [1, 0]);
+        }
+        assert_eq!(keys.order(AuthId(1), &not_asked, 2), [0, 1]);
+        assert_eq!(keys.memory.lock().unwrap().worked.len(), 1);
+        keys.remember(AuthId(1), &asked, 0);
+        assert!(keys.memory.lock().unwrap().worked.is_empty());
     }
 }

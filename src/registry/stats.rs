@@ -1,7 +1,10 @@
 //! What was asked of registries, how it was answered and how long it took.
+//!
+//! A request costs two atomic counters and a histogram: what it is counted under is looked up by its
+//! labels once, and kept by a [`Recorder`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -9,6 +12,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
+
+use super::hosts::Hosts;
 
 /// The kinds of requests, as metrics and `verify -o json` count them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +82,8 @@ impl MetricConstructor<Histogram> for Buckets {
 pub struct Stats {
     pub requests: Family<RequestLabels, Counter>,
     pub durations: Family<RequestLabels, Histogram, Buckets>,
+    /// What is known of each registry, and holds for all of its clients.
+    pub hosts: Hosts,
     totals: Arc<[AtomicU64; 8]>,
 }
 
@@ -85,34 +92,13 @@ impl Default for Stats {
         Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(Buckets),
+            hosts: Hosts::default(),
             totals: Arc::default(),
         }
     }
 }
 
 impl Stats {
-    pub fn record(
-        &self,
-        registry: &str,
-        operation: Operation,
-        status: Option<u16>,
-        took: Duration,
-    ) {
-        let code = status.map_or_else(|| "error".to_owned(), |status| status.to_string());
-        let labels = RequestLabels {
-            registry: registry.to_owned(),
-            operation,
-            code,
-        };
-        self.requests.get_or_create(&labels).inc();
-        self.durations
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
-        if let Some(total) = self.totals.get(operation as usize) {
-            total.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     pub fn totals(&self) -> Requests {
         let get = |operation: Operation| {
             self.totals
@@ -132,6 +118,77 @@ impl Stats {
     }
 }
 
+/// Counts the requests of one client.
+#[derive(Debug)]
+pub struct Recorder {
+    stats: Stats,
+    registry: Arc<str>,
+    /// A handful: what a registry answers to an operation.
+    known: RwLock<Vec<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    operation: Operation,
+    status: Option<u16>,
+    requests: Counter,
+    durations: Histogram,
+}
+
+impl Recorder {
+    pub fn new(stats: Stats, registry: Arc<str>) -> Self {
+        Self {
+            stats,
+            registry,
+            known: RwLock::default(),
+        }
+    }
+
+    /// Counts one request; without a status there was no answer.
+    pub fn record(&self, operation: Operation, status: Option<u16>, took: Duration) {
+        let is_known = self.count(operation, status, took);
+        if !is_known {
+            self.learn(operation, status);
+            self.count(operation, status, took);
+        }
+        if let Some(total) = self.stats.totals.get(operation as usize) {
+            total.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn count(&self, operation: Operation, status: Option<u16>, took: Duration) -> bool {
+        let known = self.known.read().expect("never held across a panic");
+        let found = known
+            .iter()
+            .find(|known| known.operation == operation && known.status == status);
+        if let Some(found) = found {
+            found.requests.inc();
+            found.durations.observe(took.as_secs_f64());
+        }
+        found.is_some()
+    }
+
+    fn learn(&self, operation: Operation, status: Option<u16>) {
+        let code = status.map_or_else(|| "error".to_owned(), |status| status.to_string());
+        let labels = RequestLabels {
+            registry: self.registry.to_string(),
+            operation,
+            code,
+        };
+        let learnt = Known {
+            operation,
+            status,
+            requests: self.stats.requests.get_or_create_owned(&labels),
+            durations: self.stats.durations.get_or_create_owned(&labels),
+        };
+        let mut known = self.known.write().expect("never held across a panic");
+        let is_known = |known: &Known| known.operation == operation && known.status == status;
+        if !known.iter().any(is_known) {
+            known.push(learnt);
+        }
+    }
+}
+
 /// How many requests of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Requests {
@@ -146,12 +203,12 @@ pub struct Requests {
 }
 
 /// The quota that a registry announced last (`ratelimit-remaining`); negative while it said nothing.
-#[derive(Debug)]
-pub struct Remaining(AtomicI64);
+#[derive(Debug, Clone)]
+pub struct Remaining(Arc<AtomicI64>);
 
 impl Default for Remaining {
     fn default() -> Self {
-        Self(AtomicI64::new(-1))
+        Self(Arc::new(AtomicI64::new(-1)))
     }
 }
 
@@ -162,5 +219,36 @@ impl Remaining {
 
     pub fn get(&self) -> Option<i64> {
         Some(self.0.load(Ordering::Relaxed)).filter(|remaining| *remaining >= 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recorders_of_one_registry_count_under_the_same_labels() {
+        let stats = Stats::default();
+        let registry: Arc<str> = "registry.example".into();
+        let recorder = || Recorder::new(stats.clone(), Arc::clone(&registry));
+        let (one, two) = (recorder(), recorder());
+        for recorder in [&one, &two, &one] {
+            recorder.record(Operation::TagHead, Some(200), Duration::from_millis(3));
+        }
+        two.record(Operation::TagHead, None, Duration::from_secs(30));
+        two.record(Operation::BlobHead, Some(200), Duration::from_secs(1));
+        let count = |operation, code: &str| {
+            let labels = RequestLabels {
+                registry: registry.to_string(),
+                operation,
+                code: code.to_owned(),
+            };
+            stats.requests.get(&labels).map(|counter| counter.get())
+        };
+        assert_eq!(count(Operation::TagHead, "200"), Some(3));
+        assert_eq!(count(Operation::TagHead, "error"), Some(1));
+        assert_eq!(count(Operation::BlobHead, "200"), Some(1));
+        assert_eq!(count(Operation::BlobHead, "404"), None);
+        assert_eq!((stats.totals().tag_head, stats.totals().blob_head), (4, 1));
     }
 }

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{self, HeaderMap};
+use reqwest::header;
 use reqwest::{Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::address::AddressPolicy;
 use super::auth::{self, AuthFault, Keys};
 use super::challenge::{self, Challenge};
 use super::fault::{self, Meaning};
+use super::hosts::{Host, Visit};
+use super::limiter::Outcome as Load;
+use super::quota::Kind;
 use super::retry::{Delays, Patience};
-use super::stats::{Operation, Remaining, Stats};
+use super::stats::{Operation, Recorder, Remaining, Stats};
 use super::wire;
 use crate::clock::Clock;
 use crate::credentials::Credential;
@@ -66,8 +68,12 @@ pub struct ClientOptions {
     pub client_certificate: Option<SecretString>,
     pub proxy: Option<Url>,
     pub token_realms: Vec<String>,
+    /// Most requests at once; how many of them there are is learnt ([`super::limiter`]).
     pub concurrency: usize,
     pub requests_per_second: Option<f64>,
+    /// One in how many of the quota that it announces are ours ([`super::quota`]); `None` for a registry
+    /// of the operator's own, which keeps the floor only.
+    pub quota_share: Option<u64>,
     pub deadlines: Deadlines,
     pub patience: Patience,
 }
@@ -76,6 +82,8 @@ pub struct ClientOptions {
 #[derive(Debug)]
 pub(super) struct Transport {
     options: ClientOptions,
+    /// The endpoint's path, with a slash at its end.
+    base_path: Box<str>,
     http: reqwest::Client,
     /// Never reuses a connection: a second look must not come from the same broken backend.
     fresh: reqwest::Client,
@@ -84,12 +92,10 @@ pub(super) struct Transport {
     /// For the token realms that the operator named.
     realm: reqwest::Client,
     pub(super) keys: Keys,
-    slots: Semaphore,
-    pace: Option<governor::DefaultDirectRateLimiter>,
-    /// A registry that said 429 is left alone until then.
-    paused_until: std::sync::Mutex<Option<Instant>>,
+    /// What all clients of this host share.
+    host: Arc<Host>,
     pub(super) remaining: Remaining,
-    stats: Stats,
+    recorder: Recorder,
     clock: Arc<dyn Clock>,
 }
 
@@ -167,21 +173,20 @@ impl Transport {
             .build()?;
         let elsewhere = build(&options, Some(&options.elsewhere), false)?.build()?;
         let realm = build(&options, None, false)?.build()?;
-        let pace = options
-            .requests_per_second
-            .and_then(quota)
-            .map(governor::RateLimiter::direct);
+        let base_path = format!("{}/", options.base.path().trim_end_matches('/'));
+        let host = stats
+            .hosts
+            .host(&options.host, options.concurrency, clock.now());
         Ok(Self {
-            slots: Semaphore::new(options.concurrency.max(1)),
+            base_path: base_path.into(),
             http,
             fresh,
             elsewhere,
             realm,
             keys: Keys::default(),
-            pace,
-            paused_until: std::sync::Mutex::default(),
-            remaining: Remaining::default(),
-            stats,
+            remaining: host.remaining.clone(),
+            recorder: Recorder::new(stats, Arc::clone(&options.host)),
+            host,
             clock,
             options,
         })
@@ -208,7 +213,10 @@ impl Transport {
             let request = client
                 .request(wanted.method.clone(), url.clone())
                 .headers(wire::headers(wanted));
-            let response = self.timed(wanted, request).await?;
+            let (result, _) = self
+                .timed(wanted.operation, limited(request, wanted).send())
+                .await;
+            let response = result?;
             let status = response.status();
             if status.is_redirection() {
                 url = wire::location(&url, response.headers())?;
@@ -312,7 +320,12 @@ impl Transport {
                 .authorization(wanted, index, credential, refused.as_ref())
                 .await?;
             let outcome = self
-                .send_patiently(wanted, authorization.as_ref(), &mut was_challenged)
+                .send_patiently(
+                    wanted,
+                    credential.map_or("", |credential| credential.id()),
+                    authorization.as_ref(),
+                    &mut was_challenged,
+                )
                 .await?;
             let Outcome::Refused {
                 meaning: Meaning::Unauthorized,
@@ -415,11 +428,8 @@ impl Transport {
                 }
             };
         let from_failure = |Failure { code, message }: Failure| AuthFault { code, message };
-        let limit = self.options.deadlines.total;
-        let response = self
-            .counted(Operation::Token, request.timeout(limit))
-            .await
-            .map_err(from_failure)?;
+        let (result, _) = self.timed(Operation::Token, request.send()).await;
+        let response = result.map_err(from_failure)?;
         let status = response.status();
         if status.is_success() {
             let body = wire::read(response, auth::TOKEN_BYTES_MAX)
@@ -443,12 +453,15 @@ impl Transport {
     async fn send_patiently(
         &self,
         wanted: &Wanted<'_>,
+        credential: &str,
         authorization: Option<&SecretString>,
         was_challenged: &mut bool,
     ) -> Result<Outcome, Failure> {
         let mut delays = Delays::new(self.options.patience);
         loop {
-            let result = self.send_once(wanted, authorization, was_challenged).await;
+            let result = self
+                .send_once(wanted, credential, authorization, was_challenged)
+                .await;
             let retry_after = match &result {
                 Ok(Outcome::Refused {
                     meaning: Meaning::RateLimited { retry_after },
@@ -460,7 +473,13 @@ impl Transport {
                 Ok(Outcome::Refused {
                     meaning: Meaning::Trouble { retry_after },
                     ..
-                }) => *retry_after,
+                }) => {
+                    // Only if it says so: one bad answer is no reason to leave the others alone.
+                    if retry_after.is_some() {
+                        self.pause(*retry_after);
+                    }
+                    *retry_after
+                }
                 Err(failure) if failure.code == Code::Unreachable => None,
                 Ok(_) | Err(_) => return result,
             };
@@ -474,6 +493,7 @@ impl Transport {
     async fn send_once(
         &self,
         wanted: &Wanted<'_>,
+        credential: &str,
         authorization: Option<&SecretString>,
         was_challenged: &mut bool,
     ) -> Result<Outcome, Failure> {
@@ -485,29 +505,42 @@ impl Transport {
                 format!("{host} is not asked: {reason}; list it under `registries` to allow it");
             return Err(Failure::new(Code::Untrusted, message));
         }
-        let _slot = self
-            .slots
-            .acquire()
+        let is_pull = wanted.is_manifest && wanted.method == Method::GET;
+        let visit = Visit {
+            credential,
+            kind: if is_pull { Kind::Pull } else { Kind::Other },
+            share: self.options.quota_share,
+            requests_per_second: self.options.requests_per_second,
+            wait_max: self.options.patience.retry_after_max,
+        };
+        let turn = self
+            .host
+            .turn(visit, self.clock.as_ref())
             .await
-            .expect("the semaphore is never closed");
-        self.wait_for_pause().await;
-        if let Some(pace) = &self.pace {
-            pace.until_ready().await;
-        }
+            .map_err(|reason| Failure::new(Code::RateLimited, reason))?;
         let client = if wanted.is_fresh {
             &self.fresh
         } else {
             &self.http
         };
-        let url = format!("{}/{}", base.as_str().trim_end_matches('/'), wanted.path);
-        let mut request = client
-            .request(wanted.method.clone(), url)
-            .headers(wire::headers(wanted));
+        // Only the path is parsed anew for each request: host and port are the endpoint's.
+        let mut url = base.clone();
+        url.set_path(&format!("{}{}", self.base_path, wanted.path));
+        let mut request = reqwest::Request::new(wanted.method.clone(), url);
+        *request.headers_mut() = wire::headers(wanted);
         if let Some(authorization) = authorization {
-            request = request.header(header::AUTHORIZATION, wire::sensitive(authorization));
+            let authorization = wire::sensitive(authorization);
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, authorization);
         }
-        let response = self.timed(wanted, request).await?;
-        self.note_quota(response.headers());
+        *request.timeout_mut() = wanted.body_limit;
+        let sent = client.execute(request);
+        let (result, took) = self.timed(wanted.operation, sent).await;
+        let headers = result.as_ref().ok().map(Response::headers);
+        let kind = wanted.operation as usize;
+        turn.end(headers, kind, took, load(result.as_ref()));
+        let response = result?;
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED && wanted.unless.is_some() {
             return Ok(Outcome::NotModified);
@@ -542,55 +575,48 @@ impl Transport {
         })
     }
 
-    /// Sends one request in the time that it may take.
-    async fn timed(
-        &self,
-        wanted: &Wanted<'_>,
-        request: reqwest::RequestBuilder,
-    ) -> Result<Response, Failure> {
-        let limit = wanted.body_limit.unwrap_or(self.options.deadlines.total);
-        self.counted(wanted.operation, request.timeout(limit)).await
+    fn pause(&self, retry_after: Option<Duration>) {
+        let unsaid = self.options.patience.pause;
+        self.host.pause(retry_after, unsaid, self.clock.now());
     }
 
     /// Sends one request and counts it.
-    async fn counted(
+    async fn timed(
         &self,
         operation: Operation,
-        request: reqwest::RequestBuilder,
-    ) -> Result<Response, Failure> {
+        request: impl Future<Output = reqwest::Result<Response>>,
+    ) -> (Result<Response, Failure>, Duration) {
         let started = Instant::now();
-        let result = request.send().await;
+        let result = request.await;
+        let took = started.elapsed();
         let status = result
             .as_ref()
             .ok()
             .map(|response| response.status().as_u16());
-        self.stats
-            .record(&self.options.host, operation, status, started.elapsed());
-        result.map_err(|error| wire::transport_failure(&error))
+        self.recorder.record(operation, status, took);
+        let result = result.map_err(|error| wire::transport_failure(&error));
+        (result, took)
     }
+}
 
-    fn pause(&self, retry_after: Option<Duration>) {
-        let wait = retry_after
-            .unwrap_or(self.options.patience.pause)
-            .min(self.options.patience.retry_after_max);
-        *self.paused_until.lock().expect("never held across a panic") = Some(Instant::now() + wait);
+/// The client's own limit, unless a large body is wanted.
+fn limited(request: reqwest::RequestBuilder, wanted: &Wanted<'_>) -> reqwest::RequestBuilder {
+    match wanted.body_limit {
+        Some(limit) => request.timeout(limit),
+        None => request,
     }
+}
 
-    async fn wait_for_pause(&self) {
-        let until = *self.paused_until.lock().expect("never held across a panic");
-        if let Some(until) = until {
-            tokio::time::sleep_until(until).await;
-        }
-    }
-
-    /// `ratelimit-remaining: 76;w=21600`
-    fn note_quota(&self, headers: &HeaderMap) {
-        let value = headers
-            .get("ratelimit-remaining")
-            .and_then(|value| value.to_str().ok());
-        if let Some(count) = value.and_then(|value| value.split(';').next()?.trim().parse().ok()) {
-            self.remaining.set(count);
-        }
+/// What an answer says of how busy the registry is.
+fn load(result: Result<&Response, &Failure>) -> Load {
+    match result.map(|response| response.status().as_u16()) {
+        Ok(429 | 503 | 504)
+        | Err(Failure {
+            code: Code::Timeout,
+            ..
+        }) => Load::Overloaded,
+        Ok(_) => Load::Answered,
+        Err(_) => Load::Other,
     }
 }
 
@@ -602,6 +628,9 @@ fn build(
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("pullproof/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
+        // What is sent again is sent by us, and counted; and no request need be kept for it.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
+        .timeout(options.deadlines.total)
         .connect_timeout(options.deadlines.connect)
         .read_timeout(options.deadlines.idle)
         .pool_max_idle_per_host(options.concurrency)
@@ -633,16 +662,4 @@ fn is_loopback(host: &str) -> bool {
         || bare
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
-}
-
-/// A second's worth may come at once.
-fn quota(per_second: f64) -> Option<governor::Quota> {
-    let period = Duration::try_from_secs_f64(per_second.recip()).ok()?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it saturates"
-    )]
-    let burst = std::num::NonZeroU32::new(per_second.ceil() as u32)?;
-    Some(governor::Quota::with_period(period)?.allow_burst(burst))
 }

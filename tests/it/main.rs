@@ -6,6 +6,7 @@ mod credentials;
 mod daemon;
 mod depth;
 mod incident;
+mod manners;
 mod parts;
 mod readme;
 mod rules;

@@ -150,6 +150,7 @@ impl Setup {
             token_realms: self.token_realms.clone(),
             concurrency: self.concurrency,
             requests_per_second: None,
+            quota_share: None,
             deadlines: self.deadlines,
             patience: self.patience,
         };
