@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, header};
 
 use self::blob::Wish;
 use super::auth::Identity;
@@ -10,7 +10,7 @@ use super::fault::Meaning;
 use super::manifest_cache::ManifestCache;
 use super::stats::{Operation, Stats};
 use super::transport::{ClientOptions, Failure, Outcome, Transport, Wanted};
-use super::wire::{announced_digest, config_platform, content_length, read};
+use super::wire::{announced_digest, config_platform, content_length, read, text};
 use crate::clock::Clock;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
@@ -262,9 +262,13 @@ impl Client {
         };
         match self.get(&get).await? {
             Ok(response) => {
+                let is_page = is_page(&response);
                 let body = read(response, MANIFEST_BYTES_MAX).await?;
                 if Digest::of(&body) == *digest {
                     self.manifests.put(digest, &body);
+                } else if is_page {
+                    let message = "a page came where a manifest was asked for";
+                    return Err(Failure::new(Code::ServerError, message));
                 } else if schema1::payload_digest(&body) != Some(*digest) {
                     return Ok(Answer::WrongDigest);
                 }
@@ -330,13 +334,28 @@ impl Client {
         }
     }
 
-    /// Whether it is there; the answer's body is not looked at.
+    /// Whether it is there; the answer's body is not looked at. Where this registry does no HEAD, a GET
+    /// asks, of a blob for one byte.
     async fn presence(&self, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
-        match self.transport.send(wanted).await? {
+        let mut outcome = self.transport.send(wanted).await?;
+        if let Outcome::Refused {
+            meaning: Meaning::MethodRefused,
+            ..
+        } = outcome
+        {
+            let get = Wanted {
+                method: Method::GET,
+                byte: (!wanted.is_manifest).then_some(0),
+                ..wanted.clone()
+            };
+            outcome = self.transport.send(&get).await?;
+        }
+        match outcome {
             Outcome::Success(_) | Outcome::Redirect(_) | Outcome::NotModified => Ok(Answer::Alive),
             Outcome::Refused { meaning, status } => Ok(refused(&meaning, status)),
         }
     }
+
     /// A request with its redirects followed, without credentials.
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Result<Response, (Meaning, u16)>, Failure> {
         let outcome = self.transport.send(wanted).await?;
@@ -366,6 +385,12 @@ impl Asked for Client {
         (question, answer)
     }
 }
+/// A login or error page: whoever sent it, it was not the registry.
+fn is_page(response: &Response) -> bool {
+    text(response.headers(), header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"))
+}
+
 fn by_digest<'a>(
     operation: Operation,
     auth: AuthId,

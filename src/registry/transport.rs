@@ -316,9 +316,24 @@ impl Transport {
         let mut refused = None;
         let mut was_challenged = false;
         loop {
+            let challenge = self.keys.challenge();
             let authorization = self
                 .authorization(wanted, index, credential, refused.as_ref())
-                .await?;
+                .await;
+            let authorization = match authorization {
+                Ok(authorization) => authorization,
+                // What the registry once said of where tokens are had may be over, or have been said by
+                // somebody else: it is asked once without one, and says it anew.
+                Err(failure) if !was_challenged => {
+                    self.send_patiently(wanted, "", None, &mut was_challenged)
+                        .await?;
+                    if !was_challenged || self.keys.challenge() == challenge {
+                        return Err(failure);
+                    }
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
             let outcome = self
                 .send_patiently(
                     wanted,

@@ -97,6 +97,8 @@ pub struct Round {
     canaried: HashSet<RepositoryId>,
     /// The registry said something that only a registry says.
     has_spoken: bool,
+    /// It said that it was asked too much.
+    was_limited: bool,
 }
 
 /// What a finished round leaves.
@@ -145,6 +147,7 @@ impl Round {
             canary,
             canaried: HashSet::new(),
             has_spoken: false,
+            was_limited: false,
         };
         let targets = Arc::clone(&round.targets);
         // Backwards, since the stack hands out the last first.
@@ -234,6 +237,13 @@ impl Round {
                 ..
             }
         );
+        self.was_limited |= matches!(
+            answer,
+            Answer::Failed {
+                code: Code::RateLimited,
+                ..
+            }
+        );
         match &answer {
             Answer::Failed {
                 code: code @ (Code::Unreachable | Code::Timeout | Code::Tls | Code::RateLimited),
@@ -287,7 +297,11 @@ impl Round {
         let is_up = match self.gave_up {
             // It answers, although not with what was asked for.
             Some((code, _)) => matches!(code, Code::RateLimited | Code::Untrusted),
-            None => self.has_spoken && (self.unreached == 0 || self.proven.is_some()),
+            // One that asks for patience is there.
+            None => {
+                self.has_spoken
+                    && (self.unreached == 0 || self.proven.is_some() || self.was_limited)
+            }
         };
         for (key, state) in &self.resolved.tags {
             match state {
@@ -776,6 +790,10 @@ impl Round {
             digest,
             kind,
         };
+        if !question.confirm && self.has_other_size(&question.ask, &answer) {
+            self.claims.push(question);
+            return;
+        }
         let (fact, is_present) = match answer {
             Answer::Manifest { node, size } => {
                 if let Some(node) = node {
@@ -855,6 +873,25 @@ impl Round {
             self.expand(auth, &repository, digest, trace);
         }
         self.proven = Some((auth, repository, digest, kind));
+    }
+
+    /// Whether a HEAD told another size than the bytes must have. A claim like a 404: headers pass
+    /// through proxies that write their own.
+    fn has_other_size(&self, ask: &Ask, answer: &Answer) -> bool {
+        match (ask, answer) {
+            (Ask::Blob { size, .. }, Answer::Blob { size: Some(told) }) => told != size,
+            (
+                Ask::Manifest { digest, .. } | Ask::Access { digest },
+                Answer::Manifest {
+                    node,
+                    size: Some(told),
+                },
+            ) => {
+                let known = node.as_ref().or_else(|| self.table.nodes.get(digest));
+                known.is_some_and(|node| node.size != *told)
+            }
+            (_, _) => false,
+        }
     }
 
     /// Gives a question up without having asked it.

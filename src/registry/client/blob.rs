@@ -49,9 +49,11 @@ impl Client {
     async fn head(&self, wish: Wish<'_>) -> Result<Answer, Failure> {
         let head = of_blob(wish.auth, wish.repository, wish.digest, Method::HEAD);
         match self.transport.send(&head).await? {
-            Outcome::Success(response) => Ok(Answer::Blob {
-                size: content_length(response.headers()),
-            }),
+            Outcome::Success(response) => match content_length(response.headers()) {
+                Some(size) => Ok(Answer::Blob { size: Some(size) }),
+                // It says that it is there, and not how large it is: a byte of it tells.
+                None => self.first_byte(wish).await,
+            },
             // The registry vouches for it; the target is not asked at this depth.
             Outcome::Redirect(_) | Outcome::NotModified => Ok(Answer::Blob { size: None }),
             Outcome::Refused {

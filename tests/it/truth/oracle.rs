@@ -36,7 +36,7 @@ pub(super) enum Depth {
 
 /// A size that only a HEAD told decides today, although some servers tell the length of the HEAD's
 /// own empty body. To be turned when the size is confirmed by a GET (see `table::PENDING`).
-const A_HEAD_DECIDES_SIZES: bool = true;
+const A_HEAD_DECIDES_SIZES: bool = false;
 
 /// More often than anybody asks.
 const ALWAYS: usize = 1000;

@@ -13,44 +13,7 @@ const AT_ONCE: usize = 16;
 
 /// Cases that do not hold yet, and what has to change. Each is in the table with the verdict that is
 /// right, is run with all others, and must be taken off this list when it holds.
-const PENDING: &[(&str, &str)] = &[
-    (
-        "r01_429_is_no_registry_that_is_down",
-        "verify/round.rs `finish`: `unreached` counts rate_limited answers, and such a registry is up",
-    ),
-    (
-        "r03_a_realm_that_moved",
-        "registry/transport.rs `send_as`: where no token is to be had, ask once without and learn the realm anew",
-    ),
-    (
-        "r14_a_realm_that_was_wrong_for_a_while",
-        "registry/transport.rs `send_as`: where no token is to be had, ask once without and learn the realm anew",
-    ),
-    (
-        "r06_head_without_length",
-        "registry/client.rs `blob`: a 200 without a length is to be asked for by a ranged GET",
-    ),
-    (
-        "r06_head_405_and_a_layer_that_is_gone",
-        "registry/client.rs `answer`: a control whose HEAD is refused is to be asked for by GET",
-    ),
-    (
-        "r06_head_with_length_zero",
-        "verify/judge.rs `object`: a size that only a HEAD told is a claim, to be confirmed by GET",
-    ),
-    (
-        "r06_head_of_a_blob_with_length_zero",
-        "verify/judge.rs `object`: a size that only a HEAD told is a claim, to be confirmed by GET",
-    ),
-    (
-        "r08_a_url_that_is_signed_for_get_only",
-        "registry/transport.rs `follow`: a HEAD that is refused behind a redirect is to be a GET",
-    ),
-    (
-        "r08_a_page_with_200_behind_a_redirect",
-        "registry/client.rs `manifest`: other bytes that call themselves text/html are server_error",
-    ),
-];
+const PENDING: &[(&str, &str)] = &[];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_of_a_registry_is_the_right_verdict() {
