@@ -57,6 +57,20 @@ async fn a_registry_far_away_is_used_in_full_and_never_beyond() {
 }
 
 #[tokio::test]
+async fn a_registry_nearby_is_used_in_full_within_its_first_round() {
+    let hands = Arc::<Hands>::default();
+    let registry = Scripted::start(IMAGES, |_| async { Play::well() });
+    let host = registry.host();
+    let desk = Desk::with_entries(&hands, std::slice::from_ref(&host));
+    let mut prover = desk.prover(&host);
+    let images = images(&registry.references(IMAGES));
+    assert_eq!(desk.round(&mut prover, &images).await.pullable, IMAGES);
+    let asked = registry.take_asked().len();
+    assert!(asked < 500, "{asked}");
+    assert_eq!(desk.limit(&host), 32);
+}
+
+#[tokio::test]
 async fn a_registry_that_is_overloaded_is_asked_less_and_then_more_again() {
     const BEARS: usize = 6;
     let hands = Arc::<Hands>::default();
