@@ -168,7 +168,8 @@ async fn supervise(
 }
 
 /// Rounds over one registry: all images every interval, and new ones at once, also while a long round
-/// is under way. Two provers with a client each, so that neither waits for the other's slots.
+/// is under way. Two provers, so that a new image need not wait for a round's end; what the host bears
+/// is shared.
 async fn prove(
     host: Arc<str>,
     images: watch::Receiver<Arc<Images>>,

@@ -232,8 +232,10 @@ impl Registries {
                 .unwrap_or_default(),
             concurrency,
             requests_per_second: entry.and_then(|entry| entry.requests_per_second),
-            // Named by hand or not: what has no entry is taken to be somebody else's.
-            quota_share: entry.is_none().then_some(quota::SHARE),
+            // What has no entry is somebody else's. Who names it in a command that runs once wants to know
+            // now; the floor is kept then too.
+            quota_share: (entry.is_none() && !(self.depth.is_some() && self.is_named(host)))
+                .then_some(quota::SHARE),
             deadlines: Deadlines::default(),
             patience: Patience::default(),
         };

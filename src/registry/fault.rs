@@ -82,8 +82,9 @@ pub fn meaning_elsewhere(status: u16, body: Option<&[u8]>) -> Meaning {
 /// `Retry-After` in both forms; a date in the past means now.
 pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
-    if let Ok(seconds) = header.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than can be counted is for ever.
+        return Some(Duration::from_secs(header.parse().unwrap_or(u64::MAX)));
     }
     let at = jiff::fmt::rfc2822::parse(header).ok()?.timestamp();
     Some(at.duration_since(now).try_into().unwrap_or(Duration::ZERO))
@@ -152,5 +153,9 @@ mod tests {
             Some(Duration::ZERO)
         );
         assert_eq!(retry_after("soon", now), None);
+        assert_eq!(
+            retry_after("999999999999999999999", now),
+            Some(Duration::from_secs(u64::MAX))
+        );
     }
 }

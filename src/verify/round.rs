@@ -246,7 +246,7 @@ impl Round {
         );
         match &answer {
             Answer::Failed {
-                code: code @ (Code::Unreachable | Code::Timeout | Code::Tls | Code::RateLimited),
+                code: code @ (Code::Unreachable | Code::Timeout | Code::Tls),
                 message,
             } => {
                 self.unreached += 1;
@@ -296,7 +296,7 @@ impl Round {
     pub fn finish(mut self) -> Finished {
         let is_up = match self.gave_up {
             // It answers, although not with what was asked for.
-            Some((code, _)) => matches!(code, Code::RateLimited | Code::Untrusted),
+            Some((code, _)) => code == Code::Untrusted,
             // One that asks for patience is there.
             None => {
                 self.has_spoken

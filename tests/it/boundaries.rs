@@ -60,6 +60,11 @@ const PURE: &[(&str, &[&str])] = &[
             "crate::store",
         ],
     ),
+    ("registry/limiter.rs", &[]),
+    ("registry/pause.rs", &[]),
+    ("registry/quota.rs", &[]),
+    ("registry/quotas.rs", &[]),
+    ("mirrors.rs", &["crate::state", "crate::store"]),
     ("remembered.rs", &["crate::state", "crate::store"]),
     (
         "view.rs",

@@ -155,7 +155,8 @@ impl Truth<'_> {
         let is_index = self
             .manifest(root)
             .is_some_and(|it| it["manifests"].is_array());
-        let lacks = |needs: &[String]| needs.iter().any(|need| !found.contains(&plain(need)));
+        let suits = |need: &str| found.iter().any(|it| soon(Some(it), need).is_some());
+        let lacks = |needs: &[String]| needs.iter().any(|need| !suits(need));
         is_index && needs.is_some_and(lacks)
     }
 
@@ -177,23 +178,21 @@ impl Truth<'_> {
         let Some(manifest) = self.manifest(digest) else {
             return;
         };
-        for child in manifest["manifests"].as_array().into_iter().flatten() {
-            let platform = child.get("platform").map(|it| {
-                let text = |name: &str| it[name].as_str().unwrap_or_default().to_owned();
-                let whole = format!(
-                    "{}/{}/{}",
-                    text("os"),
-                    text("architecture"),
-                    text("variant")
-                );
-                whole.trim_end_matches('/').to_owned()
-            });
-            let is_needed = match (&platform, needs) {
+        let children = manifest["manifests"].as_array().into_iter().flatten();
+        let children: Vec<(&Value, Option<String>)> =
+            children.map(|child| (child, platform_of(child))).collect();
+        for (child, platform) in &children {
+            let is_needed = match (platform, needs) {
                 (Some(platform), _) if platform == "unknown/unknown" => false,
-                (Some(platform), Some(needs)) => {
-                    needs.iter().any(|it| plain(it) == plain(platform))
-                }
-                (None, _) | (_, None) => true,
+                (_, None) => true,
+                // A runtime takes the child that fits best, and no other.
+                (platform, Some(needs)) => needs.iter().any(|need| {
+                    let best = children
+                        .iter()
+                        .filter_map(|(_, it)| soon(it.as_deref(), need));
+                    let own = soon(platform.as_deref(), need);
+                    own.is_some() && own == best.min()
+                }),
             };
             if is_needed {
                 let (digest, size) = described(child);
@@ -354,7 +353,13 @@ impl Truth<'_> {
                 }
             }
             Kind::Blob if !head_arrives(reply, self.patience) => Said::Nothing,
-            Kind::Blob if !is_head && reply.wire == Wire::Cut(0) && !reply.body.is_empty() => {
+            // It ends before its first byte, as it said that it would or not.
+            Kind::Blob
+                if !is_head
+                    && object.size != Some(0)
+                    && (reply.wire == Wire::Cut(0) && !reply.body.is_empty()
+                        || length == Some(0)) =>
+            {
                 Said::Empty
             }
             Kind::Blob => {
@@ -382,7 +387,7 @@ impl Truth<'_> {
         hops: usize,
     ) -> Vec<(Reply, usize)> {
         let routes = answer::routes(host, path);
-        let honest = answer::honest(&self.script.store, path, &routes, first_byte);
+        let honest = answer::honest(&self.script.store, path, &routes, first_byte.then_some(0));
         let mut replies = vec![(honest, ALWAYS)];
         for rule in self
             .script
@@ -429,4 +434,22 @@ impl Truth<'_> {
         });
         followed.collect()
     }
+}
+
+/// How soon a node of this platform takes a child of that one, none if never: its own first, then as a
+/// 64-bit arm the 32-bit one, then what names no platform.
+fn soon(child: Option<&str>, need: &str) -> Option<u8> {
+    match child.map(plain) {
+        Some(child) if child == plain(need) => Some(0),
+        Some(child) if plain(need) == "linux/arm64" && child.starts_with("linux/arm/") => Some(1),
+        Some(_) => None,
+        None => Some(2),
+    }
+}
+
+fn platform_of(child: &Value) -> Option<String> {
+    let platform = child.get("platform")?;
+    let text = |name: &str| platform[name].as_str().unwrap_or_default();
+    let whole = [text("os"), text("architecture"), text("variant")].join("/");
+    Some(whole.trim_end_matches('/').to_owned())
 }

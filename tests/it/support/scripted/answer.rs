@@ -116,12 +116,12 @@ fn honest_or_refused(world: &mut World, seen: &Seen, routes: &[Route]) -> Reply 
         store,
         &seen.path,
         routes,
-        seen.header("range") == Some("bytes=0-0"),
+        seen.header("range").and_then(single_byte),
     )
 }
 
 /// Without faults and to somebody who may see it.
-pub(crate) fn honest(store: &Store, path: &str, routes: &[Route], is_first_byte: bool) -> Reply {
+pub(crate) fn honest(store: &Store, path: &str, routes: &[Route], byte: Option<usize>) -> Reply {
     for route in routes {
         match route {
             Route::Front => return Reply::new(200, "{}"),
@@ -129,10 +129,10 @@ pub(crate) fn honest(store: &Store, path: &str, routes: &[Route], is_first_byte:
             Route::Object(digest) if path.contains("/manifests/") => {
                 return manifest(store, path, &digest.to_string());
             }
-            Route::Object(digest) => return blob(store, path, *digest, is_first_byte),
+            Route::Object(digest) => return blob(store, path, *digest, byte),
             Route::Stored(digest) => {
                 return match store.anywhere(&digest.hex()) {
-                    Some(content) => ranged(content, is_first_byte),
+                    Some(content) => ranged(content, byte),
                     None => Reply::new(404, "<Error><Code>NoSuchKey</Code></Error>")
                         .with("content-type", "application/xml"),
                 };
@@ -161,7 +161,7 @@ fn manifest(store: &Store, path: &str, reference: &str) -> Reply {
     }
 }
 
-fn blob(store: &Store, path: &str, digest: Digest, is_first_byte: bool) -> Reply {
+fn blob(store: &Store, path: &str, digest: Digest, byte: Option<usize>) -> Reply {
     let Some(repository) = store.repositories.get(repository(path).unwrap_or_default()) else {
         return Reply::error(404, "NAME_UNKNOWN");
     };
@@ -170,19 +170,29 @@ fn blob(store: &Store, path: &str, digest: Digest, is_first_byte: bool) -> Reply
         return Reply::new(307, Bytes::new()).with("location", &location);
     }
     match repository.blobs.get(&digest) {
-        Some(content) => {
-            ranged(content, is_first_byte).with("docker-content-digest", &digest.to_string())
-        }
+        Some(content) => ranged(content, byte).with("docker-content-digest", &digest.to_string()),
         None => Reply::error(404, "BLOB_UNKNOWN"),
     }
 }
 
-fn ranged(content: &Bytes, is_first_byte: bool) -> Reply {
-    if is_first_byte && !content.is_empty() {
-        let range = format!("bytes 0-0/{}", content.len());
-        return Reply::new(206, content.slice(..1)).with("content-range", &range);
+/// The 7 of `bytes=7-7`.
+fn single_byte(range: &str) -> Option<usize> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    (first == last).then(|| first.parse().ok())?
+}
+
+fn ranged(content: &Bytes, byte: Option<usize>) -> Reply {
+    match byte {
+        Some(at) if at < content.len() => {
+            let range = format!("bytes {at}-{at}/{}", content.len());
+            Reply::new(206, content.slice(at..=at)).with("content-range", &range)
+        }
+        Some(_) if !content.is_empty() => Reply::new(416, Bytes::new())
+            .with("content-range", &format!("bytes */{}", content.len())),
+        Some(_) | None => {
+            Reply::new(200, content.clone()).with("content-type", "application/octet-stream")
+        }
     }
-    Reply::new(200, content.clone()).with("content-type", "application/octet-stream")
 }
 
 /// The name in `/v2/NAME/manifests/…` or `/v2/NAME/blobs/…`.

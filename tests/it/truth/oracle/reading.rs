@@ -44,7 +44,11 @@ pub(super) fn says_absent(reply: &Reply, method: &str) -> bool {
     }
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let code = body["errors"][0]["code"].as_str().unwrap_or_default();
-    method == "HEAD" || ["BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "NAME_UNKNOWN"].contains(&code)
+    // The storage behind a redirect has its own word for it.
+    let is_of_storage = reply.body.windows(9).any(|part| part == b"NoSuchKey");
+    method == "HEAD"
+        || is_of_storage
+        || ["BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "NAME_UNKNOWN"].contains(&code)
 }
 
 /// Whether the status and the headers can arrive in time.
