@@ -38,6 +38,8 @@ pub struct Prover {
     /// By the ids of the credentials, in order: the same credentials are the same identity for as
     /// long as the process lives, so that their proofs are found again.
     ids: HashMap<Vec<String>, AuthId>,
+    /// Of the last round, in the order of its images.
+    targets: Arc<[Target]>,
 }
 
 impl Prover {
@@ -54,6 +56,7 @@ impl Prover {
             // The first is nobody.
             identities: vec![Arc::default()],
             ids: HashMap::new(),
+            targets: [].into(),
         }
     }
 
@@ -76,6 +79,7 @@ impl Prover {
     ) -> RoundResult {
         let started_at = clock.now();
         let targets: Arc<[Target]> = images.iter().map(|image| self.target(image)).collect();
+        self.targets = Arc::clone(&targets);
         self.client.set_identities(self.identities.clone());
         // Of nothing that anybody has pushed: the time and the process are in it.
         let canary = Digest::of(
@@ -142,6 +146,15 @@ impl Prover {
             requests_per_day: self.requests_per_day(&targets),
             interval: self.cadence.interval,
         }
+    }
+
+    /// What the last round learnt, and what it was to prove, in the order of its images.
+    pub fn learnt(&self) -> (&Table, &[Target]) {
+        (&self.table, &self.targets)
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     fn target(&mut self, image: &Image) -> Target {

@@ -18,6 +18,7 @@ use crate::images::PlatformChoice;
 use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
 use crate::registry::client::Client;
+use crate::registry::exchange::Exchanges;
 use crate::registry::manifest_cache::ManifestCache;
 use crate::registry::stats::Stats;
 use crate::registry::transport::{ClientOptions, Deadlines};
@@ -50,6 +51,8 @@ pub struct Registries {
     pub depth: Option<Depth>,
     /// What was remembered of each registry.
     pub memory: Option<Arc<Store>>,
+    /// Where requests are noted. A daemon notes none.
+    pub exchanges: Option<Arc<Exchanges>>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -200,6 +203,7 @@ impl Registries {
             concurrency,
             requests_per_second: entry.and_then(|entry| entry.requests_per_second),
             deadlines: Deadlines::default(),
+            exchanges: self.exchanges.clone(),
         };
         let client = Client::new(
             options,

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::address::AddressPolicy;
 use super::auth::{self, AuthFault, Keys};
 use super::challenge::{self, Challenge};
+use super::exchange::{self, Exchanges};
 use super::fault::{self, Meaning};
 use super::retry::{Delays, RETRY_AFTER_MAX};
 use super::stats::{Operation, Remaining, Stats};
@@ -69,6 +70,8 @@ pub struct ClientOptions {
     pub concurrency: usize,
     pub requests_per_second: Option<f64>,
     pub deadlines: Deadlines,
+    /// Where each request and its answer is noted, if somebody wants to see them.
+    pub exchanges: Option<Arc<Exchanges>>,
 }
 
 /// The way to one registry host.
@@ -259,7 +262,8 @@ impl Transport {
             .order(wanted.auth, wanted.repository, identity.credentials.len())
         {
             let credential = identity.credentials.get(index);
-            match self.send_as(wanted, index, credential).await {
+            match exchange::as_credential(credential, self.send_as(wanted, index, credential)).await
+            {
                 Ok(Outcome::Refused {
                     meaning: meaning @ (Meaning::Unauthorized | Meaning::Forbidden),
                     status,
@@ -552,6 +556,9 @@ impl Transport {
         operation: Operation,
         request: reqwest::RequestBuilder,
     ) -> Result<Response, Failure> {
+        let exchanges = self.options.exchanges.as_deref();
+        let sent = exchanges
+            .and_then(|exchanges| exchanges.sending(operation, &self.options.base, &request));
         let started = Instant::now();
         let result = request.send().await;
         let status = result
@@ -560,7 +567,12 @@ impl Transport {
             .map(|response| response.status().as_u16());
         self.stats
             .record(&self.options.host, operation, status, started.elapsed());
-        result.map_err(|error| wire::transport_failure(&error))
+        // A URL may hold a signature, and this is shown to people.
+        let result = result.map_err(|error| wire::transport_failure(&error.without_url()));
+        if let (Some(exchanges), Some(sent)) = (exchanges, sent) {
+            exchanges.answered(sent, result.as_ref());
+        }
+        result
     }
 
     fn pause(&self, retry_after: Option<Duration>) {
