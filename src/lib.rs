@@ -36,7 +36,7 @@
 //! # Where things are
 //!
 //! The start of the program is [`cli::main`]; of the daemon, [`app::serve::serve`]; of a verdict,
-//! [`verify::round`]; of a metric, [`metrics::catalog`]; of an error about the configuration,
+//! [`verify::round`]; of a metric, [`metrics::catalog`]; of a drawn tree, [`explain`]; of an error about the configuration,
 //! [`config`].
 
 pub mod app;
@@ -46,6 +46,7 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+pub mod explain;
 pub mod files;
 pub mod http;
 pub mod images;

@@ -11,7 +11,7 @@ use crate::support::registry::Version;
 
 use super::with_password;
 
-async fn secret(cluster: &Cluster, namespace: &str, name: &str, host: &str, word: &str) {
+pub(crate) async fn secret(cluster: &Cluster, namespace: &str, name: &str, host: &str, word: &str) {
     let flags = [
         format!("--docker-server={host}"),
         "--docker-username=alice".to_owned(),
@@ -23,7 +23,7 @@ async fn secret(cluster: &Cluster, namespace: &str, name: &str, host: &str, word
 }
 
 /// A Deployment that pulls with this: `imagePullSecrets: […]`, `serviceAccountName: …`, or nothing.
-fn deployment(namespace: &str, name: &str, image: &str, with: &str) -> String {
+pub(crate) fn deployment(namespace: &str, name: &str, image: &str, with: &str) -> String {
     let comma = if with.is_empty() { "" } else { ", " };
     format!(
         "apiVersion: apps/v1
@@ -40,7 +40,7 @@ spec:
     )
 }
 
-fn by(names: &[&str]) -> String {
+pub(crate) fn by(names: &[&str]) -> String {
     let names: Vec<String> = names
         .iter()
         .map(|name| format!("{{name: {name}}}"))
