@@ -6,6 +6,7 @@
 pub mod baseline;
 pub mod config;
 pub mod demo;
+pub mod explain;
 pub mod inventory;
 pub mod serve;
 pub mod table;
@@ -96,6 +97,8 @@ enum Command {
     /// Prove images once: those named, those in files, or the configuration's inventory
     #[command(visible_alias = "check")]
     Verify(verify::VerifyArguments),
+    /// Show one image whole: its tree, what was asked and answered, who needs it
+    Explain(Box<explain::ExplainArguments>),
     /// List every image reference and who uses it
     Inventory(inventory::InventoryArguments),
     /// What was broken before pullproof came: show it, add to it, forget it
@@ -174,6 +177,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Demo(arguments) => demo::run(arguments, &global).await,
         Command::Serve(arguments) => serve::run(arguments, &global).await,
         Command::Verify(arguments) => verify::run(arguments, &global).await,
+        Command::Explain(arguments) => explain::run(*arguments, &global).await,
         Command::Inventory(arguments) => inventory::run(arguments, &global).await,
         Command::Baseline(arguments) => baseline::run(&arguments, &global),
         Command::Config(arguments) => config::run(arguments, &global),

@@ -36,7 +36,7 @@
 //! # Where things are
 //!
 //! The start of the program is [`cli::main`]; of the daemon, [`app::serve::serve`]; of a verdict,
-//! [`verify::round`]; of a metric, [`metrics::catalog`]; of an error about the configuration,
+//! [`verify::round`]; of a metric, [`metrics::catalog`]; of a drawn tree, [`explain`]; of an error about the configuration,
 //! [`config`].
 
 pub mod app;
@@ -47,6 +47,7 @@ pub mod config;
 pub mod credential_source;
 pub mod credentials;
 pub mod demo;
+pub mod explain;
 pub mod files;
 pub mod http;
 pub mod images;

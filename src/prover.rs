@@ -39,6 +39,8 @@ pub struct Prover {
     /// By the ids of the credentials, in order: the same credentials are the same identity for as
     /// long as the process lives, so that their proofs are found again.
     ids: HashMap<Vec<String>, AuthId>,
+    /// Of the last round, in the order of its images.
+    targets: Arc<[Target]>,
 }
 
 impl Prover {
@@ -60,6 +62,7 @@ impl Prover {
             // The first is nobody.
             identities: vec![Arc::default()],
             ids: HashMap::new(),
+            targets: [].into(),
         }
     }
 
@@ -95,6 +98,7 @@ impl Prover {
             .iter()
             .map(|image| self.target(image, &own))
             .collect();
+        self.targets = Arc::clone(&targets);
         self.client.set_identities(self.identities.clone());
         // Of nothing that anybody has pushed: the time and the process are in it.
         let canary = Digest::of(
@@ -178,6 +182,15 @@ impl Prover {
             requests_per_day: self.requests_per_day(&targets),
             interval: self.cadence.interval,
         }
+    }
+
+    /// What the last round learnt, and what it was to prove, in the order of its images.
+    pub fn learnt(&self) -> (&Table, &[Target]) {
+        (&self.table, &self.targets)
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     fn target(&mut self, image: &Image, own: &Keyring) -> Target {
@@ -337,6 +350,7 @@ mod tests {
             sources: credential_source::Sources::default(),
             depth: None,
             memory: None,
+            exchanges: None,
             stats: crate::registry::stats::Stats::default(),
             manifests: Arc::new(crate::registry::manifest_cache::InMemory::default()),
             clock: Arc::new(crate::clock::SystemClock),

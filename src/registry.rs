@@ -11,6 +11,7 @@ pub mod address;
 pub mod auth;
 pub mod challenge;
 pub mod client;
+pub mod exchange;
 pub mod fault;
 pub mod hosts;
 pub mod limiter;

@@ -21,6 +21,7 @@ use crate::mirrors;
 use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
 use crate::registry::client::Client;
+use crate::registry::exchange::Exchanges;
 use crate::registry::manifest_cache::ManifestCache;
 use crate::registry::quota;
 use crate::registry::retry::Patience;
@@ -58,6 +59,8 @@ pub struct Registries {
     pub depth: Option<Depth>,
     /// What was remembered of each registry.
     pub memory: Option<Arc<Store>>,
+    /// Where requests are noted. A daemon notes none.
+    pub exchanges: Option<Arc<Exchanges>>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -238,6 +241,7 @@ impl Registries {
                 .then_some(quota::SHARE),
             deadlines: Deadlines::default(),
             patience: Patience::default(),
+            exchanges: self.exchanges.clone(),
         };
         let client = Client::new(
             options,

@@ -261,6 +261,7 @@ impl Pipelines {
             manifests: Arc::clone(&self.manifests),
             depth: None,
             memory: self.store.clone(),
+            exchanges: None,
             clock: Arc::clone(&self.clock),
         }
     }

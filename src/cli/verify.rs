@@ -1,6 +1,5 @@
 //! `pullproof verify`: one round, then an exit code.
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,6 +153,63 @@ impl Given {
         }
         Ok(wanted)
     }
+
+    /// How the hosts of these sources are spoken to, and by nobody in particular.
+    pub fn registries(
+        &self,
+        config: Config,
+        wanted: &[Wanted],
+        inventory: &Inventory,
+        clock: &Arc<dyn Clock>,
+    ) -> Registries {
+        let files = wanted
+            .iter()
+            .zip(&inventory.sources)
+            .filter(|(wanted, _)| wanted.is_operators());
+        let named = Inventory {
+            sources: files.map(|(_, source)| Arc::clone(source)).collect(),
+        }
+        .hosts();
+        Registries {
+            named,
+            plain_http: self.plain_http.iter().cloned().collect(),
+            personal: Arc::default(),
+            stats: Stats::default(),
+            manifests: Arc::new(InMemory::default()),
+            depth: None,
+            sources: Sources::default(),
+            memory: None,
+            exchanges: None,
+            clock: Arc::clone(clock),
+            config: Arc::new(config),
+        }
+    }
+
+    /// Whether any source was named on the command line.
+    pub fn is_given(&self) -> bool {
+        !(self.lists.is_empty() && self.manifests.is_empty() && self.contexts.is_empty())
+    }
+}
+
+/// The platforms that count: those that were named, or else what the configuration says.
+pub(super) fn platforms(registries: &Registries, host: &str, named: &[Platform]) -> PlatformChoice {
+    if named.is_empty() {
+        registries.platforms(host)
+    } else {
+        PlatformChoice::These(named.into())
+    }
+}
+
+/// Says on stderr which sources are only a part.
+pub(super) fn tell_incomplete(inventory: &Inventory) {
+    for source in &inventory.sources {
+        if let Some(reason) = &source.incomplete {
+            terminal::complain(&format!(
+                "warning: source {} is incomplete: {reason}",
+                source.name
+            ));
+        }
+    }
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -186,28 +242,10 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let wanted = given.wanted(&references, &config)?;
     let inventory = sources::read_once(&wanted, &clock).await;
-    for source in &inventory.sources {
-        if let Some(reason) = &source.incomplete {
-            terminal::complain(&format!(
-                "warning: source {} is incomplete: {reason}",
-                source.name
-            ));
-        }
-    }
-    let plain_http: BTreeSet<String> = given.plain_http.iter().cloned().collect();
-    let files = wanted
-        .iter()
-        .zip(&inventory.sources)
-        .filter(|(wanted, _)| wanted.is_operators());
-    let named = Inventory {
-        sources: files.map(|(_, source)| Arc::clone(source)).collect(),
-    }
-    .hosts();
+    tell_incomplete(&inventory);
     let is_personal = wanted.iter().all(Wanted::is_operators);
     let stats = Stats::default();
     let registries = Registries {
-        named,
-        plain_http,
         personal: if is_personal {
             Arc::new(personal_credentials()?)
         } else {
@@ -217,17 +255,9 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         stats: stats.clone(),
         manifests: manifest_cache(&config),
         depth: Some(depth),
-        memory: None,
-        clock: Arc::clone(&clock),
-        config: Arc::new(config),
+        ..given.registries(config, &wanted, &inventory, &clock)
     };
-    let choose = |host: &str| {
-        if platform.is_empty() {
-            registries.platforms(host)
-        } else {
-            PlatformChoice::These(platform.as_slice().into())
-        }
-    };
+    let choose = |host: &str| platforms(&registries, host, &platform);
     let images = images::collect(&inventory, &choose);
     let images = mirrors::with_endpoints(images, &registries.config.mirrors());
     let images = Arc::new(images);
@@ -295,7 +325,7 @@ fn total(requests: Requests) -> u64 {
     tag_head + manifest_head + manifest_get + blob_head + blob_read + blob_get + control + token
 }
 
-fn progress_bar() -> ProgressBar {
+pub(super) fn progress_bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -311,7 +341,7 @@ fn progress_bar() -> ProgressBar {
 ///
 /// One that is there and cannot be read is an error: asked as nobody, a registry would seem to lack
 /// what it only shows to somebody.
-fn personal_credentials() -> anyhow::Result<DockerConfig> {
+pub(super) fn personal_credentials() -> anyhow::Result<DockerConfig> {
     let home = terminal::home();
     let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
     let docker = terminal::environment("DOCKER_CONFIG")
@@ -337,7 +367,7 @@ fn personal_credentials() -> anyhow::Result<DockerConfig> {
 
 /// Manifests that were fetched once stay fetched: in the state directory if that is ours now, else
 /// in the user's cache. Without either they are fetched again, and nothing else changes.
-fn manifest_cache(config: &Config) -> Arc<dyn ManifestCache> {
+pub(super) fn manifest_cache(config: &Config) -> Arc<dyn ManifestCache> {
     let path = if config.state.is_given {
         Some(config.state.directory.join("state.redb"))
     } else {

@@ -24,6 +24,7 @@ use crate::verify::table::ObjectKind;
 use crate::verify::target::AuthId;
 
 mod blob;
+pub mod lookup;
 
 /// A config is read up to this, for its platform.
 const CONFIG_BYTES_MAX: usize = 1 << 20;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::address::AddressPolicy;
 use super::auth::{self, AuthFault, Keys};
 use super::challenge::{self, Challenge};
+use super::exchange::{self, Exchanges};
 use super::fault::{self, Meaning};
 use super::hosts::{Host, Visit};
 use super::limiter::Outcome as Load;
@@ -76,6 +77,8 @@ pub struct ClientOptions {
     pub quota_share: Option<u64>,
     pub deadlines: Deadlines,
     pub patience: Patience,
+    /// Where each request and its answer is noted, if somebody wants to see them.
+    pub exchanges: Option<Arc<Exchanges>>,
 }
 
 /// The way to one registry host.
@@ -210,12 +213,10 @@ impl Transport {
                 ));
             }
             let client = self.client_for(&url, wanted.is_fresh)?;
-            let request = client
-                .request(wanted.method.clone(), url.clone())
-                .headers(wire::headers(wanted));
-            let (result, _) = self
-                .timed(wanted.operation, limited(request, wanted).send())
-                .await;
+            let mut request = reqwest::Request::new(wanted.method.clone(), url.clone());
+            *request.headers_mut() = wire::headers(wanted);
+            *request.timeout_mut() = wanted.body_limit;
+            let (result, _) = self.timed(wanted.operation, client, request).await;
             let response = result?;
             let status = response.status();
             if status.is_redirection() {
@@ -273,7 +274,8 @@ impl Transport {
             .order(wanted.auth, wanted.repository, identity.credentials.len())
         {
             let credential = identity.credentials.get(index);
-            match self.send_as(wanted, index, credential).await {
+            match exchange::as_credential(credential, self.send_as(wanted, index, credential)).await
+            {
                 Ok(Outcome::Refused {
                     meaning: meaning @ (Meaning::Unauthorized | Meaning::Forbidden),
                     status,
@@ -443,7 +445,10 @@ impl Transport {
                 }
             };
         let from_failure = |Failure { code, message }: Failure| AuthFault { code, message };
-        let (result, _) = self.timed(Operation::Token, request.send()).await;
+        let request = request
+            .build()
+            .map_err(|error| from_failure(wire::transport_failure(&error.without_url())))?;
+        let (result, _) = self.timed(Operation::Token, client, request).await;
         let response = result.map_err(from_failure)?;
         let status = response.status();
         if status.is_success() {
@@ -550,8 +555,7 @@ impl Transport {
                 .insert(header::AUTHORIZATION, authorization);
         }
         *request.timeout_mut() = wanted.body_limit;
-        let sent = client.execute(request);
-        let (result, took) = self.timed(wanted.operation, sent).await;
+        let (result, took) = self.timed(wanted.operation, client, request).await;
         let headers = result.as_ref().ok().map(Response::headers);
         let kind = wanted.operation as usize;
         turn.end(headers, kind, took, load(result.as_ref()));
@@ -599,26 +603,26 @@ impl Transport {
     async fn timed(
         &self,
         operation: Operation,
-        request: impl Future<Output = reqwest::Result<Response>>,
+        client: &reqwest::Client,
+        request: reqwest::Request,
     ) -> (Result<Response, Failure>, Duration) {
+        let exchanges = self.options.exchanges.as_deref();
+        let sent =
+            exchanges.map(|exchanges| exchanges.sending(operation, &self.options.base, &request));
         let started = Instant::now();
-        let result = request.await;
+        let result = client.execute(request).await;
         let took = started.elapsed();
         let status = result
             .as_ref()
             .ok()
             .map(|response| response.status().as_u16());
         self.recorder.record(operation, status, took);
-        let result = result.map_err(|error| wire::transport_failure(&error));
+        // A URL may hold a signature, and this is shown to people.
+        let result = result.map_err(|error| wire::transport_failure(&error.without_url()));
+        if let (Some(exchanges), Some(sent)) = (exchanges, sent) {
+            exchanges.answered(sent, result.as_ref());
+        }
         (result, took)
-    }
-}
-
-/// The client's own limit, unless a large body is wanted.
-fn limited(request: reqwest::RequestBuilder, wanted: &Wanted<'_>) -> reqwest::RequestBuilder {
-    match wanted.body_limit {
-        Some(limit) => request.timeout(limit),
-        None => request,
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) async fn read(response: Response, bytes_max: usize) -> Result<Bytes, 
     let mut body = BytesMut::new();
     let mut stream = response.bytes_stream();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| transport_failure(&error))?;
+        let chunk = chunk.map_err(|error| transport_failure(&error.without_url()))?;
         if body.len() + chunk.len() > bytes_max {
             let message = format!("its answer is longer than {bytes_max} bytes");
             return Err(Failure::new(Code::ServerError, message));
@@ -136,8 +136,9 @@ pub(super) async fn read_some(response: Response, bytes_max: usize) -> Bytes {
 
 /// Why a body could not be read on, or `None` where it just ended before it was complete: the other
 /// side closed the connection in order, and had nothing more to send.
-pub(super) fn read_failure(error: &reqwest::Error) -> Option<Failure> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+pub(super) fn read_failure(error: reqwest::Error) -> Option<Failure> {
+    let error = error.without_url();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
     while let Some(cause) = source {
         // TLS that is closed without its own end has the same kind: somebody cut the connection.
         if let Some(io) = cause.downcast_ref::<std::io::Error>()
@@ -149,7 +150,7 @@ pub(super) fn read_failure(error: &reqwest::Error) -> Option<Failure> {
         }
         source = cause.source();
     }
-    Some(transport_failure(error))
+    Some(transport_failure(&error))
 }
 
 pub(super) fn transport_failure(error: &reqwest::Error) -> Failure {

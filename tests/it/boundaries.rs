@@ -109,6 +109,13 @@ const PURE: &[(&str, &[&str])] = &[
     ("metrics/workloads.rs", &["crate::registry", "crate::app"]),
     ("http/filter.rs", &["crate::registry", "crate::app"]),
     ("cli/table.rs", &["crate::registry", "crate::app"]),
+    ("explain.rs", &["crate::app", "crate::cli"]),
+    ("explain", &["crate::app", "crate::cli"]),
+    ("cli/explain/asked.rs", &["crate::registry", "crate::app"]),
+    ("cli/explain/drawing.rs", &["crate::registry", "crate::app"]),
+    ("cli/explain/page.rs", &["crate::registry", "crate::app"]),
+    ("cli/explain/page", &["crate::registry", "crate::app"]),
+    ("cli/explain/text.rs", &["crate::registry", "crate::app"]),
 ];
 
 /// Shells: what each must not know.

@@ -7,6 +7,7 @@
 )]
 
 mod beside;
+mod explain;
 mod given;
 mod lies;
 pub(crate) mod run;
@@ -210,7 +211,7 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
     assert_eq!(nothing, json!([null, [], null]));
 }
 
-async fn layers(clients: &Clients, reference: &str) -> Vec<String> {
+pub(crate) async fn layers(clients: &Clients, reference: &str) -> Vec<String> {
     let manifest: Value =
         serde_json::from_str(&clients.crane(&["manifest", reference]).await).unwrap();
     let layers = manifest["layers"].as_array().unwrap().iter();

@@ -13,7 +13,7 @@ mod gar;
 mod helpers;
 mod revoked;
 mod scripted;
-mod secrets;
+pub(crate) mod secrets;
 mod transport;
 
 use std::path::Path;
@@ -33,7 +33,7 @@ use crate::support::tokens::{Issued, TokenServer};
 const LIFETIME: Duration = Duration::from_mins(10);
 
 /// A registry that knows alice by her password, with `app:1` in it.
-async fn with_password(version: Version) -> Stock {
+pub(crate) async fn with_password(version: Version) -> Stock {
     let root = tempfile::tempdir().unwrap();
     let options = Options::new(version, root.path()).with_passwords(&[("alice", "wonder")]);
     let stock = Stock::of(options, root).await;
@@ -43,7 +43,7 @@ async fn with_password(version: Version) -> Stock {
 }
 
 /// Logs in as Docker does: the file is then in the home.
-async fn log_in(home: &Path, host: &str, word: &str) {
+pub(crate) async fn log_in(home: &Path, host: &str, word: &str) {
     let clients = Clients::new();
     clients.login(host, "alice", word).await;
     std::fs::create_dir_all(home.join(".docker")).unwrap();

@@ -107,7 +107,7 @@ impl Client {
                 Some(Ok(_)) => return Ok(ByteRead::Read { total }),
                 None => return Ok(ByteRead::Short),
                 Some(Err(error)) => {
-                    return read_failure(&error).map_or(Ok(ByteRead::Short), Err);
+                    return read_failure(error).map_or(Ok(ByteRead::Short), Err);
                 }
             }
         }
@@ -140,7 +140,7 @@ impl Client {
                     }
                 }
                 Err(error) => {
-                    return read_failure(&error).map_or(Ok(Answer::Short { read }), Err);
+                    return read_failure(error).map_or(Ok(Answer::Short { read }), Err);
                 }
             }
         }

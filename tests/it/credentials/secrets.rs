@@ -17,7 +17,7 @@ use super::with_password;
 /// Secrets are read once a minute.
 const ROTATION_BOUND: Duration = Duration::from_mins(4);
 
-async fn secret(cluster: &Cluster, namespace: &str, name: &str, host: &str, word: &str) {
+pub(crate) async fn secret(cluster: &Cluster, namespace: &str, name: &str, host: &str, word: &str) {
     secret_of(cluster, namespace, name, host, ("alice", word)).await;
 }
 
@@ -39,7 +39,7 @@ async fn secret_of(
 }
 
 /// A Deployment that pulls with this: `imagePullSecrets: […]`, `serviceAccountName: …`, or nothing.
-fn deployment(namespace: &str, name: &str, image: &str, with: &str) -> String {
+pub(crate) fn deployment(namespace: &str, name: &str, image: &str, with: &str) -> String {
     let comma = if with.is_empty() { "" } else { ", " };
     format!(
         "apiVersion: apps/v1
@@ -56,7 +56,7 @@ spec:
     )
 }
 
-fn by(names: &[&str]) -> String {
+pub(crate) fn by(names: &[&str]) -> String {
     let names: Vec<String> = names
         .iter()
         .map(|name| format!("{{name: {name}}}"))

@@ -94,6 +94,7 @@ impl Desk {
                 sources: pullproof::credential_source::Sources::default(),
                 depth: None,
                 memory: None,
+                exchanges: None,
                 stats: Stats::default(),
                 manifests: Arc::new(InMemory::default()),
                 clock: Arc::clone(hands) as Arc<dyn Clock>,

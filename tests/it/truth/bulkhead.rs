@@ -46,6 +46,7 @@ async fn a_host_that_hangs_holds_no_other_host_up() {
         sources: Sources::default(),
         depth: None,
         memory: None,
+        exchanges: None,
         stats: Stats::default(),
         manifests: Arc::new(InMemory::default()),
         clock: Arc::new(SystemClock),

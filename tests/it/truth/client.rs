@@ -151,6 +151,7 @@ impl Setup {
             concurrency: self.concurrency,
             requests_per_second: None,
             quota_share: None,
+            exchanges: None,
             deadlines: self.deadlines,
             patience: self.patience,
         };

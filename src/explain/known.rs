@@ -1,0 +1,181 @@
+//! From what a round left to what is told of one reference, or of one digest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::kept;
+use super::tree::Object;
+use super::view::{Explain, InventoryState, OtherView};
+use crate::images::{Image, ImageKey, Images};
+use crate::inventory::Inventory;
+use crate::oci::digest::Digest;
+use crate::oci::reference::Reference;
+use crate::state::ImageState;
+use crate::verify::finding::{Finding, Report, Verdict};
+use crate::view::SourceView;
+
+/// What the round left, in the order of the images.
+#[derive(Debug)]
+pub struct Known<'a> {
+    pub images: Arc<Images>,
+    pub states: Vec<ImageState>,
+    pub trees: HashMap<Arc<ImageKey>, Object>,
+    /// `None` where none was read: then it is not known who uses it.
+    pub inventory: Option<&'a Inventory>,
+}
+
+impl Known<'_> {
+    fn all(&self) -> impl Iterator<Item = (&Arc<Image>, &ImageState)> {
+        self.images.images.iter().zip(&self.states)
+    }
+
+    pub fn inventory_state(&self) -> Option<InventoryState> {
+        let inventory = self.inventory?;
+        let not_followed = self
+            .all()
+            .filter(|(_, state)| state.verdict() != Verdict::Pullable);
+        Some(InventoryState {
+            complete: inventory.is_complete(),
+            images: self.images.images.len(),
+            not_followed: not_followed.count(),
+            sources: inventory
+                .sources
+                .iter()
+                .map(|source| SourceView {
+                    name: source.name.to_string(),
+                    complete: source.incomplete.is_none(),
+                    reason: source.incomplete.clone(),
+                    last_complete: source.complete_at,
+                    references: source.uses.len(),
+                })
+                .collect(),
+        })
+    }
+
+    /// The image by the worst of its entries; the others are told in a line each.
+    pub fn reference(&self, reference: &Reference, blank: Explain) -> (Explain, Option<&Object>) {
+        let mut entries: Vec<(&Arc<Image>, &ImageState)> = self.all().collect();
+        entries.sort_by_key(|(_, state)| std::cmp::Reverse(state.verdict()));
+        let first = entries.first();
+        // Where the worst was shown nothing, the tree is as another one was shown it.
+        let mut trees = entries.iter().map(|(image, _)| self.trees.get(&image.key));
+        let tree = trees.find_map(|tree| tree);
+        let root = tree.and_then(|tree| tree.digest);
+        let report = first.map_or_else(Report::never_checked, |(_, state)| {
+            Report::clone(&state.report)
+        });
+        let mut keeps = Vec::new();
+        let mut used_by = Vec::new();
+        for (image, state) in &entries {
+            let tree = self.trees.get(&image.key).or(tree);
+            used_by.extend(kept::users(state));
+            keeps.extend(
+                tree.zip(root)
+                    .and_then(|(tree, root)| kept::kept(state, tree, &root))
+                    .filter(|kept| !kept.used_by.is_empty()),
+            );
+        }
+        if let (Some(inventory), Some(tree)) = (self.inventory, tree) {
+            let mut digests = Vec::new();
+            tree.visit(&mut Vec::new(), &mut |_, object| {
+                digests.extend(object.digest.filter(|_| object.kind.is_manifest()));
+            });
+            used_by.extend(kept::users_of_digests(inventory, &digests));
+        }
+        used_by.sort();
+        used_by.dedup();
+        let others = entries.iter().skip(1).map(|(_, state)| OtherView {
+            credential: state.credential.as_deref().map(ToOwned::to_owned),
+            verdict: state.verdict(),
+            findings: state.report.findings.clone(),
+        });
+        let view = Explain {
+            reference: Some(reference.to_string()),
+            digest: report.digest.or(root),
+            verdict: report.verdict,
+            findings: report.findings,
+            other_credentials: others.collect(),
+            used_by,
+            keeps,
+            ..blank
+        };
+        (view, tree)
+    }
+
+    /// Every place where the digest is, and the tree below it where it stands worst.
+    pub fn digest(&self, digest: &Digest, blank: Explain) -> (Explain, Option<&Object>) {
+        let mut keeps = Vec::new();
+        let mut used_by = Vec::new();
+        let mut findings: Vec<Finding> = Vec::new();
+        let mut worst: Option<&Object> = None;
+        for (image, state) in self.all() {
+            let Some(tree) = self.trees.get(&image.key) else {
+                continue;
+            };
+            let Some(kept) = kept::kept(state, tree, digest) else {
+                continue;
+            };
+            used_by.extend(kept.used_by.iter().cloned());
+            keeps.push(kept);
+            let below = |one: &&Finding| one.subject == Some(*digest) || one.path.contains(digest);
+            for finding in state.report.findings.iter().filter(below) {
+                if !findings.contains(finding) {
+                    findings.push(finding.clone());
+                }
+            }
+            tree.visit(&mut Vec::new(), &mut |_, object| {
+                let is_worse = worst.is_none_or(|before| before.state < object.state);
+                if object.digest == Some(*digest) && is_worse {
+                    worst = Some(object);
+                }
+            });
+        }
+        used_by.sort();
+        used_by.dedup();
+        let hex = digest.hex();
+        let mut exchanges = blank.exchanges;
+        exchanges.retain(|one| one.path.as_ref().is_some_and(|path| path.contains(&hex)));
+        let view = Explain {
+            digest: Some(*digest),
+            verdict: worst.map_or(Verdict::Unknown, |object| object.state),
+            message: worst.is_none().then(|| self.not_found()),
+            findings,
+            exchanges,
+            used_by,
+            keeps,
+            ..blank
+        };
+        (view, worst)
+    }
+
+    fn not_found(&self) -> String {
+        let count = self.images.images.len();
+        let not_followed = self
+            .all()
+            .filter(|(_, state)| state.verdict() != Verdict::Pullable)
+            .count();
+        let sources = self.inventory.iter().flat_map(|one| one.sources.iter());
+        let incomplete: Vec<&str> = sources
+            .filter(|source| source.incomplete.is_some())
+            .map(|source| &*source.name)
+            .collect();
+        let mut message = match count {
+            0 => "the inventory has no image that could be looked through".to_owned(),
+            1 => "the only image of the inventory does not hold it".to_owned(),
+            count => format!("none of the {count} images of the inventory holds it"),
+        };
+        if not_followed > 0 {
+            message.push_str(&format!(
+                ", but {not_followed} of them could not be followed to the end and may hold it"
+            ));
+        }
+        if !incomplete.is_empty() {
+            message.push_str(&format!("; incomplete: {}", incomplete.join(", ")));
+        }
+        message.push_str(
+            "; to look at it in a repository, name it as HOST/REPOSITORY@sha256:…; to look through \
+             more images, name them with --references, -f or --context",
+        );
+        message
+    }
+}
