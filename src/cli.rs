@@ -149,10 +149,13 @@ pub fn main() -> ExitCode {
     };
     // First of all: a client made without a TLS provider panics.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    // A command that ends asks for most of what it does by network, and a second thread would be woken
+    // for each answer: that costs more than it does. A daemon answers others meanwhile.
+    let mut builder = match arguments.command {
+        Command::Serve(_) | Command::Demo(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             terminal::complain(&format!("error: starting the runtime: {error}"));

@@ -1,5 +1,6 @@
 //! Results as a person reads them in a terminal. Pure: views in, text out.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::terminal::Paint;
@@ -98,9 +99,25 @@ pub fn verify(
     text
 }
 
+/// What moves a cursor, escaped: parts of what is shown come from manifests that anybody may have pushed.
+fn safe(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |character: char| {
+        if character.is_control() {
+            character.escape_default().to_string()
+        } else {
+            character.to_string()
+        }
+    };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
 /// Digests by their first digits: the rest tells a person nothing, and JSON has it.
 pub fn shown(text: &str) -> String {
     const NAME: &str = "sha256:";
+    let text = &*safe(text);
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(NAME) {
@@ -141,7 +158,7 @@ fn platform_word(platform: &PlatformView, paint: Paint) -> String {
     let name = platform
         .platform
         .as_ref()
-        .map_or_else(|| "?".to_owned(), ToString::to_string);
+        .map_or_else(|| "?".to_owned(), |platform| shown(&platform.to_string()));
     match platform.verdict {
         Verdict::Pullable => name,
         Verdict::Unknown => paint.yellow(&format!("{name}?")),

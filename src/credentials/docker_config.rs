@@ -37,7 +37,7 @@ impl DockerConfig {
     /// The content of a `config.json`.
     pub fn parse(content: &[u8]) -> Result<Self, InvalidDockerConfig> {
         let mut config = parse_object(content)?;
-        let keyring = parse_auths(&mut config)?;
+        let keyring = parse_auths(&mut config, Tokens::Read)?;
         let helpers = Helpers::parse(&config)?;
         Ok(Self {
             keyring,
@@ -66,10 +66,22 @@ impl DockerConfig {
     }
 }
 
-fn parse_auths(config: &mut Map<String, Value>) -> Result<Keyring, InvalidDockerConfig> {
+/// Whether tokens in entries count. The kubelet reads user names and passwords alone
+/// (`pkg/credentialprovider`, `DockerConfigEntry`): what a client at a desk could pull with a token, a node
+/// cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tokens {
+    Read,
+    Ignored,
+}
+
+fn parse_auths(
+    config: &mut Map<String, Value>,
+    tokens: Tokens,
+) -> Result<Keyring, InvalidDockerConfig> {
     match config.remove("auths") {
         None | Some(Value::Null) => Ok(Keyring::default()),
-        Some(Value::Object(entries)) => parse_entries(entries),
+        Some(Value::Object(entries)) => parse_entries(entries, tokens),
         Some(mut other) => {
             wipe(&mut other);
             Err(entry_error("auths", "it is not an object"))
@@ -80,7 +92,7 @@ fn parse_auths(config: &mut Map<String, Value>) -> Result<Keyring, InvalidDocker
 /// A pull secret: as on a node, no helper is asked.
 pub(super) fn parse_config_json(content: &[u8]) -> Result<Keyring, InvalidDockerConfig> {
     let mut config = parse_object(content)?;
-    let mut keyring = parse_auths(&mut config)?;
+    let mut keyring = parse_auths(&mut config, Tokens::Ignored)?;
     if let Some(Value::String(store)) = config.get("credsStore")
         && !store.is_empty()
     {
@@ -102,7 +114,7 @@ pub(super) fn parse_config_json(content: &[u8]) -> Result<Keyring, InvalidDocker
 }
 
 pub(super) fn parse_dockercfg(content: &[u8]) -> Result<Keyring, InvalidDockerConfig> {
-    parse_entries(parse_object(content)?)
+    parse_entries(parse_object(content)?, Tokens::Ignored)
 }
 
 fn parse_object(content: &[u8]) -> Result<Map<String, Value>, InvalidDockerConfig> {
@@ -118,10 +130,13 @@ fn parse_object(content: &[u8]) -> Result<Map<String, Value>, InvalidDockerConfi
     })
 }
 
-fn parse_entries(entries: Map<String, Value>) -> Result<Keyring, InvalidDockerConfig> {
+fn parse_entries(
+    entries: Map<String, Value>,
+    tokens: Tokens,
+) -> Result<Keyring, InvalidDockerConfig> {
     let mut keyring = Keyring::default();
     for (key, mut value) in entries {
-        let credential = parse_entry(&mut value);
+        let credential = parse_entry(&mut value, tokens);
         wipe(&mut value);
         let credential = credential.map_err(|problem| entry_error(&key, problem))?;
         match (Pattern::parse(&key), credential) {
@@ -137,7 +152,7 @@ fn parse_entries(entries: Map<String, Value>) -> Result<Keyring, InvalidDockerCo
     Ok(keyring)
 }
 
-fn parse_entry(value: &mut Value) -> Result<Option<Credential>, &'static str> {
+fn parse_entry(value: &mut Value, tokens: Tokens) -> Result<Option<Credential>, &'static str> {
     let fields = match value {
         Value::Object(fields) => fields,
         Value::Null => return Ok(None),
@@ -151,8 +166,12 @@ fn parse_entry(value: &mut Value) -> Result<Option<Credential>, &'static str> {
     let mut username = text("username")?;
     let mut password = Zeroizing::new(text("password")?);
     let auth = Zeroizing::new(text("auth")?);
-    let identity_token = secret(text("identitytoken")?);
-    let registry_token = secret(text("registrytoken")?);
+    let mut token = |name: &str| -> Result<Option<SecretString>, &'static str> {
+        let token = secret(text(name)?);
+        Ok(token.filter(|_| tokens == Tokens::Read))
+    };
+    let identity_token = token("identitytoken")?;
+    let registry_token = token("registrytoken")?;
     if !auth.is_empty() {
         (username, password) = parse_auth(&auth)?;
     }

@@ -137,7 +137,18 @@ fn every_form_of_an_entry_is_read() {
         "f.example": {},
         "g.example": null,
     }, "HttpHeaders": {}});
-    let keyring = Keyring::parse_docker_config_json(config.to_string().as_bytes()).unwrap();
+    let on_a_node = Keyring::parse_docker_config_json(config.to_string().as_bytes()).unwrap();
+    let tokens = |image: &str| {
+        let found = on_a_node.matching(&image.parse().unwrap()).pop()?;
+        found
+            .identity_token
+            .clone()
+            .or(found.registry_token.clone())
+    };
+    // The kubelet reads no tokens: what only they let in, a node cannot pull.
+    assert!(tokens("d.example/x").is_none() && tokens("e.example/x").is_none());
+    let desk = DockerConfig::parse(config.to_string().as_bytes()).unwrap();
+    let keyring = &desk.keyring;
     let found = |image: &str| keyring.matching(&image.parse().unwrap()).pop();
     let password = |image: &str| found(image).unwrap().password.expose_secret().to_owned();
     assert_eq!(password("a.example/x"), "pa:ss");

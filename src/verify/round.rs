@@ -86,7 +86,8 @@ pub struct Round {
     /// Claims that the control now in flight will vouch for.
     controlled: Vec<Question>,
     shorts: Shorts,
-    has_scrubbed: bool,
+    /// The scrub that this round has not begun yet.
+    to_scrub: Option<Scrub>,
     proven: Option<(AuthId, Arc<str>, Digest, ObjectKind)>,
     unreached: u32,
     gave_up: Option<(Code, Arc<str>)>,
@@ -138,7 +139,7 @@ impl Round {
             claims: Vec::new(),
             controlled: Vec::new(),
             shorts: Shorts::default(),
-            has_scrubbed: false,
+            to_scrub: effort.scrub.filter(|_| effort.depth == Depth::Content),
             proven: None,
             unreached: 0,
             gave_up: None,
@@ -210,8 +211,8 @@ impl Round {
         if self.shorts.is_waiting() {
             return;
         }
-        if !std::mem::replace(&mut self.has_scrubbed, true) {
-            self.scrub();
+        if let Some(scrub) = self.to_scrub.take() {
+            self.scrub(scrub);
         }
         if self.stack.is_empty() {
             self.resolve_again();
@@ -693,13 +694,7 @@ impl Round {
     }
 
     /// Hashes blobs for this round's budget.
-    fn scrub(&mut self) {
-        let Some(scrub) = self.effort.scrub else {
-            return;
-        };
-        if self.effort.depth < Depth::Content {
-            return;
-        }
+    fn scrub(&mut self, scrub: Scrub) {
         let round = self.table.round;
         let present = self.table.objects.iter().filter_map(|(key, state)| {
             let size = match state.fact {

@@ -157,6 +157,7 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
                 "needed": bool, "tags": none}],
             "findings": [{"code": string, "subject": string, "platform": string, "needed": bool,
                 "path": [string], "message": string}],
+            "endpoints": [],
             "used_by": [user],
         }],
     });

@@ -7,6 +7,7 @@ mod daemon;
 mod depth;
 mod incident;
 mod manners;
+mod mirrors;
 mod parts;
 mod readme;
 mod rules;

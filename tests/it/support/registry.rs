@@ -67,6 +67,8 @@ pub(crate) struct Options {
     changes: Changes,
     authentication: Authentication,
     certificate: Option<Certificate>,
+    /// The URL of a registry that it is a pull-through cache of.
+    upstream: Option<String>,
     /// The host of an S3 server, whose bucket is the storage then.
     s3: Option<String>,
 }
@@ -80,6 +82,7 @@ impl Options {
             changes: Changes::Pushes,
             authentication: Authentication::Nobody,
             certificate: None,
+            upstream: None,
             s3: None,
         }
     }
@@ -99,6 +102,12 @@ impl Options {
 
     pub(crate) fn with_descriptor_cache(mut self) -> Self {
         self.descriptor_cache = DescriptorCache::InMemory;
+        self
+    }
+
+    /// As a pull-through cache of another one.
+    pub(crate) fn mirroring(mut self, url: &str) -> Self {
+        self.upstream = Some(url.to_owned());
         self
     }
 
@@ -273,6 +282,9 @@ impl Registry {
             // A secret that differs from start to start would break uploads across a restart.
             "http": {"addr": self.host(), "secret": "test"},
         });
+        if let Some(url) = &self.options.upstream {
+            configuration["proxy"] = json!({"remoteurl": url});
+        }
         if let Some(host) = &self.options.s3 {
             let storage = configuration["storage"].as_object_mut().expect("a map");
             storage.remove("filesystem");

@@ -109,7 +109,7 @@ pub(super) const QUICK: Patience = Patience {
     longest_delay: Duration::from_millis(5),
     attempts: 3,
     retry_after_max: Duration::from_millis(20),
-    pause: Duration::from_millis(1),
+    pause: Duration::from_micros(100),
 };
 
 /// For faults that only a deadline ends: an honest answer may miss these too, which is `unknown`.
