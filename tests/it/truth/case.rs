@@ -45,6 +45,8 @@ struct Round {
     is_restart: bool,
     verdict: Verdict,
     codes: Vec<Code>,
+    /// What may stand for them: which of two requests at once is refused first decides.
+    or: Option<Code>,
     looks: Vec<Look>,
 }
 
@@ -121,6 +123,7 @@ impl Case {
             is_restart,
             verdict,
             codes: codes.to_vec(),
+            or: None,
             looks: Vec::new(),
         });
         self
@@ -136,6 +139,15 @@ impl Case {
 
     pub(super) fn unknown(self, code: Code) -> Self {
         self.gives(Verdict::Unknown, &[code])
+    }
+
+    /// Unknown for one reason or the other.
+    pub(super) fn unknown_or(mut self, code: Code, or: Code) -> Self {
+        self = self.unknown(code);
+        if let Some(round) = self.rounds.last_mut() {
+            round.or = Some(or);
+        }
+        self
     }
 
     /// What else must be true of the round that was told last; `what` is shown where it is not.
@@ -230,6 +242,14 @@ fn holds(round: &Round, outcome: &Outcome, before: &[Outcome]) -> Checked {
         .collect();
     codes.sort_unstable();
     codes.dedup();
+    if let Some(or) = round.or {
+        for code in &mut codes {
+            if *code == or {
+                *code = round.codes[0];
+            }
+        }
+        codes.dedup();
+    }
     if (report.verdict, &codes) != (round.verdict, &round.codes) {
         let findings: Vec<String> = report
             .findings

@@ -108,7 +108,7 @@ fn waits() -> Vec<Case> {
         cases.push(
             Case::new(name, shop().script, &v1())
                 .rule(rule)
-                .unknown(Code::ServerError)
+                .unknown_or(Code::ServerError, Code::RateLimited)
                 .and("three attempts at most", |it| {
                     it.count("HEAD", "/manifests/v1") <= 3
                 }),
