@@ -11,7 +11,7 @@ use super::words::{self, Mark, Moment, Name, Piece};
 use crate::inventory::User;
 use crate::oci::platform::Platform;
 use crate::oci::reference;
-use crate::state::{ImageState, Snapshot};
+use crate::state::{Endpoint, ImageState, Snapshot};
 use crate::verify::finding::{PlatformReport, Verdict};
 
 /// What is shown at most; the rest is counted, and in the API.
@@ -46,12 +46,40 @@ struct Section {
     proof: Option<Moment>,
     fresh_until: Option<Moment>,
     checked: Option<Moment>,
+    /// Where it is looked for, if there is more than the place that is written.
+    endpoints: Vec<EndpointRow>,
     platforms: Vec<PlatformRow>,
     platforms_more: usize,
     findings: Vec<Located>,
     findings_more: usize,
     users: Vec<UserRow>,
     users_more: usize,
+}
+
+struct EndpointRow {
+    role: &'static str,
+    tone: &'static str,
+    sign: &'static str,
+    reference: String,
+    says: String,
+}
+
+impl EndpointRow {
+    fn of(endpoint: &Endpoint) -> Self {
+        let report = &endpoint.report;
+        let first = report.findings.iter().find(|finding| finding.needed);
+        let says = match first {
+            Some(finding) => format!("{}, {}", report.verdict, finding.code),
+            None => report.verdict.to_string(),
+        };
+        Self {
+            role: endpoint.role.as_str(),
+            tone: report.verdict.as_str(),
+            sign: words::sign(report.verdict),
+            reference: endpoint.reference.to_string(),
+            says,
+        }
+    }
 }
 
 struct PlatformRow {
@@ -178,6 +206,7 @@ impl Section {
             proof: image.proven_at.map(|at| Moment::of(at, now)),
             fresh_until: report.fresh_until.map(|at| Moment::of(at, now)),
             checked: report.checked_at.map(|at| Moment::of(at, now)),
+            endpoints: image.endpoints.iter().map(EndpointRow::of).collect(),
             platforms: rows.collect(),
             platforms_more: platforms.len().saturating_sub(PLATFORMS_SHOWN),
             findings,

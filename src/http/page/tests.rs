@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::{serve, ui_router};
 use crate::inventory::{Class, User};
+use crate::mirrors::Role;
 use crate::oci::digest::Digest;
-use crate::state::{ImageState, ObjectCounts, RegistryStatus, Snapshot, SourceStatus};
+use crate::state::{Endpoint, ImageState, ObjectCounts, RegistryStatus, Snapshot, SourceStatus};
 use crate::verify::finding::{Code, Finding, PlatformReport, Report, Verdict};
 
 const HOSTILE: &str = "\"><script>alert(1)</script>";
@@ -847,4 +848,38 @@ fn every_class_in_the_templates_that_colours_has_a_rule() {
         assert!(style.contains(&format!(".mark.{verdict}")), "{verdict}");
     }
     assert!(!style.contains("url(") && !style.contains("@import"));
+}
+
+#[tokio::test]
+async fn an_image_with_mirrors_shows_each_endpoint_as_what_it_is() {
+    let image = image("docker.io/library/nginx:1", "shop/Deployment/web", BOTH);
+    let limited = Report::only(Code::RateLimited, "later".to_owned());
+    let endpoint = |role: Role, reference: &str, report: Report| Endpoint {
+        role,
+        reference: reference.into(),
+        registry: "r.example".into(),
+        report: Arc::new(report),
+    };
+    let whole = Report::clone(&image.report);
+    let image = ImageState {
+        endpoints: [
+            endpoint(Role::Origin, "docker.io/library/nginx:1", limited),
+            endpoint(Role::Mirror, "harbor.example/hub/library/nginx:1", whole),
+        ]
+        .into(),
+        ..image
+    };
+    let site = Site::of(snapshot(vec![image])).await;
+    let page = site
+        .page("mirrored", "/image?reference=docker.io/library/nginx:1")
+        .await;
+    for text in [
+        "<dt>Endpoints</dt>",
+        "origin",
+        "unknown, rate_limited",
+        "mirror",
+        "harbor.example/hub/library/nginx:1",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
 }
