@@ -243,7 +243,7 @@ impl Prover {
             if key.kind == ObjectKind::Access {
                 continue;
             }
-            let node_size = self.table.nodes.get(&key.digest).map(|node| node.size);
+            let node_size = self.table.node_size(&key.digest);
             if let Some(count) = counts.get_mut(verdict as usize) {
                 count.blobs += 1;
                 count.bytes += size.or(node_size).unwrap_or(0);

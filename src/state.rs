@@ -185,7 +185,7 @@ impl Standing {
             Verdict::Pullable => before.needs == *needs,
             Verdict::Broken | Verdict::Unknown => true,
         };
-        counts.then(|| Self {
+        counts.then_some(Self {
             report: before.report,
             proven_at: before.proven_at,
             since: before.since,

@@ -129,11 +129,7 @@ struct Place {
 
 impl Walk<'_> {
     fn root(&mut self, root: Digest, resolved: &Resolved) {
-        let is_index = self
-            .table
-            .nodes
-            .get(&root)
-            .is_some_and(|node| matches!(node.shape, Shape::Index(_)));
+        let is_index = self.table.is_index(&root);
         let platform = if is_index {
             None
         } else {
@@ -180,7 +176,7 @@ impl Walk<'_> {
 
     /// The platform that the config of a manifest tells, where it could be read.
     fn config_platform(&self, root: Digest) -> Option<Platform> {
-        match &self.table.nodes.get(&root)?.shape {
+        match self.table.node(&root)?.shape {
             Shape::Image { config, .. } => self.table.configs.get(&config.digest)?.clone(),
             Shape::Index(_) | Shape::Unsupported(_) | Shape::Invalid(_) => None,
         }
@@ -198,7 +194,7 @@ impl Walk<'_> {
         if own != Verdict::Pullable {
             return own;
         }
-        let Some(node) = self.table.nodes.get(&digest).cloned() else {
+        let Some(node) = self.table.node(&digest) else {
             let message = format!("the manifest {digest} was not read yet");
             return self.find(Code::NeverChecked, digest, place, message);
         };
@@ -272,11 +268,7 @@ impl Walk<'_> {
             } else {
                 self.manifest(child.digest, Some(child.size), &below, Code::ChildMissing)
             };
-            let is_index = self
-                .table
-                .nodes
-                .get(&child.digest)
-                .is_some_and(|node| matches!(node.shape, Shape::Index(_)));
+            let is_index = self.table.is_index(&child.digest);
             // An index among the children has reported its own platforms, unless it never got so far.
             if !is_index || verdict != Verdict::Pullable && !self.has_platform_below(child.digest) {
                 let digest = Some(child.digest);
@@ -500,10 +492,13 @@ impl Walk<'_> {
     fn report(self, root: Digest, now: Timestamp) -> Report {
         let Self {
             proof,
-            platforms,
-            findings,
+            mut platforms,
+            mut findings,
             ..
         } = self;
+        // It is kept for as long as the image is known.
+        platforms.shrink_to_fit();
+        findings.shrink_to_fit();
         let mut report = Report {
             digest: Some(root),
             verdict: Verdict::Unknown,

@@ -409,7 +409,7 @@ impl Round {
             kind: ObjectKind::Manifest,
         };
         if self.reach(key, trace.depth) {
-            let known = self.table.nodes.contains_key(&digest);
+            let known = self.table.has_node(&digest);
             let suspect = self.table.objects.get(&key).map(|state| state.suspect);
             let whole = self.effort.depth.max(suspect.unwrap_or_default()) > Depth::Head;
             let ask = Ask::Manifest {
@@ -496,7 +496,7 @@ impl Round {
 
     /// Asks for what a present manifest names.
     fn expand(&mut self, auth: AuthId, repository: &Arc<str>, digest: Digest, trace: Trace) {
-        let Some(node) = self.table.nodes.get(&digest).map(Arc::clone) else {
+        let Some(node) = self.table.node(&digest) else {
             return;
         };
         let width = match &node.shape {
@@ -779,7 +779,7 @@ impl Round {
         let (fact, is_present) = match answer {
             Answer::Manifest { node, size } => {
                 if let Some(node) = node {
-                    self.table.nodes.insert(digest, node);
+                    self.table.add_node(digest, &node);
                 }
                 (Fact::Present { size }, true)
             }
