@@ -72,6 +72,9 @@ struct TagPlan {
 pub struct Round {
     table: Table,
     targets: Arc<[Target]>,
+    /// How many targets' roots were asked for. The others wait, so that the stack holds one image's
+    /// questions and not a whole registry's.
+    begun: usize,
     cadence: Cadence,
     effort: Effort,
     now: Timestamp,
@@ -124,6 +127,7 @@ impl Round {
         let mut round = Self {
             table,
             targets,
+            begun: 0,
             cadence,
             effort,
             now,
@@ -147,11 +151,10 @@ impl Round {
             has_spoken: false,
         };
         let targets = Arc::clone(&round.targets);
-        // Backwards, since the stack hands out the last first.
-        for target in targets.iter().rev() {
-            round.ask_root(target, target.content, true);
+        for target in targets.iter() {
+            round.plan_root(target, target.content, true);
             if let Some(access) = target.access {
-                round.ask_root(target, access, false);
+                round.plan_root(target, access, false);
             }
         }
         if let Some(target) = targets.first() {
@@ -171,7 +174,7 @@ impl Round {
     pub fn next_question(&mut self) -> Option<Question> {
         if let Some((code, message)) = self.gave_up.clone() {
             self.claims.extend(self.shorts.give_up());
-            while let Some(question) = self.stack.pop().or_else(|| self.claims.pop()) {
+            while let Some(question) = self.pop().or_else(|| self.claims.pop()) {
                 self.fail(&question, code, &message);
             }
             return None;
@@ -186,7 +189,7 @@ impl Round {
             self.in_flight += 1;
             return Some(control);
         }
-        if let Some(question) = self.stack.pop() {
+        if let Some(question) = self.pop() {
             self.in_flight += 1;
             return Some(question);
         }
@@ -199,6 +202,20 @@ impl Round {
             self.finishing = true;
         }
         None
+    }
+
+    /// The newest question, or that of the next root.
+    fn pop(&mut self) -> Option<Question> {
+        while self.stack.is_empty() {
+            let targets = Arc::clone(&self.targets);
+            let target = targets.get(self.begun)?;
+            self.begun += 1;
+            self.ask_root(target, target.content, true);
+            if let Some(access) = target.access {
+                self.ask_root(target, access, false);
+            }
+        }
+        self.stack.pop()
     }
 
     /// What is done when nothing is left to ask: in this order, each when the one before has no more.
@@ -218,6 +235,7 @@ impl Round {
     pub fn is_done(&self) -> bool {
         self.in_flight == 0
             && self.stack.is_empty()
+            && self.begun == self.targets.len()
             && self.claims.is_empty()
             && (self.finishing || self.gave_up.is_some())
     }
@@ -280,7 +298,8 @@ impl Round {
 
     /// How many questions are known to be open, for a progress bar.
     pub fn open(&self) -> usize {
-        self.stack.len() + self.in_flight + self.claims.len() + self.shorts.len()
+        let waiting = self.targets.len() - self.begun;
+        waiting + self.stack.len() + self.in_flight + self.claims.len() + self.shorts.len()
     }
 
     pub fn finish(mut self) -> Finished {
@@ -310,13 +329,22 @@ impl Round {
         }
     }
 
+    /// Says what will be meant with a target's tag, before it or another target with the same tag is
+    /// asked for.
+    fn plan_root(&mut self, target: &Target, auth: AuthId, is_walked: bool) {
+        if let Root::Tag(tag) = &target.root {
+            let id = self.table.repository_id(&target.repository);
+            let plan = self.tags.entry((auth, id, Arc::clone(tag))).or_default();
+            plan.is_walked |= is_walked;
+        }
+    }
+
     fn ask_root(&mut self, target: &Target, auth: AuthId, expand: bool) {
         let id = self.table.repository_id(&target.repository);
         match &target.root {
             Root::Tag(tag) => {
                 let key = (auth, id, Arc::clone(tag));
                 let plan = self.tags.entry(key).or_default();
-                plan.is_walked |= expand;
                 if plan.resolutions == 0 {
                     plan.resolutions = 1;
                     let last = self.table.tags.get(&(auth, id, Arc::clone(tag))).copied();
