@@ -444,6 +444,7 @@ impl State {
             registries,
         } = std::mem::take(&mut self.unsaved);
         let salt = &self.remembered.salt;
+        let all = forgotten.len() + images.len();
         let found = images.into_iter().filter_map(|key| {
             let needs = self.images.get(&key)?.needs.clone();
             let standing = self.standings.get(&key)?;
@@ -456,9 +457,11 @@ impl State {
         });
         // In this order: what is named again after it was gone is kept.
         let forgotten = forgotten.into_iter().map(|name| (name, None));
+        let mut images = Vec::with_capacity(all);
+        images.extend(forgotten.chain(found));
         Unsaved {
             proven: proven.collect(),
-            images: forgotten.chain(found).collect(),
+            images,
             registries,
         }
     }
@@ -615,10 +618,15 @@ fn advance(
         .proven_at
         .or_else(|| before.and_then(|before| before.proven_at));
     let stands = before.filter(|before| before.report.verdict == Verdict::Broken);
-    let report = match (report.verdict, stands) {
+    let mut report = match (report.verdict, stands) {
         (Verdict::Unknown | Verdict::Broken, Some(before)) => with_standing(report, &before.report),
         (Verdict::Pullable | Verdict::Broken | Verdict::Unknown, _) => report,
     };
+    // Mostly nothing changed but the times: then one list serves both.
+    let same = before.filter(|before| before.report.platforms == report.platforms);
+    if let Some(before) = same {
+        report.platforms = before.report.platforms.clone();
+    }
     let since = before
         .filter(|before| before.report.verdict == report.verdict)
         .map_or(now, |before| before.since);
@@ -668,7 +676,7 @@ fn with_standing(report: Report, before: &Report) -> Report {
     } else {
         report
     };
-    for platform in &mut report.platforms {
+    for platform in report.platforms.iter_mut() {
         if standing
             .iter()
             .any(|fact| fact.platform.is_some() && fact.platform == platform.platform)

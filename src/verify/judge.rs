@@ -43,31 +43,26 @@ pub fn judge(
     };
     let root = match &target.root {
         Root::Digest(digest) => *digest,
-        Root::Tag(tag) => {
-            match resolved
-                .tags
-                .get(&(target.content, repository, tag.clone()))
-            {
-                None => return Report::never_checked(),
-                Some(TagState::Missing { at }) => {
-                    let message = format!(
-                        "the registry does not have the tag `{tag}` in {}",
-                        target.repository
-                    );
-                    return Report {
-                        checked_at: Some(*at),
-                        ..Report::only(Code::TagMissing, message)
-                    };
-                }
-                Some(TagState::Unknown { code, message }) => {
-                    return Report::only(*code, format!("tag `{tag}`: {message}"));
-                }
-                Some(TagState::Resolved { digest, at }) => {
-                    proof.include(*at, cadence.interval);
-                    *digest
-                }
+        Root::Tag(tag) => match resolved.tag(table, &(target.content, repository, tag.clone())) {
+            None => return Report::never_checked(),
+            Some(TagState::Missing { at }) => {
+                let message = format!(
+                    "the registry does not have the tag `{tag}` in {}",
+                    target.repository
+                );
+                return Report {
+                    checked_at: Some(*at),
+                    ..Report::only(Code::TagMissing, message)
+                };
             }
-        }
+            Some(TagState::Unknown { code, message }) => {
+                return Report::only(*code, format!("tag `{tag}`: {message}"));
+            }
+            Some(TagState::Resolved { digest, at }) => {
+                proof.include(*at, cadence.interval);
+                *digest
+            }
+        },
     };
     let mut walk = Walk {
         target,
@@ -444,7 +439,8 @@ impl Walk<'_> {
             return;
         };
         let refusal = match &self.target.root {
-            Root::Tag(tag) => match resolved.tags.get(&(auth, self.repository, tag.clone())) {
+            Root::Tag(tag) => match resolved.tag(self.table, &(auth, self.repository, tag.clone()))
+            {
                 Some(TagState::Resolved { .. }) => None,
                 Some(TagState::Missing { .. }) => Some((Code::Forbidden, HIDDEN.to_owned())),
                 Some(TagState::Unknown { code, message }) => Some((*code, message.to_string())),
@@ -492,17 +488,16 @@ impl Walk<'_> {
     fn report(self, root: Digest, now: Timestamp) -> Report {
         let Self {
             proof,
-            mut platforms,
+            platforms,
             mut findings,
             ..
         } = self;
         // It is kept for as long as the image is known.
-        platforms.shrink_to_fit();
         findings.shrink_to_fit();
         let mut report = Report {
             digest: Some(root),
             verdict: Verdict::Unknown,
-            platforms,
+            platforms: platforms.into(),
             findings,
             proven_at: proof.oldest,
             fresh_until: proof.fresh_until,

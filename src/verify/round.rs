@@ -10,7 +10,7 @@
 //!
 //! A read that ends too early is a claim of another kind, see [`Shorts`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -50,13 +50,38 @@ pub enum TagState {
 /// The results of a round that do not outlive it.
 #[derive(Debug, Default)]
 pub struct Resolved {
-    pub(super) tags: HashMap<TagKey, TagState>,
+    tags: TagStates,
     /// Roots under which not everything was followed.
     pub(super) over_budget: HashSet<Digest>,
     /// The registry claims to have what cannot exist.
     pub(super) untrusted: bool,
     /// Repositories of which the same is true.
     pub(super) untrusted_repositories: HashSet<RepositoryId>,
+}
+
+/// By the numbers of the tags.
+#[derive(Debug, Default)]
+struct TagStates(Vec<Option<TagState>>);
+
+impl TagStates {
+    fn get(&self, id: u32) -> Option<&TagState> {
+        self.0.get(id as usize)?.as_ref()
+    }
+
+    fn slot(&mut self, id: u32) -> &mut Option<TagState> {
+        let at = id as usize;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, None);
+        }
+        self.0.get_mut(at).expect("there is room for it")
+    }
+}
+
+impl Resolved {
+    /// What a tag was found to be.
+    pub(super) fn tag(&self, table: &Table, key: &TagKey) -> Option<&TagState> {
+        self.tags.get(table.known_tag(key)?)
+    }
 }
 
 /// What is meant with a tag in this round.
@@ -81,7 +106,8 @@ pub struct Round {
     stack: Vec<Question>,
     in_flight: usize,
     resolved: Resolved,
-    tags: HashMap<TagKey, TagPlan>,
+    /// By the numbers of the tags.
+    plans: Vec<TagPlan>,
     budgets: Vec<u32>,
     roots: Vec<Digest>,
     /// Claims of absence that wait for a control asked after them.
@@ -134,7 +160,7 @@ impl Round {
             stack: Vec::new(),
             in_flight: 0,
             resolved: Resolved::default(),
-            tags: HashMap::new(),
+            plans: Vec::new(),
             budgets: Vec::new(),
             roots: Vec::new(),
             claims: Vec::new(),
@@ -308,19 +334,15 @@ impl Round {
             Some((code, _)) => matches!(code, Code::RateLimited | Code::Untrusted),
             None => self.has_spoken && (self.unreached == 0 || self.proven.is_some()),
         };
-        for (key, state) in &self.resolved.tags {
-            match state {
-                TagState::Resolved { digest, .. } => {
-                    self.table.tags.insert(key.clone(), *digest);
+        for (state, id) in self.resolved.tags.0.iter().zip(0_u32..) {
+            if let Some(tag) = self.table.tag_mut(id) {
+                match state {
+                    Some(TagState::Resolved { digest, .. }) => tag.last = Some(*digest),
+                    Some(TagState::Missing { .. }) => tag.last = None,
+                    Some(TagState::Unknown { .. }) | None => {}
                 }
-                TagState::Missing { .. } => {
-                    self.table.tags.remove(key);
-                }
-                TagState::Unknown { .. } => {}
             }
         }
-        let tags = &self.tags;
-        self.table.tags.retain(|key, _| tags.contains_key(key));
         Finished {
             table: self.table,
             resolved: self.resolved,
@@ -334,20 +356,32 @@ impl Round {
     fn plan_root(&mut self, target: &Target, auth: AuthId, is_walked: bool) {
         if let Root::Tag(tag) = &target.root {
             let id = self.table.repository_id(&target.repository);
-            let plan = self.tags.entry((auth, id, Arc::clone(tag))).or_default();
-            plan.is_walked |= is_walked;
+            let tag = self.table.tag_id((auth, id, Arc::clone(tag)));
+            let round = self.table.round;
+            if let Some(known) = self.table.tag_mut(tag) {
+                known.round = round;
+            }
+            self.plan(tag).is_walked |= is_walked;
         }
+    }
+
+    fn plan(&mut self, tag: u32) -> &mut TagPlan {
+        let at = tag as usize;
+        if at >= self.plans.len() {
+            self.plans.resize(at + 1, TagPlan::default());
+        }
+        self.plans.get_mut(at).expect("there is room for it")
     }
 
     fn ask_root(&mut self, target: &Target, auth: AuthId, expand: bool) {
         let id = self.table.repository_id(&target.repository);
         match &target.root {
             Root::Tag(tag) => {
-                let key = (auth, id, Arc::clone(tag));
-                let plan = self.tags.entry(key).or_default();
+                let number = self.table.tag_id((auth, id, Arc::clone(tag)));
+                let plan = self.plan(number);
                 if plan.resolutions == 0 {
                     plan.resolutions = 1;
-                    let last = self.table.tags.get(&(auth, id, Arc::clone(tag))).copied();
+                    let last = self.table.tag(number).and_then(|known| known.last);
                     let tag = Arc::clone(tag);
                     self.push(
                         auth,
@@ -739,19 +773,18 @@ impl Round {
 
     fn record_tag(&mut self, question: Question, tag: Arc<str>, answer: Answer) {
         let id = self.table.repository_id(&question.repository);
-        let key = (question.auth, id, tag);
+        let number = self.table.tag_id((question.auth, id, tag));
         match answer {
             Answer::Tag { digest } => {
-                let plan = self.tags.entry(key.clone()).or_default();
-                let is_walked = plan.is_walked;
+                let is_walked = self.plan(number).is_walked;
                 let state = TagState::Resolved {
                     digest,
                     at: self.now,
                 };
-                match self.resolved.tags.insert(key, state) {
+                match self.resolved.tags.slot(number).replace(state) {
                     // It did not move: what its walk found is what is there.
                     Some(TagState::Resolved { digest: before, .. }) if before == digest => {
-                        plan.resolutions = RESOLUTIONS_MAX;
+                        self.plan(number).resolutions = RESOLUTIONS_MAX;
                     }
                     Some(_) | None if is_walked => {
                         self.visit_root(question.auth, &question.repository, digest);
@@ -760,17 +793,13 @@ impl Round {
                 }
             }
             Answer::Absent if question.confirm => {
-                self.resolved
-                    .tags
-                    .insert(key, TagState::Missing { at: self.now });
+                *self.resolved.tags.slot(number) = Some(TagState::Missing { at: self.now });
             }
             Answer::Absent => self.claims.push(question),
             Answer::Failed { code, message } => {
                 // A tag that was resolved once in this round keeps what it was resolved to.
-                self.resolved
-                    .tags
-                    .entry(key)
-                    .or_insert(TagState::Unknown { code, message });
+                let unknown = TagState::Unknown { code, message };
+                self.resolved.tags.slot(number).get_or_insert(unknown);
             }
             Answer::Manifest { .. }
             | Answer::Blob { .. }
@@ -779,13 +808,10 @@ impl Round {
             | Answer::Short { .. }
             | Answer::WrongDigest => {
                 let message = "the answer was not one to the question".into();
-                self.resolved.tags.insert(
-                    key,
-                    TagState::Unknown {
-                        code: Code::ServerError,
-                        message,
-                    },
-                );
+                *self.resolved.tags.slot(number) = Some(TagState::Unknown {
+                    code: Code::ServerError,
+                    message,
+                });
             }
         }
     }
@@ -905,12 +931,10 @@ impl Round {
         };
         match &question.ask {
             Ask::Tag { tag, .. } => {
-                let key = (question.auth, id, Arc::clone(tag));
+                let number = self.table.tag_id((question.auth, id, Arc::clone(tag)));
                 let message = Arc::clone(message);
-                self.resolved
-                    .tags
-                    .entry(key)
-                    .or_insert(TagState::Unknown { code, message });
+                let unknown = TagState::Unknown { code, message };
+                self.resolved.tags.slot(number).get_or_insert(unknown);
             }
             Ask::Manifest { digest, .. } => fail_object(*digest, ObjectKind::Manifest),
             Ask::Access { digest } => fail_object(*digest, ObjectKind::Access),
@@ -926,7 +950,7 @@ impl Round {
     /// resolved again; if it moved, the new root is walked.
     fn resolve_again(&mut self) {
         let targets = Arc::clone(&self.targets);
-        let mut asked: HashSet<TagKey> = HashSet::new();
+        let mut asked: HashSet<u32> = HashSet::new();
         for target in targets.iter() {
             let id = self.table.repository_id(&target.repository);
             let report = judge::judge(target, &self.table, &self.resolved, self.cadence, self.now);
@@ -934,8 +958,8 @@ impl Round {
             let Root::Tag(tag) = &target.root else {
                 continue;
             };
-            let key = (target.content, id, Arc::clone(tag));
-            let Some(TagState::Resolved { at, .. }) = self.resolved.tags.get(&key) else {
+            let number = self.table.tag_id((target.content, id, Arc::clone(tag)));
+            let Some(TagState::Resolved { at, .. }) = self.resolved.tags.get(number) else {
                 continue;
             };
             let resolved_at = *at;
@@ -943,8 +967,8 @@ impl Round {
                 .checked_at
                 .is_some_and(|end| end.duration_since(resolved_at) > WALK_LONG);
             let is_well = report.verdict == Verdict::Pullable && !took_long;
-            let plan = self.tags.entry(key.clone()).or_default();
-            if !is_well && plan.resolutions < RESOLUTIONS_MAX && asked.insert(key) {
+            let plan = self.plan(number);
+            if !is_well && plan.resolutions < RESOLUTIONS_MAX && asked.insert(number) {
                 // Counted when it is asked: an answer that says nothing must not be asked for ever.
                 plan.resolutions += 1;
                 let tag = Arc::clone(tag);

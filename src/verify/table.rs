@@ -71,6 +71,15 @@ pub struct ObjectState {
     pub depth: u8,
 }
 
+/// What is known of a tag across rounds.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownTag {
+    /// What it named when it was last resolved.
+    pub last: Option<Digest>,
+    /// The number of the last round that means to ask for it.
+    pub round: u32,
+}
+
 /// The table of one registry. It lives as long as the daemon, and is filled by rounds.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -80,8 +89,9 @@ pub struct Table {
     nodes: Nodes,
     /// Platforms of configs of lone manifests: immutable too. `None`: the config does not say.
     pub configs: HashMap<Digest, Option<Platform>>,
-    /// What each tag named when it was last resolved.
-    pub tags: HashMap<TagKey, Digest>,
+    /// A tag's number is its place among these; it holds until tags are forgotten.
+    tag_ids: HashMap<TagKey, u32>,
+    tags: Vec<KnownTag>,
     /// What was found broken by reading, by whichever round: see [`ObjectState::suspect`].
     pub suspects: HashMap<(RepositoryId, Digest), Depth>,
     pub round: u32,
@@ -101,6 +111,48 @@ impl Table {
     /// The id of a repository that may not have been seen yet.
     pub fn known_repository(&self, name: &str) -> Option<RepositoryId> {
         self.ids.get(name).copied()
+    }
+
+    /// The number of a tag.
+    pub fn tag_id(&mut self, key: TagKey) -> u32 {
+        let number = self.tag_ids.len();
+        *self.tag_ids.entry(key).or_insert_with(|| {
+            self.tags.push(KnownTag {
+                last: None,
+                round: self.round,
+            });
+            u32::try_from(number).expect("fewer than 2^32 tags")
+        })
+    }
+
+    /// The number of a tag that may not have been seen yet.
+    pub fn known_tag(&self, key: &TagKey) -> Option<u32> {
+        self.tag_ids.get(key).copied()
+    }
+
+    pub fn tag(&self, id: u32) -> Option<&KnownTag> {
+        self.tags.get(id as usize)
+    }
+
+    pub fn tag_mut(&mut self, id: u32) -> Option<&mut KnownTag> {
+        self.tags.get_mut(id as usize)
+    }
+
+    fn forget_tags(&mut self) {
+        let round = self.round;
+        if self.tags.iter().all(|tag| tag.round == round) {
+            return;
+        }
+        let old = std::mem::take(&mut self.tags);
+        for (key, id) in std::mem::take(&mut self.tag_ids) {
+            if let Some(tag) = old.get(id as usize).filter(|tag| tag.round == round) {
+                let new = self.tag_id(key);
+                self.tags
+                    .get_mut(new as usize)
+                    .expect("it was put there")
+                    .last = tag.last;
+            }
+        }
     }
 
     /// The names of the repositories by their numbers.
@@ -143,6 +195,7 @@ impl Table {
     /// Forgets what the round that just ended did not reach, so that the table follows the inventory
     /// and not its history. Only after a round over all images.
     pub fn forget_unreached(&mut self) {
+        self.forget_tags();
         let round = self.round;
         // A manifest was reached before it was read, so all of them stay too.
         if self.objects.are_of_round(round) {
