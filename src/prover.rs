@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 use crate::credential_source::{self, CredentialSource};
@@ -13,15 +14,30 @@ use crate::oci::digest::Digest;
 use crate::registry::auth::Identity;
 use crate::registry::client::Client;
 use crate::remembered::RegistryMemory;
-use crate::state::{ObjectCounts, RoundResult};
+use crate::state::{Found, ObjectCounts, RoundPart, RoundResult};
 use crate::verify::depth::{Policy, Rotation};
 use crate::verify::engine::{self, Progress};
 use crate::verify::finding::{Code, Report, Verdict};
 use crate::verify::judge;
-use crate::verify::round::Round;
+use crate::verify::round::{Resolved, Round};
 use crate::verify::suspects::Suspects;
 use crate::verify::table::{Fact, ObjectKind, Table};
 use crate::verify::target::{AuthId, Cadence, Root, Target};
+
+/// Whoever is told what a round found, part by part. Who no longer listens is no fault.
+pub type Tell<'a> = dyn Fn(RoundPart) -> BoxFuture<'a, ()> + Sync + 'a;
+
+/// How many images a part is of.
+const PART_IMAGES: usize = 500;
+
+/// What is judged when a round's questions are answered.
+struct Judged<'a> {
+    images: &'a [Arc<Image>],
+    targets: &'a [Target],
+    resolved: &'a Resolved,
+    started_at: Timestamp,
+    now: Timestamp,
+}
 
 /// The prover of one registry.
 #[derive(Debug)]
@@ -83,6 +99,20 @@ impl Prover {
         clock: &Arc<dyn Clock>,
         on_progress: &(dyn Fn(Progress) + Sync),
     ) -> RoundResult {
+        self.round_in_parts(images, is_full, clock, on_progress, None)
+            .await
+    }
+
+    /// The same. With `tell`, what was found is told in parts as it is judged, and only the last part
+    /// is in the result.
+    pub async fn round_in_parts(
+        &mut self,
+        images: &[Arc<Image>],
+        is_full: bool,
+        clock: &Arc<dyn Clock>,
+        on_progress: &(dyn Fn(Progress) + Sync),
+        tell: Option<&Tell<'_>>,
+    ) -> RoundResult {
         let started_at = clock.now();
         let own = match self.own.current().await {
             Ok(own) => own,
@@ -138,29 +168,15 @@ impl Prover {
             self.rotation.scrub = scrub;
         }
         let now = clock.now();
-        let reports: Vec<_> = images
-            .iter()
-            .zip(targets.iter())
-            .map(|(image, target)| {
-                let report =
-                    judge::judge(target, &self.table, &finished.resolved, self.cadence, now);
-                let by_secrets = matches!(image.puller, Puller::Secrets { .. });
-                let own_is_anonymous =
-                    target.access.is_none() && (by_secrets || target.content == AuthId::OWN);
-                (
-                    image.key.clone(),
-                    image.needs.clone(),
-                    images::with_puller(report, &image.puller, own_is_anonymous),
-                )
-            })
-            .collect();
-        let is_refused = |report: &Report| {
-            let mut findings = report.findings.iter();
-            findings.any(|finding| finding.code.verdict_is_about_credentials())
+        let judged = Judged {
+            images,
+            targets: &targets,
+            resolved: &finished.resolved,
+            started_at,
+            now,
         };
-        if reports.iter().any(|(_, _, report)| is_refused(report)) {
-            self.own.refused();
-        }
+        let (reports, told) = self.judge(&judged, tell).await;
+        drop(finished.resolved);
         // Its own table: what this round did not reach, this prover has no more business with.
         self.table.forget_unreached();
         RoundResult {
@@ -172,6 +188,7 @@ impl Prover {
             was_asked: true,
             is_up: finished.is_up,
             reports,
+            told,
             objects: self.object_counts(),
             memory: is_full.then(|| RegistryMemory {
                 rotation: self.rotation,
@@ -193,6 +210,53 @@ impl Prover {
         &self.client
     }
 
+    /// Judges image by image. The last part, and how many of each verdict were told before it.
+    async fn judge(
+        &self,
+        judged: &Judged<'_>,
+        tell: Option<&Tell<'_>>,
+    ) -> (Vec<Found>, [usize; 3]) {
+        let is_refused = |report: &Report| {
+            let mut findings = report.findings.iter();
+            findings.any(|finding| finding.code.verdict_is_about_credentials())
+        };
+        let Judged {
+            resolved,
+            started_at,
+            now,
+            ..
+        } = *judged;
+        let mut was_refused = false;
+        let mut told = [0; 3];
+        let mut reports: Vec<Found> = Vec::new();
+        for (image, target) in judged.images.iter().zip(judged.targets) {
+            if let Some(tell) = tell.filter(|_| reports.len() == PART_IMAGES) {
+                for (_, _, report) in &reports {
+                    if let Some(count) = told.get_mut(report.verdict as usize) {
+                        *count += 1;
+                    }
+                }
+                tell(RoundPart {
+                    started_at,
+                    ended_at: now,
+                    reports: std::mem::take(&mut reports),
+                })
+                .await;
+            }
+            let report = judge::judge(target, &self.table, resolved, self.cadence, now);
+            let by_secrets = matches!(image.puller, Puller::Secrets { .. });
+            let own_is_anonymous =
+                target.access.is_none() && (by_secrets || target.content == AuthId::OWN);
+            let report = images::with_puller(report, &image.puller, own_is_anonymous);
+            was_refused |= is_refused(&report);
+            reports.push((image.key.clone(), image.needs.clone(), report));
+        }
+        if was_refused {
+            self.own.refused();
+        }
+        (reports, told)
+    }
+
     fn target(&mut self, image: &Image, own: &Keyring) -> Target {
         let reference = &image.key.reference;
         let own = own.matching(reference);
@@ -210,10 +274,10 @@ impl Prover {
             }
         };
         Target {
-            repository: reference.repository().into(),
-            root: match (reference.digest(), reference.tag()) {
+            repository: reference.shared_repository(),
+            root: match (reference.digest(), reference.shared_tag()) {
                 (Some(digest), _) => Root::Digest(digest),
-                (None, Some(tag)) => Root::Tag(tag.into()),
+                (None, Some(tag)) => Root::Tag(tag),
                 (None, None) => Root::Tag("latest".into()),
             },
             content,
@@ -256,7 +320,7 @@ impl Prover {
             if key.kind == ObjectKind::Access {
                 continue;
             }
-            let node_size = self.table.nodes.get(&key.digest).map(|node| node.size);
+            let node_size = self.table.node_size(&key.digest);
             if let Some(count) = counts.get_mut(verdict as usize) {
                 count.blobs += 1;
                 count.bytes += size.or(node_size).unwrap_or(0);
@@ -324,6 +388,7 @@ fn not_asked(
         was_asked: false,
         is_up: false,
         reports,
+        told: [0; 3],
         objects: [ObjectCounts::default(); 3],
         memory: None,
         rate_limit_remaining: None,

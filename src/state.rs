@@ -135,6 +135,18 @@ fn by_reference(images: &[ImageState]) -> impl Iterator<Item = &[ImageState]> {
     images.chunk_by(|one, other| one.reference == other.reference && one.registry == other.registry)
 }
 
+/// What was found of one image, with the platforms that counted when the round began.
+pub type Found = (Arc<ImageKey>, Needs, Report);
+
+/// What a round found of some of its images: told as soon as it is judged, so that a large registry's
+/// reports are never all there twice.
+#[derive(Debug)]
+pub struct RoundPart {
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub reports: Vec<Found>,
+}
+
 /// What one round over one registry found.
 #[derive(Debug)]
 pub struct RoundResult {
@@ -147,8 +159,10 @@ pub struct RoundResult {
     /// False where the registry could not even be asked.
     pub was_asked: bool,
     pub is_up: bool,
-    /// Each with the platforms that counted when the round began.
-    pub reports: Vec<(Arc<ImageKey>, Needs, Report)>,
+    /// Those that no [`RoundPart`] has told.
+    pub reports: Vec<Found>,
+    /// How many were told in parts, by verdict, in the order of [`Verdict::ALL`].
+    pub told: [usize; 3],
     pub objects: [ObjectCounts; 3],
     /// What the next round goes on from; only from rounds over all images.
     pub memory: Option<RegistryMemory>,
@@ -316,6 +330,45 @@ impl State {
         }
     }
 
+    /// Takes a part of what a round found. The round itself is recorded when it is over.
+    pub fn record_part(&mut self, part: RoundPart) {
+        let RoundPart {
+            started_at,
+            ended_at,
+            reports,
+        } = part;
+        for found in reports {
+            self.record_image(found, started_at, ended_at);
+        }
+    }
+
+    fn record_image(&mut self, found: Found, started_at: Timestamp, ended_at: Timestamp) {
+        let (key, needs, report) = found;
+        // A long round may end after a quicker one that began later, or after the inventory has
+        // changed: what it says is of a time that is over.
+        let is_over = self
+            .standings
+            .get(&key)
+            .is_some_and(|standing| standing.asked_at > started_at);
+        let Some(image) = self.images.get(&key).filter(|image| image.needs == needs) else {
+            return;
+        };
+        if is_over {
+            return;
+        }
+        if let Some(at) = report.proven_at {
+            // The key that is there may be a text of its own: taken out, so that it is shared.
+            self.proven.remove(&image.name);
+            self.proven.insert(Arc::clone(&image.name), at.as_second());
+            self.unsaved.proven.insert(Arc::clone(&image.name));
+        }
+        let key = Arc::clone(&image.key);
+        let before = self.standings.remove(&key);
+        let standing = advance(before.as_ref(), report, started_at, ended_at);
+        self.unsaved.images.insert(Arc::clone(&key));
+        self.standings.insert(key, standing);
+    }
+
     /// Takes the results of a round.
     pub fn record(&mut self, round: RoundResult) {
         let RoundResult {
@@ -327,34 +380,14 @@ impl State {
             is_full,
             is_up,
             reports,
+            told,
             ..
         } = round;
-        let mut is_clean = true;
-        for (key, needs, report) in reports {
-            is_clean &= report.verdict == Verdict::Pullable;
-            // A long round may end after a quicker one that began later, or after the inventory has
-            // changed: what it says is of a time that is over.
-            let is_over = self
-                .standings
-                .get(&key)
-                .is_some_and(|standing| standing.asked_at > started_at);
-            let Some(image) = self.images.get(&key).filter(|image| image.needs == needs) else {
-                continue;
-            };
-            if is_over {
-                continue;
-            }
-            if let Some(at) = report.proven_at {
-                // The key that is there may be a text of its own: taken out, so that it is shared.
-                self.proven.remove(&image.name);
-                self.proven.insert(Arc::clone(&image.name), at.as_second());
-                self.unsaved.proven.insert(Arc::clone(&image.name));
-            }
-            let key = Arc::clone(&image.key);
-            let before = self.standings.remove(&key);
-            let standing = advance(before.as_ref(), report, started_at, ended_at);
-            self.unsaved.images.insert(Arc::clone(&key));
-            self.standings.insert(key, standing);
+        let [_, unknown, broken] = told;
+        let mut is_clean = unknown == 0 && broken == 0;
+        for found in reports {
+            is_clean &= found.2.verdict == Verdict::Pullable;
+            self.record_image(found, started_at, ended_at);
         }
         if !self.images.all().any(|image| image.host() == &*host) {
             return;
@@ -411,6 +444,7 @@ impl State {
             registries,
         } = std::mem::take(&mut self.unsaved);
         let salt = &self.remembered.salt;
+        let all = forgotten.len() + images.len();
         let found = images.into_iter().filter_map(|key| {
             let needs = self.images.get(&key)?.needs.clone();
             let standing = self.standings.get(&key)?;
@@ -423,9 +457,11 @@ impl State {
         });
         // In this order: what is named again after it was gone is kept.
         let forgotten = forgotten.into_iter().map(|name| (name, None));
+        let mut images = Vec::with_capacity(all);
+        images.extend(forgotten.chain(found));
         Unsaved {
             proven: proven.collect(),
-            images: forgotten.chain(found).collect(),
+            images,
             registries,
         }
     }
@@ -445,11 +481,12 @@ impl State {
         self.sequence += 1;
         // One for all: before the first round of a large registry ends, it is the report of each.
         let unchecked = Arc::new(Report::never_checked());
+        let nowhere_else: Arc<[Endpoint]> = [].into();
         let mut images: Vec<ImageState> = self
             .images
             .images
             .iter()
-            .map(|image| self.image_state(image, &unchecked, now))
+            .map(|image| self.image_state(image, &unchecked, &nowhere_else, now))
             .collect();
         images.extend(self.images.malformed.iter().map(|malformed| {
             let message = malformed.problem.to_string();
@@ -468,7 +505,7 @@ impl State {
         }));
         let endpoints = self.images.endpoints.iter();
         let endpoints = endpoints
-            .map(|image| self.image_state(image, &unchecked, now))
+            .map(|image| self.image_state(image, &unchecked, &nowhere_else, now))
             .collect();
         // Before the first inventory there is no source: that is not an empty inventory.
         let is_complete = !self.sources.is_empty()
@@ -492,7 +529,13 @@ impl State {
         }
     }
 
-    fn image_state(&self, image: &Image, unchecked: &Arc<Report>, now: Timestamp) -> ImageState {
+    fn image_state(
+        &self,
+        image: &Image,
+        unchecked: &Arc<Report>,
+        nowhere_else: &Arc<[Endpoint]>,
+        now: Timestamp,
+    ) -> ImageState {
         let (report, proven_at, since) = match self.standings.get(&image.key) {
             None => (Arc::clone(unchecked), None, now),
             Some(standing) => {
@@ -500,7 +543,9 @@ impl State {
                 (report, standing.proven_at, standing.since)
             }
         };
-        let endpoints = self.endpoints(image, &report, now);
+        let endpoints = self
+            .endpoints(image, &report, now)
+            .unwrap_or_else(|| Arc::clone(nowhere_else));
         let mirrors: Vec<Arc<Report>> = endpoints
             .iter()
             .filter(|endpoint| endpoint.role == Role::Mirror)
@@ -530,10 +575,13 @@ impl State {
     }
 
     /// All places where an image is looked for; none where it is only the one that is written.
-    fn endpoints(&self, image: &Image, own: &Arc<Report>, now: Timestamp) -> Arc<[Endpoint]> {
-        let Some(others) = self.images.others.get(&image.key) else {
-            return [].into();
-        };
+    fn endpoints(
+        &self,
+        image: &Image,
+        own: &Arc<Report>,
+        now: Timestamp,
+    ) -> Option<Arc<[Endpoint]>> {
+        let others = self.images.others.get(&image.key)?;
         let origin = Endpoint {
             role: Role::Origin,
             reference: Arc::clone(&image.name),
@@ -553,7 +601,7 @@ impl State {
                 ),
             })
         });
-        std::iter::once(origin).chain(others).collect()
+        Some(std::iter::once(origin).chain(others).collect())
     }
 }
 
@@ -570,10 +618,15 @@ fn advance(
         .proven_at
         .or_else(|| before.and_then(|before| before.proven_at));
     let stands = before.filter(|before| before.report.verdict == Verdict::Broken);
-    let report = match (report.verdict, stands) {
+    let mut report = match (report.verdict, stands) {
         (Verdict::Unknown | Verdict::Broken, Some(before)) => with_standing(report, &before.report),
         (Verdict::Pullable | Verdict::Broken | Verdict::Unknown, _) => report,
     };
+    // Mostly nothing changed but the times: then one list serves both.
+    let same = before.filter(|before| before.report.platforms == report.platforms);
+    if let Some(before) = same {
+        report.platforms = before.report.platforms.clone();
+    }
     let since = before
         .filter(|before| before.report.verdict == report.verdict)
         .map_or(now, |before| before.since);
@@ -623,7 +676,7 @@ fn with_standing(report: Report, before: &Report) -> Report {
     } else {
         report
     };
-    for platform in &mut report.platforms {
+    for platform in report.platforms.iter_mut() {
         if standing
             .iter()
             .any(|fact| fact.platform.is_some() && fact.platform == platform.platform)

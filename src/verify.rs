@@ -12,6 +12,7 @@ pub mod engine;
 pub mod finding;
 pub mod judge;
 pub mod node;
+pub mod nodes;
 pub mod objects;
 pub mod question;
 pub mod round;

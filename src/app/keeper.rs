@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::images::Images;
 use crate::inventory::Inventory;
 use crate::remembered::{Remembered, Unsaved};
-use crate::state::{RoundResult, Snapshot, State};
+use crate::state::{RoundPart, RoundResult, Snapshot, State};
 use crate::store::Store;
 use crate::verify::finding::Verdict;
 use crate::view;
@@ -32,6 +32,8 @@ pub const SNAPSHOT_FILE: &str = "snapshot.json";
 #[derive(Debug)]
 pub enum Event {
     Inventory(Arc<Inventory>, Arc<Images>),
+    /// Of a round that is not over: recorded at once, and published with what comes next.
+    Part(RoundPart),
     Round(Box<RoundResult>),
 }
 
@@ -58,17 +60,25 @@ pub async fn run(
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let mut is_part = false;
         // Cancel-safe: a receive that is dropped loses nothing, and a tick only comes later.
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) => keeper.take(event),
+                Some(event) => {
+                    is_part = matches!(event, Event::Part(_));
+                    keeper.take(event);
+                }
                 None => break,
             },
             _ = tick.tick() => {}
             () = stop.cancelled() => break,
         }
         while let Ok(event) = events.try_recv() {
+            is_part &= matches!(event, Event::Part(_));
             keeper.take(event);
+        }
+        if is_part {
+            continue;
         }
         let snapshot = Arc::new(keeper.snapshot(clock.now()));
         publish.send_replace(Arc::clone(&snapshot));
@@ -169,6 +179,7 @@ impl Keeper {
     fn take(&mut self, event: Event) {
         match event {
             Event::Inventory(inventory, images) => self.state.set_inventory(&inventory, images),
+            Event::Part(part) => self.state.record_part(part),
             Event::Round(round) => {
                 log_round(&round);
                 self.state.record(*round);
@@ -251,15 +262,14 @@ impl Keeper {
 
 fn log_round(round: &RoundResult) {
     let count = |verdict: Verdict| {
-        round
-            .reports
-            .iter()
-            .filter(|(_, _, report)| report.verdict == verdict)
-            .count()
+        let told = round.told.get(verdict as usize).copied();
+        let reports = round.reports.iter();
+        let last = reports.filter(|(_, _, report)| report.verdict == verdict);
+        told.unwrap_or_default() + last.count()
     };
     info!(
         registry = %round.host,
-        images = round.reports.len(),
+        images = round.reports.len() + round.told.iter().sum::<usize>(),
         pullable = count(Verdict::Pullable),
         broken = count(Verdict::Broken),
         unknown = count(Verdict::Unknown),

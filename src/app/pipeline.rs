@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -114,7 +116,7 @@ fn is_same(one: &Inventory, other: &Inventory) -> bool {
     one.sources.len() == other.sources.len()
         && one.sources.iter().zip(&other.sources).all(|(one, other)| {
             Arc::ptr_eq(one, other)
-                || one.uses == other.uses
+                || (Arc::ptr_eq(&one.uses, &other.uses) || one.uses == other.uses)
                     && one.pull_secrets == other.pull_secrets
                     && one.platforms == other.platforms
         })
@@ -286,7 +288,13 @@ impl RegistryLoop {
         }
         let round = async {
             if let Some(prover) = &mut self.prover {
-                return prover.round(images, is_full, &self.clock, &|_| {}).await;
+                let tell = |part| -> BoxFuture<'_, ()> {
+                    // Nobody listens any more when the daemon ends.
+                    Box::pin(self.events.send(Event::Part(part)).map(drop))
+                };
+                return prover
+                    .round_in_parts(images, is_full, &self.clock, &|_| {}, Some(&tell))
+                    .await;
             }
             let interval = self.registries.cadence(&self.host).interval;
             let problem = problem.unwrap_or_default();

@@ -248,22 +248,44 @@ pub async fn follow(
         Wanted::Cluster { options, platforms } => {
             follow_cluster(options, &platforms, publish, clock, stop).await;
         }
-        files => loop {
-            let read = {
-                let (files, clock) = (files.clone(), Arc::clone(&clock));
-                tokio::task::spawn_blocking(move || read_files(&files, &clock)).await
-            };
-            let before = Arc::clone(&publish.borrow());
-            let state = match read {
-                Ok(state) => state,
-                Err(panic) => unread(files.name(), &format!("reading it failed: {panic}")),
-            };
-            publish.send_replace(Arc::new(last_complete(state, &before)));
-            tokio::select! {
-                () = tokio::time::sleep(FILES_INTERVAL) => {}
-                () = stop.cancelled() => return,
+        files => {
+            let mut reader = references::Reader::default();
+            loop {
+                let read = {
+                    let (files, clock) = (files.clone(), Arc::clone(&clock));
+                    let mut reader = std::mem::take(&mut reader);
+                    tokio::task::spawn_blocking(move || {
+                        let state = read_again(&files, &mut reader, &clock);
+                        (state, reader)
+                    })
+                    .await
+                };
+                let before = Arc::clone(&publish.borrow());
+                let state = match read {
+                    Ok((state, known)) => {
+                        reader = known;
+                        state
+                    }
+                    Err(panic) => unread(files.name(), &format!("reading it failed: {panic}")),
+                };
+                publish.send_replace(Arc::new(last_complete(state, &before)));
+                tokio::select! {
+                    () = tokio::time::sleep(FILES_INTERVAL) => {}
+                    () = stop.cancelled() => return,
+                }
             }
-        },
+        }
+    }
+}
+
+fn read_again(
+    wanted: &Wanted,
+    reader: &mut references::Reader,
+    clock: &Arc<dyn Clock>,
+) -> SourceState {
+    match wanted {
+        Wanted::References { name, file } => reader.read(name, file, clock.now()),
+        _ => read_files(wanted, clock),
     }
 }
 

@@ -102,7 +102,8 @@ impl Walk<'_> {
             named,
         } = edge;
         let look = self.look;
-        let node = look.table.nodes.get(&digest);
+        let node = look.table.node(&digest);
+        let node = node.as_ref();
         let body = (look.bodies)(&digest);
         let described = body.map(|body| Described::read(&body)).unwrap_or_default();
         let is_index = node.is_some_and(|node| matches!(node.shape, Shape::Index(_)));

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::extract::Interner;
 use super::{Class, ImageUse, SourceState, User};
+use crate::oci::digest::Digest;
 use crate::oci::reference::Reference;
 
 /// The longest list that is read.
@@ -19,23 +20,58 @@ pub const LIST_BYTES_MAX: u64 = 64 << 20;
 
 /// Reads a list from a file.
 pub fn read(name: &str, path: &Path, now: Timestamp) -> SourceState {
-    match read_file(path, LIST_BYTES_MAX) {
-        Ok(text) => read_text(name, &text, now),
-        Err(problem) => SourceState {
-            incomplete: Some(format!("{}: {problem}", path.display())),
-            ..SourceState::unread(name)
-        },
+    Reader::default().read(name, path, now)
+}
+
+/// Reads a list again and again. While its text is the same, so are its uses, in the same place: a
+/// second copy of a long list would say nothing new.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// The digest of the text that was read last, and what it says.
+    last: Option<(Digest, Arc<[ImageUse]>)>,
+}
+
+impl Reader {
+    pub fn read(&mut self, name: &str, path: &Path, now: Timestamp) -> SourceState {
+        let text = match read_file(path, LIST_BYTES_MAX) {
+            Ok(text) => text,
+            Err(problem) => {
+                return SourceState {
+                    incomplete: Some(format!("{}: {problem}", path.display())),
+                    ..SourceState::unread(name)
+                };
+            }
+        };
+        let digest = Digest::of(text.as_bytes());
+        let uses = match &self.last {
+            Some((last, uses)) if *last == digest => Arc::clone(uses),
+            Some(_) | None => uses_of(name, &text),
+        };
+        self.last = Some((digest, Arc::clone(&uses)));
+        complete(name, uses, now)
     }
 }
 
 /// Reads a list that is already here, as from standard input.
 pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
+    complete(name, uses_of(name, text), now)
+}
+
+fn complete(name: &str, uses: Arc<[ImageUse]>, now: Timestamp) -> SourceState {
+    SourceState {
+        incomplete: None,
+        complete_at: Some(now),
+        uses,
+        ..SourceState::unread(name)
+    }
+}
+
+fn uses_of(name: &str, text: &str) -> Arc<[ImageUse]> {
     let mut interner = Interner::default();
     let list: Arc<str> = name.into();
     let pull_secrets: Arc<[Arc<str>]> = [].into();
     let constraint = Arc::default();
-    let uses = text
-        .strip_prefix('\u{feff}')
+    text.strip_prefix('\u{feff}')
         .unwrap_or(text)
         .lines()
         .enumerate()
@@ -59,13 +95,7 @@ pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
                 constraint: Arc::clone(&constraint),
             })
         })
-        .collect();
-    SourceState {
-        incomplete: None,
-        complete_at: Some(now),
-        uses,
-        ..SourceState::unread(name)
-    }
+        .collect()
 }
 
 /// A `#` begins a comment at the start of a line or after a space; no reference holds one.
@@ -133,6 +163,29 @@ mod tests {
             "{told:?}"
         );
         assert_eq!((state.incomplete, state.complete_at), (None, Some(NOW)));
+    }
+
+    #[test]
+    fn a_list_that_did_not_change_is_kept_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let list = directory.path().join("list");
+        let mut reader = Reader::default();
+        let mut read = |text: &str, second| {
+            std::fs::write(&list, text).unwrap();
+            let now = Timestamp::from_second(second).unwrap();
+            let state = reader.read("keep", &list, now);
+            assert_eq!(state.complete_at, Some(now));
+            state.uses
+        };
+        let one = read("nginx", 1);
+        assert!(Arc::ptr_eq(&one, &read("nginx", 2)));
+        assert_eq!(
+            *read("nginx\nredis", 3),
+            *read_text("keep", "nginx\nredis", NOW).uses
+        );
+        assert_eq!(read("nginx", 4), one);
+        std::fs::remove_file(&list).unwrap();
+        assert!(reader.read("keep", &list, NOW).incomplete.is_some());
     }
 
     #[test]

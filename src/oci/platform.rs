@@ -4,7 +4,9 @@
 //! so that it can be shown, used as a label, and read back.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,9 +17,13 @@ mod windows;
 const PART_BYTES_MAX: usize = 64;
 
 /// The platform of an image or of a node, with the names that containerd gives them
-/// (`x86_64` is `amd64`, `aarch64` is `arm64`, `armhf` is `arm/v7`).
+/// (`x86_64` is `amd64`, `aarch64` is `arm64`, `armhf` is `arm/v7`). A copy shares its texts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Platform {
+pub struct Platform(Arc<Parts>);
+
+/// What a platform is made of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Parts {
     pub os: String,
     pub architecture: String,
     pub variant: Option<String>,
@@ -32,8 +38,39 @@ pub struct Platform {
 )]
 pub struct InvalidPlatform(String);
 
+impl Deref for Platform {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Platform {
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        Self(Arc::new(Parts::new(os, architecture, variant)))
+    }
+
+    /// The same, of this version. One that is empty says nothing.
+    #[must_use]
+    pub fn with_os_version(mut self, version: Option<&str>) -> Self {
+        let version = version
+            .map(word)
+            .filter(|version| !version.is_empty() && self.os == windows::OS);
+        if self.os_version != version {
+            Arc::make_mut(&mut self.0).os_version = version;
+        }
+        self
+    }
+
+    /// Nobody's platform: build attestations are listed in an index as `unknown/unknown` children.
+    pub fn is_unknown(&self) -> bool {
+        self.os == UNKNOWN && self.architecture == UNKNOWN
+    }
+}
+
+impl Parts {
+    fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let variant = variant.filter(|variant| !variant.is_empty());
         let os = match word(os).as_str() {
             // containerd takes the node's own where an index says none, and an image that says
@@ -67,20 +104,6 @@ impl Platform {
             os_version: None,
         }
     }
-
-    /// The same, of this version. One that is empty says nothing.
-    #[must_use]
-    pub fn with_os_version(mut self, version: Option<&str>) -> Self {
-        self.os_version = version
-            .map(word)
-            .filter(|version| !version.is_empty() && self.os == windows::OS);
-        self
-    }
-
-    /// Nobody's platform: build attestations are listed in an index as `unknown/unknown` children.
-    pub fn is_unknown(&self) -> bool {
-        self.os == UNKNOWN && self.architecture == UNKNOWN
-    }
 }
 
 const UNKNOWN: &str = "unknown";
@@ -103,12 +126,12 @@ fn is_in_word(c: char) -> bool {
 
 impl fmt::Display for Platform {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let Parts {
             os,
             architecture,
             variant,
             os_version,
-        } = self;
+        } = &*self.0;
         formatter.write_str(os)?;
         if let Some(version) = os_version {
             write!(formatter, "({version})")?;

@@ -48,6 +48,16 @@ impl Reference {
         self.tag.as_deref()
     }
 
+    /// The text of the repository, for whoever keeps it too.
+    pub fn shared_repository(&self) -> Arc<str> {
+        Arc::clone(&self.repository)
+    }
+
+    /// The text of the tag, for whoever keeps it too.
+    pub fn shared_tag(&self) -> Option<Arc<str>> {
+        self.tag.clone()
+    }
+
     /// The same, with texts that are kept once however many references hold them.
     #[must_use]
     pub fn with_shared(self, mut share: impl FnMut(&str) -> Arc<str>) -> Self {

@@ -62,6 +62,7 @@ fn round(images: &Images, ended_at: i64, reports: &[Report]) -> RoundResult {
             .zip(reports)
             .map(|(image, report)| (image.key.clone(), image.needs.clone(), report.clone()))
             .collect(),
+        told: [0; 3],
         objects: Default::default(),
         memory: None,
         rate_limit_remaining: None,
@@ -98,6 +99,48 @@ fn nothing_is_green_before_it_was_checked_or_after_its_proof_is_too_old() {
         (stale.verdict(), codes(&stale), stale.proven_at),
         (Verdict::Unknown, vec![Code::Stale], Some(at(10)))
     );
+}
+
+#[test]
+fn a_round_that_is_told_in_parts_says_what_it_says_as_a_whole() {
+    let (inventory, images) = inventory(&["r.example/a:v1", "r.example/b:v1", "r.example/c:v1"]);
+    let broken = || Report::only(Code::LayerMissing, "gone".to_owned());
+    let unknown = || Report::only(Code::Timeout, "late".to_owned());
+    for first in [pullable(10, 2000), broken(), unknown()] {
+        let rounds = [
+            [pullable(10, 2000), pullable(10, 2000), pullable(10, 2000)],
+            [first, unknown(), pullable(20, 2000)],
+        ];
+        let [mut whole, mut parts] = [State::default(), State::default()];
+        for state in [&mut whole, &mut parts] {
+            state.set_inventory(&inventory, Arc::clone(&images));
+        }
+        for (reports, end) in rounds.iter().zip([10, 20]) {
+            whole.record(round(&images, end, reports));
+            let mut last = round(&images, end, reports);
+            let told = last.reports.drain(..2).collect::<Vec<_>>();
+            for (_, _, report) in &told {
+                last.told[report.verdict as usize] += 1;
+            }
+            parts.record_part(RoundPart {
+                started_at: last.started_at,
+                ended_at: last.ended_at,
+                reports: told,
+            });
+            assert_eq!(
+                parts.snapshot(at(21)).is_ready,
+                end == 20,
+                "not before all was told"
+            );
+            parts.record(last);
+            let [whole, parts] = [&mut whole, &mut parts].map(|state| {
+                let mut snapshot = state.snapshot(at(21));
+                snapshot.sequence = 0;
+                format!("{snapshot:?} {:?}", state.take_unsaved().registries)
+            });
+            assert_eq!(whole, parts);
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Verdicts and findings: the closed words in which a verification speaks.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -127,13 +129,49 @@ pub struct PlatformReport {
     pub needed: bool,
 }
 
+/// The platforms of an image. Copies share them until one changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlatformReports(Arc<[PlatformReport]>);
+
+impl PlatformReports {
+    pub fn push(&mut self, report: PlatformReport) {
+        self.0 = self.iter().cloned().chain([report]).collect();
+    }
+}
+
+impl Deref for PlatformReports {
+    type Target = [PlatformReport];
+
+    fn deref(&self) -> &[PlatformReport] {
+        &self.0
+    }
+}
+
+impl DerefMut for PlatformReports {
+    fn deref_mut(&mut self) -> &mut [PlatformReport] {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<Vec<PlatformReport>> for PlatformReports {
+    fn from(reports: Vec<PlatformReport>) -> Self {
+        Self(reports.into())
+    }
+}
+
+impl FromIterator<PlatformReport> for PlatformReports {
+    fn from_iter<I: IntoIterator<Item = PlatformReport>>(reports: I) -> Self {
+        Self(reports.into_iter().collect())
+    }
+}
+
 /// What one walk found out about one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The root that the verdict is about.
     pub digest: Option<Digest>,
     pub verdict: Verdict,
-    pub platforms: Vec<PlatformReport>,
+    pub platforms: PlatformReports,
     pub findings: Vec<Finding>,
     /// The time of the oldest object of the proof; only if the verdict is `pullable`.
     pub proven_at: Option<Timestamp>,
@@ -149,7 +187,7 @@ impl Report {
         Self {
             digest: None,
             verdict: code.verdict(),
-            platforms: Vec::new(),
+            platforms: PlatformReports::default(),
             findings: vec![Finding {
                 code,
                 subject: None,

@@ -43,31 +43,26 @@ pub fn judge(
     };
     let root = match &target.root {
         Root::Digest(digest) => *digest,
-        Root::Tag(tag) => {
-            match resolved
-                .tags
-                .get(&(target.content, repository, tag.clone()))
-            {
-                None => return Report::never_checked(),
-                Some(TagState::Missing { at }) => {
-                    let message = format!(
-                        "the registry does not have the tag `{tag}` in {}",
-                        target.repository
-                    );
-                    return Report {
-                        checked_at: Some(*at),
-                        ..Report::only(Code::TagMissing, message)
-                    };
-                }
-                Some(TagState::Unknown { code, message }) => {
-                    return Report::only(*code, format!("tag `{tag}`: {message}"));
-                }
-                Some(TagState::Resolved { digest, at }) => {
-                    proof.include(*at, cadence.interval);
-                    *digest
-                }
+        Root::Tag(tag) => match resolved.tag(table, &(target.content, repository, tag.clone())) {
+            None => return Report::never_checked(),
+            Some(TagState::Missing { at }) => {
+                let message = format!(
+                    "the registry does not have the tag `{tag}` in {}",
+                    target.repository
+                );
+                return Report {
+                    checked_at: Some(*at),
+                    ..Report::only(Code::TagMissing, message)
+                };
             }
-        }
+            Some(TagState::Unknown { code, message }) => {
+                return Report::only(*code, format!("tag `{tag}`: {message}"));
+            }
+            Some(TagState::Resolved { digest, at }) => {
+                proof.include(*at, cadence.interval);
+                *digest
+            }
+        },
     };
     let mut walk = Walk {
         target,
@@ -129,11 +124,7 @@ struct Place {
 
 impl Walk<'_> {
     fn root(&mut self, root: Digest, resolved: &Resolved) {
-        let is_index = self
-            .table
-            .nodes
-            .get(&root)
-            .is_some_and(|node| matches!(node.shape, Shape::Index(_)));
+        let is_index = self.table.is_index(&root);
         let platform = if is_index {
             None
         } else {
@@ -180,7 +171,7 @@ impl Walk<'_> {
 
     /// The platform that the config of a manifest tells, where it could be read.
     fn config_platform(&self, root: Digest) -> Option<Platform> {
-        match &self.table.nodes.get(&root)?.shape {
+        match self.table.node(&root)?.shape {
             Shape::Image { config, .. } => self.table.configs.get(&config.digest)?.clone(),
             Shape::Index(_) | Shape::Unsupported(_) | Shape::Invalid(_) => None,
         }
@@ -198,7 +189,7 @@ impl Walk<'_> {
         if own != Verdict::Pullable {
             return own;
         }
-        let Some(node) = self.table.nodes.get(&digest).cloned() else {
+        let Some(node) = self.table.node(&digest) else {
             let message = format!("the manifest {digest} was not read yet");
             return self.find(Code::NeverChecked, digest, place, message);
         };
@@ -272,11 +263,7 @@ impl Walk<'_> {
             } else {
                 self.manifest(child.digest, Some(child.size), &below, Code::ChildMissing)
             };
-            let is_index = self
-                .table
-                .nodes
-                .get(&child.digest)
-                .is_some_and(|node| matches!(node.shape, Shape::Index(_)));
+            let is_index = self.table.is_index(&child.digest);
             // An index among the children has reported its own platforms, unless it never got so far.
             if !is_index || verdict != Verdict::Pullable && !self.has_platform_below(child.digest) {
                 let digest = Some(child.digest);
@@ -452,7 +439,8 @@ impl Walk<'_> {
             return;
         };
         let refusal = match &self.target.root {
-            Root::Tag(tag) => match resolved.tags.get(&(auth, self.repository, tag.clone())) {
+            Root::Tag(tag) => match resolved.tag(self.table, &(auth, self.repository, tag.clone()))
+            {
                 Some(TagState::Resolved { .. }) => None,
                 Some(TagState::Missing { .. }) => Some((Code::Forbidden, HIDDEN.to_owned())),
                 Some(TagState::Unknown { code, message }) => Some((*code, message.to_string())),
@@ -501,13 +489,15 @@ impl Walk<'_> {
         let Self {
             proof,
             platforms,
-            findings,
+            mut findings,
             ..
         } = self;
+        // It is kept for as long as the image is known.
+        findings.shrink_to_fit();
         let mut report = Report {
             digest: Some(root),
             verdict: Verdict::Unknown,
-            platforms,
+            platforms: platforms.into(),
             findings,
             proven_at: proof.oldest,
             fresh_until: proof.fresh_until,

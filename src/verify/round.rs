@@ -10,7 +10,7 @@
 //!
 //! A read that ends too early is a claim of another kind, see [`Shorts`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -50,13 +50,38 @@ pub enum TagState {
 /// The results of a round that do not outlive it.
 #[derive(Debug, Default)]
 pub struct Resolved {
-    pub(super) tags: HashMap<TagKey, TagState>,
+    tags: TagStates,
     /// Roots under which not everything was followed.
     pub(super) over_budget: HashSet<Digest>,
     /// The registry claims to have what cannot exist.
     pub(super) untrusted: bool,
     /// Repositories of which the same is true.
     pub(super) untrusted_repositories: HashSet<RepositoryId>,
+}
+
+/// By the numbers of the tags.
+#[derive(Debug, Default)]
+struct TagStates(Vec<Option<TagState>>);
+
+impl TagStates {
+    fn get(&self, id: u32) -> Option<&TagState> {
+        self.0.get(id as usize)?.as_ref()
+    }
+
+    fn slot(&mut self, id: u32) -> &mut Option<TagState> {
+        let at = id as usize;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, None);
+        }
+        self.0.get_mut(at).expect("there is room for it")
+    }
+}
+
+impl Resolved {
+    /// What a tag was found to be.
+    pub(super) fn tag(&self, table: &Table, key: &TagKey) -> Option<&TagState> {
+        self.tags.get(table.known_tag(key)?)
+    }
 }
 
 /// What is meant with a tag in this round.
@@ -72,13 +97,17 @@ struct TagPlan {
 pub struct Round {
     table: Table,
     targets: Arc<[Target]>,
+    /// How many targets' roots were asked for. The others wait, so that the stack holds one image's
+    /// questions and not a whole registry's.
+    begun: usize,
     cadence: Cadence,
     effort: Effort,
     now: Timestamp,
     stack: Vec<Question>,
     in_flight: usize,
     resolved: Resolved,
-    tags: HashMap<TagKey, TagPlan>,
+    /// By the numbers of the tags.
+    plans: Vec<TagPlan>,
     budgets: Vec<u32>,
     roots: Vec<Digest>,
     /// Claims of absence that wait for a control asked after them.
@@ -127,13 +156,14 @@ impl Round {
         let mut round = Self {
             table,
             targets,
+            begun: 0,
             cadence,
             effort,
             now,
             stack: Vec::new(),
             in_flight: 0,
             resolved: Resolved::default(),
-            tags: HashMap::new(),
+            plans: Vec::new(),
             budgets: Vec::new(),
             roots: Vec::new(),
             claims: Vec::new(),
@@ -151,11 +181,10 @@ impl Round {
             was_limited: false,
         };
         let targets = Arc::clone(&round.targets);
-        // Backwards, since the stack hands out the last first.
-        for target in targets.iter().rev() {
-            round.ask_root(target, target.content, true);
+        for target in targets.iter() {
+            round.plan_root(target, target.content, true);
             if let Some(access) = target.access {
-                round.ask_root(target, access, false);
+                round.plan_root(target, access, false);
             }
         }
         if let Some(target) = targets.first() {
@@ -175,7 +204,7 @@ impl Round {
     pub fn next_question(&mut self) -> Option<Question> {
         if let Some((code, message)) = self.gave_up.clone() {
             self.claims.extend(self.shorts.give_up());
-            while let Some(question) = self.stack.pop().or_else(|| self.claims.pop()) {
+            while let Some(question) = self.pop().or_else(|| self.claims.pop()) {
                 self.fail(&question, code, &message);
             }
             return None;
@@ -190,7 +219,7 @@ impl Round {
             self.in_flight += 1;
             return Some(control);
         }
-        if let Some(question) = self.stack.pop() {
+        if let Some(question) = self.pop() {
             self.in_flight += 1;
             return Some(question);
         }
@@ -203,6 +232,20 @@ impl Round {
             self.finishing = true;
         }
         None
+    }
+
+    /// The newest question, or that of the next root.
+    fn pop(&mut self) -> Option<Question> {
+        while self.stack.is_empty() {
+            let targets = Arc::clone(&self.targets);
+            let target = targets.get(self.begun)?;
+            self.begun += 1;
+            self.ask_root(target, target.content, true);
+            if let Some(access) = target.access {
+                self.ask_root(target, access, false);
+            }
+        }
+        self.stack.pop()
     }
 
     /// What is done when nothing is left to ask: in this order, each when the one before has no more.
@@ -222,6 +265,7 @@ impl Round {
     pub fn is_done(&self) -> bool {
         self.in_flight == 0
             && self.stack.is_empty()
+            && self.begun == self.targets.len()
             && self.claims.is_empty()
             && (self.finishing || self.gave_up.is_some())
     }
@@ -291,7 +335,8 @@ impl Round {
 
     /// How many questions are known to be open, for a progress bar.
     pub fn open(&self) -> usize {
-        self.stack.len() + self.in_flight + self.claims.len() + self.shorts.len()
+        let waiting = self.targets.len() - self.begun;
+        waiting + self.stack.len() + self.in_flight + self.claims.len() + self.shorts.len()
     }
 
     pub fn finish(mut self) -> Finished {
@@ -304,19 +349,15 @@ impl Round {
                     && (self.unreached == 0 || self.proven.is_some() || self.was_limited)
             }
         };
-        for (key, state) in &self.resolved.tags {
-            match state {
-                TagState::Resolved { digest, .. } => {
-                    self.table.tags.insert(key.clone(), *digest);
+        for (state, id) in self.resolved.tags.0.iter().zip(0_u32..) {
+            if let Some(tag) = self.table.tag_mut(id) {
+                match state {
+                    Some(TagState::Resolved { digest, .. }) => tag.last = Some(*digest),
+                    Some(TagState::Missing { .. }) => tag.last = None,
+                    Some(TagState::Unknown { .. }) | None => {}
                 }
-                TagState::Missing { .. } => {
-                    self.table.tags.remove(key);
-                }
-                TagState::Unknown { .. } => {}
             }
         }
-        let tags = &self.tags;
-        self.table.tags.retain(|key, _| tags.contains_key(key));
         Finished {
             table: self.table,
             resolved: self.resolved,
@@ -325,16 +366,37 @@ impl Round {
         }
     }
 
+    /// Says what will be meant with a target's tag, before it or another target with the same tag is
+    /// asked for.
+    fn plan_root(&mut self, target: &Target, auth: AuthId, is_walked: bool) {
+        if let Root::Tag(tag) = &target.root {
+            let id = self.table.repository_id(&target.repository);
+            let tag = self.table.tag_id((auth, id, Arc::clone(tag)));
+            let round = self.table.round;
+            if let Some(known) = self.table.tag_mut(tag) {
+                known.round = round;
+            }
+            self.plan(tag).is_walked |= is_walked;
+        }
+    }
+
+    fn plan(&mut self, tag: u32) -> &mut TagPlan {
+        let at = tag as usize;
+        if at >= self.plans.len() {
+            self.plans.resize(at + 1, TagPlan::default());
+        }
+        self.plans.get_mut(at).expect("there is room for it")
+    }
+
     fn ask_root(&mut self, target: &Target, auth: AuthId, expand: bool) {
         let id = self.table.repository_id(&target.repository);
         match &target.root {
             Root::Tag(tag) => {
-                let key = (auth, id, Arc::clone(tag));
-                let plan = self.tags.entry(key).or_default();
-                plan.is_walked |= expand;
+                let number = self.table.tag_id((auth, id, Arc::clone(tag)));
+                let plan = self.plan(number);
                 if plan.resolutions == 0 {
                     plan.resolutions = 1;
-                    let last = self.table.tags.get(&(auth, id, Arc::clone(tag))).copied();
+                    let last = self.table.tag(number).and_then(|known| known.last);
                     let tag = Arc::clone(tag);
                     self.push(
                         auth,
@@ -424,7 +486,7 @@ impl Round {
             kind: ObjectKind::Manifest,
         };
         if self.reach(key, trace.depth) {
-            let known = self.table.nodes.contains_key(&digest);
+            let known = self.table.has_node(&digest);
             let suspect = self.table.objects.get(&key).map(|state| state.suspect);
             let whole = self.effort.depth.max(suspect.unwrap_or_default()) > Depth::Head;
             let ask = Ask::Manifest {
@@ -511,7 +573,7 @@ impl Round {
 
     /// Asks for what a present manifest names.
     fn expand(&mut self, auth: AuthId, repository: &Arc<str>, digest: Digest, trace: Trace) {
-        let Some(node) = self.table.nodes.get(&digest).map(Arc::clone) else {
+        let Some(node) = self.table.node(&digest) else {
             return;
         };
         let width = match &node.shape {
@@ -720,19 +782,18 @@ impl Round {
 
     fn record_tag(&mut self, question: Question, tag: Arc<str>, answer: Answer) {
         let id = self.table.repository_id(&question.repository);
-        let key = (question.auth, id, tag);
+        let number = self.table.tag_id((question.auth, id, tag));
         match answer {
             Answer::Tag { digest } => {
-                let plan = self.tags.entry(key.clone()).or_default();
-                let is_walked = plan.is_walked;
+                let is_walked = self.plan(number).is_walked;
                 let state = TagState::Resolved {
                     digest,
                     at: self.now,
                 };
-                match self.resolved.tags.insert(key, state) {
+                match self.resolved.tags.slot(number).replace(state) {
                     // It did not move: what its walk found is what is there.
                     Some(TagState::Resolved { digest: before, .. }) if before == digest => {
-                        plan.resolutions = RESOLUTIONS_MAX;
+                        self.plan(number).resolutions = RESOLUTIONS_MAX;
                     }
                     Some(_) | None if is_walked => {
                         self.visit_root(question.auth, &question.repository, digest);
@@ -741,17 +802,13 @@ impl Round {
                 }
             }
             Answer::Absent if question.confirm => {
-                self.resolved
-                    .tags
-                    .insert(key, TagState::Missing { at: self.now });
+                *self.resolved.tags.slot(number) = Some(TagState::Missing { at: self.now });
             }
             Answer::Absent => self.claims.push(question),
             Answer::Failed { code, message } => {
                 // A tag that was resolved once in this round keeps what it was resolved to.
-                self.resolved
-                    .tags
-                    .entry(key)
-                    .or_insert(TagState::Unknown { code, message });
+                let unknown = TagState::Unknown { code, message };
+                self.resolved.tags.slot(number).get_or_insert(unknown);
             }
             Answer::Manifest { .. }
             | Answer::Blob { .. }
@@ -760,13 +817,10 @@ impl Round {
             | Answer::Short { .. }
             | Answer::WrongDigest => {
                 let message = "the answer was not one to the question".into();
-                self.resolved.tags.insert(
-                    key,
-                    TagState::Unknown {
-                        code: Code::ServerError,
-                        message,
-                    },
-                );
+                *self.resolved.tags.slot(number) = Some(TagState::Unknown {
+                    code: Code::ServerError,
+                    message,
+                });
             }
         }
     }
@@ -792,7 +846,7 @@ impl Round {
         let (fact, is_present) = match answer {
             Answer::Manifest { node, size } => {
                 if let Some(node) = node {
-                    self.table.nodes.insert(digest, node);
+                    self.table.add_node(digest, &node);
                 }
                 (Fact::Present { size }, true)
             }
@@ -882,8 +936,9 @@ impl Round {
                     size: Some(told),
                 },
             ) => {
-                let known = node.as_ref().or_else(|| self.table.nodes.get(digest));
-                known.is_some_and(|node| node.size != *told)
+                let known = node.as_ref().map(|node| node.size);
+                let known = known.or_else(|| self.table.node_size(digest));
+                known.is_some_and(|size| size != *told)
             }
             (_, _) => false,
         }
@@ -909,12 +964,10 @@ impl Round {
         };
         match &question.ask {
             Ask::Tag { tag, .. } => {
-                let key = (question.auth, id, Arc::clone(tag));
+                let number = self.table.tag_id((question.auth, id, Arc::clone(tag)));
                 let message = Arc::clone(message);
-                self.resolved
-                    .tags
-                    .entry(key)
-                    .or_insert(TagState::Unknown { code, message });
+                let unknown = TagState::Unknown { code, message };
+                self.resolved.tags.slot(number).get_or_insert(unknown);
             }
             Ask::Manifest { digest, .. } => fail_object(*digest, ObjectKind::Manifest),
             Ask::Access { digest } => fail_object(*digest, ObjectKind::Access),
@@ -930,7 +983,7 @@ impl Round {
     /// resolved again; if it moved, the new root is walked.
     fn resolve_again(&mut self) {
         let targets = Arc::clone(&self.targets);
-        let mut asked: HashSet<TagKey> = HashSet::new();
+        let mut asked: HashSet<u32> = HashSet::new();
         for target in targets.iter() {
             let id = self.table.repository_id(&target.repository);
             let report = judge::judge(target, &self.table, &self.resolved, self.cadence, self.now);
@@ -938,8 +991,8 @@ impl Round {
             let Root::Tag(tag) = &target.root else {
                 continue;
             };
-            let key = (target.content, id, Arc::clone(tag));
-            let Some(TagState::Resolved { at, .. }) = self.resolved.tags.get(&key) else {
+            let number = self.table.tag_id((target.content, id, Arc::clone(tag)));
+            let Some(TagState::Resolved { at, .. }) = self.resolved.tags.get(number) else {
                 continue;
             };
             let resolved_at = *at;
@@ -947,8 +1000,8 @@ impl Round {
                 .checked_at
                 .is_some_and(|end| end.duration_since(resolved_at) > WALK_LONG);
             let is_well = report.verdict == Verdict::Pullable && !took_long;
-            let plan = self.tags.entry(key.clone()).or_default();
-            if !is_well && plan.resolutions < RESOLUTIONS_MAX && asked.insert(key) {
+            let plan = self.plan(number);
+            if !is_well && plan.resolutions < RESOLUTIONS_MAX && asked.insert(number) {
                 // Counted when it is asked: an answer that says nothing must not be asked for ever.
                 plan.resolutions += 1;
                 let tag = Arc::clone(tag);

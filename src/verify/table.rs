@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use super::depth::Depth;
 use super::finding::Code;
 use super::node::{Node, Shape};
+use super::nodes::Nodes;
 use super::objects::Objects;
 use super::target::AuthId;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 
 /// A repository's number in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RepositoryId(u32);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,17 +71,27 @@ pub struct ObjectState {
     pub depth: u8,
 }
 
+/// What is known of a tag across rounds.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownTag {
+    /// What it named when it was last resolved.
+    pub last: Option<Digest>,
+    /// The number of the last round that means to ask for it.
+    pub round: u32,
+}
+
 /// The table of one registry. It lives as long as the daemon, and is filled by rounds.
 #[derive(Debug, Default)]
 pub struct Table {
     ids: HashMap<Arc<str>, RepositoryId>,
     pub objects: Objects,
-    /// Manifests by digest: immutable, so fetched once.
-    pub nodes: HashMap<Digest, Arc<Node>>,
+    /// Manifests: immutable, so fetched once.
+    nodes: Nodes,
     /// Platforms of configs of lone manifests: immutable too. `None`: the config does not say.
     pub configs: HashMap<Digest, Option<Platform>>,
-    /// What each tag named when it was last resolved.
-    pub tags: HashMap<TagKey, Digest>,
+    /// A tag's number is its place among these; it holds until tags are forgotten.
+    tag_ids: HashMap<TagKey, u32>,
+    tags: Vec<KnownTag>,
     /// What was found broken by reading, by whichever round: see [`ObjectState::suspect`].
     pub suspects: HashMap<(RepositoryId, Digest), Depth>,
     pub round: u32,
@@ -102,27 +113,115 @@ impl Table {
         self.ids.get(name).copied()
     }
 
+    /// The number of a tag.
+    pub fn tag_id(&mut self, key: TagKey) -> u32 {
+        let number = self.tag_ids.len();
+        *self.tag_ids.entry(key).or_insert_with(|| {
+            self.tags.push(KnownTag {
+                last: None,
+                round: self.round,
+            });
+            u32::try_from(number).expect("fewer than 2^32 tags")
+        })
+    }
+
+    /// The number of a tag that may not have been seen yet.
+    pub fn known_tag(&self, key: &TagKey) -> Option<u32> {
+        self.tag_ids.get(key).copied()
+    }
+
+    pub fn tag(&self, id: u32) -> Option<&KnownTag> {
+        self.tags.get(id as usize)
+    }
+
+    pub fn tag_mut(&mut self, id: u32) -> Option<&mut KnownTag> {
+        self.tags.get_mut(id as usize)
+    }
+
+    fn forget_tags(&mut self) {
+        let round = self.round;
+        if self.tags.iter().all(|tag| tag.round == round) {
+            return;
+        }
+        let old = std::mem::take(&mut self.tags);
+        for (key, id) in std::mem::take(&mut self.tag_ids) {
+            if let Some(tag) = old.get(id as usize).filter(|tag| tag.round == round) {
+                let new = self.tag_id(key);
+                self.tags
+                    .get_mut(new as usize)
+                    .expect("it was put there")
+                    .last = tag.last;
+            }
+        }
+    }
+
     /// The names of the repositories by their numbers.
     pub fn names(&self) -> HashMap<RepositoryId, Arc<str>> {
         let named = self.ids.iter().map(|(name, id)| (*id, Arc::clone(name)));
         named.collect()
     }
 
+    /// How many manifests are known.
+    pub fn manifests(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn has_node(&self, digest: &Digest) -> bool {
+        let id = self.objects.known_id(digest);
+        id.is_some_and(|id| self.nodes.contains(id))
+    }
+
+    /// What a manifest names, if it was read.
+    pub fn node(&self, digest: &Digest) -> Option<Node> {
+        self.nodes
+            .get(self.objects.known_id(digest)?, &self.objects)
+    }
+
+    /// Bytes of a manifest, if it was read.
+    pub fn node_size(&self, digest: &Digest) -> Option<u64> {
+        self.nodes.size(self.objects.known_id(digest)?)
+    }
+
+    /// Whether it was read, and is an index.
+    pub fn is_index(&self, digest: &Digest) -> bool {
+        let id = self.objects.known_id(digest);
+        id.is_some_and(|id| self.nodes.is_index(id))
+    }
+
+    pub fn add_node(&mut self, digest: Digest, node: &Node) {
+        self.nodes.insert(digest, node, &mut self.objects);
+    }
+
     /// Forgets what the round that just ended did not reach, so that the table follows the inventory
     /// and not its history. Only after a round over all images.
     pub fn forget_unreached(&mut self) {
+        self.forget_tags();
         let round = self.round;
-        self.objects.keep_round(round);
-        let manifests = self
+        // A manifest was reached before it was read, so all of them stay too.
+        if self.objects.are_of_round(round) {
+            return;
+        }
+        let reached = self
             .objects
             .iter()
-            .filter(|(key, _)| key.kind != ObjectKind::Blob);
-        let kept: HashSet<Digest> = manifests.map(|(key, _)| key.digest).collect();
-        self.nodes.retain(|digest, _| kept.contains(digest));
-        let configs: HashSet<Digest> = self
-            .nodes
-            .values()
-            .filter_map(|node| match &node.shape {
+            .filter(|(key, state)| key.kind != ObjectKind::Blob && state.round == round);
+        let reached: HashSet<u32> = reached
+            .filter_map(|(key, _)| self.objects.known_id(&key.digest))
+            .collect();
+        let kept: Vec<u32> = self.nodes.ids().filter(|id| reached.contains(id)).collect();
+        let mut named = vec![false; self.objects.numbers()];
+        self.nodes.name(kept.iter().copied(), |id| {
+            if let Some(is_named) = named.get_mut(id as usize) {
+                *is_named = true;
+            }
+        });
+        let is_named = |id: u32| named.get(id as usize) == Some(&true);
+        let renumbered = self.objects.forget(round, is_named);
+        let kept = kept.into_iter();
+        self.nodes.keep_only(kept, &renumbered, &mut self.objects);
+        let nodes = self.nodes.ids();
+        let configs: HashSet<Digest> = nodes
+            .filter_map(|id| match self.nodes.get(id, &self.objects)?.shape {
                 Shape::Image { config, .. } => Some(config.digest),
                 Shape::Index(_) | Shape::Unsupported(_) | Shape::Invalid(_) => None,
             })

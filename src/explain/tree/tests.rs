@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -90,7 +88,7 @@ impl Scene {
         let digest = Digest::of(&body);
         let node = Node::read(&body);
         let size = Some(node.size);
-        self.table.nodes.insert(digest, Arc::new(node));
+        self.table.add_node(digest, &node);
         self.bodies.insert(digest, body);
         self.set(digest, ObjectKind::Manifest, Fact::Present { size });
         digest

@@ -69,7 +69,8 @@ fn broken(findings: &[(Code, &str)]) -> Report {
         platforms: vec![
             platform(Verdict::Pullable, "linux/amd64"),
             platform(Verdict::Broken, "linux/arm64"),
-        ],
+        ]
+        .into(),
         findings,
         ..Report::never_checked()
     }

@@ -567,9 +567,9 @@ fn the_table_forgets_what_no_image_names() {
         600,
     );
     let mut table = finished.table;
-    assert_eq!(table.nodes.len(), 4);
+    assert_eq!(table.manifests(), 4);
     table.forget_unreached();
-    assert_eq!((table.nodes.len(), table.objects.len()), (2, 5));
+    assert_eq!((table.manifests(), table.objects.len()), (2, 5));
 }
 
 #[test]
