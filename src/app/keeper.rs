@@ -113,7 +113,7 @@ impl Writer {
         let (store, directory) = (memory.store.clone(), memory.directory.clone());
         self.running = Some(tokio::task::spawn_blocking(move || {
             let started = Instant::now();
-            write(store.as_deref(), directory.as_deref(), &unsaved, &snapshot);
+            write(store.as_deref(), directory.as_deref(), unsaved, &snapshot);
             started.elapsed()
         }));
     }
@@ -127,12 +127,13 @@ impl Writer {
     }
 }
 
-fn write(store: Option<&Store>, directory: Option<&Path>, unsaved: &Unsaved, snapshot: &Snapshot) {
+fn write(store: Option<&Store>, directory: Option<&Path>, unsaved: Unsaved, snapshot: &Snapshot) {
     if let Some(store) = store
-        && let Err(error) = store.remember(unsaved)
+        && let Err(error) = store.remember(&unsaved)
     {
         warn!(%error, "what was found cannot be written; after a restart it is not known");
     }
+    drop(unsaved);
     if let Some(directory) = directory {
         let images = view::ImagesView::of(snapshot, snapshot.images.iter().collect());
         let written = crate::files::replace_with(&directory.join(SNAPSHOT_FILE), |file| {
@@ -193,10 +194,11 @@ impl Keeper {
     fn snapshot(&mut self, now: jiff::Timestamp) -> Snapshot {
         self.reload_baseline();
         let snapshot = self.state.snapshot(now);
-        if self.make_baseline(&snapshot, now) {
-            return self.state.snapshot(now);
+        if !self.make_baseline(&snapshot, now) {
+            return snapshot;
         }
-        snapshot
+        drop(snapshot);
+        self.state.snapshot(now)
     }
 
     /// The file is what counts: `pullproof baseline` changes it beside us.

@@ -71,29 +71,33 @@ fn uses_of(name: &str, text: &str) -> Arc<[ImageUse]> {
     let list: Arc<str> = name.into();
     let pull_secrets: Arc<[Arc<str>]> = [].into();
     let constraint = Arc::default();
-    text.strip_prefix('\u{feff}')
+    // Counted first, so that the uses of a long list are made in the place where they stay.
+    let lines: Vec<(usize, &str)> = text
+        .strip_prefix('\u{feff}')
         .unwrap_or(text)
         .lines()
         .enumerate()
-        .filter_map(|(index, line)| {
-            let written = without_comment(line);
-            (!written.is_empty()).then(|| ImageUse {
-                user: User {
-                    cluster: None,
-                    namespace: interner.text(""),
-                    kind: interner.text("List"),
-                    name: Arc::clone(&list),
-                    container: interner.text(""),
-                    image: interner.text(written),
-                    class: Class::Listed,
-                    via: Some(format!("line {}", index + 1).into()),
-                },
-                reference: written
-                    .parse()
-                    .map(|reference: Reference| reference.with_shared(|text| interner.text(text))),
-                pull_secrets: Arc::clone(&pull_secrets),
-                constraint: Arc::clone(&constraint),
-            })
+        .map(|(index, line)| (index, without_comment(line)))
+        .filter(|(_, written)| !written.is_empty())
+        .collect();
+    lines
+        .into_iter()
+        .map(|(index, written)| ImageUse {
+            user: User {
+                cluster: None,
+                namespace: interner.text(""),
+                kind: interner.text("List"),
+                name: Arc::clone(&list),
+                container: interner.text(""),
+                image: interner.text(written),
+                class: Class::Listed,
+                via: Some(format!("line {}", index + 1).into()),
+            },
+            reference: written
+                .parse()
+                .map(|reference: Reference| reference.with_shared(|text| interner.text(text))),
+            pull_secrets: Arc::clone(&pull_secrets),
+            constraint: Arc::clone(&constraint),
         })
         .collect()
 }
