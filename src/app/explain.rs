@@ -13,6 +13,7 @@ use crate::explain::referrer::{self, COSIGN_TAGS, Referrer, Referrers, Way};
 use crate::explain::tree::{self, Kind, Look, Object};
 use crate::images::{Image, ImageKey, Images, Puller};
 use crate::oci::digest::Digest;
+use crate::oci::referrer::DigestTagKind;
 use crate::prover::{self, Prover};
 use crate::registry::client::Client;
 use crate::registry::client::lookup::Lookup;
@@ -184,7 +185,7 @@ impl Subject<'_> {
             .referrers(self.auth, self.repository, &self.digest);
         let (way, lookup) = match api.await {
             Lookup::Absent => {
-                let tag = referrer::tag(&self.digest);
+                let tag = referrer::tag(self.digest, DigestTagKind::Referrers);
                 let tagged = self.client.tagged(self.auth, self.repository, &tag, true);
                 (Way::Tag, tagged.await)
             }
@@ -203,8 +204,8 @@ impl Subject<'_> {
     }
 
     async fn tagged(&self, referrers: &mut Referrers) {
-        for (suffix, kind) in COSIGN_TAGS {
-            let tag = format!("{}{suffix}", referrer::tag(&self.digest));
+        for (stands_for, kind) in COSIGN_TAGS {
+            let tag = referrer::tag(self.digest, stands_for);
             let lookup = self.client.tagged(self.auth, self.repository, &tag, false);
             match lookup.await {
                 Lookup::Found { digest, size, .. } => referrers.found.push(Referrer {

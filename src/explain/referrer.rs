@@ -5,11 +5,11 @@
 //! registry has none (distribution-spec, "Referrers Tag Schema"), and the tags that cosign made before
 //! either.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::oci::digest::Digest;
-use crate::oci::manifest::CHILDREN_MAX;
 use crate::oci::reference::shown;
+use crate::oci::referrer::{self, DigestTag, DigestTagKind};
 
 /// Which way led to a referrer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -47,58 +47,33 @@ pub struct Referrers {
     pub problems: Vec<String>,
 }
 
-/// The suffixes of cosign's tags, and what stands there.
-pub const COSIGN_TAGS: [(&str, &str); 3] = [
-    (".sig", "signature"),
-    (".att", "attestation"),
-    (".sbom", "sbom"),
+/// What stands under cosign's tags.
+pub const COSIGN_TAGS: [(DigestTagKind, &str); 3] = [
+    (DigestTagKind::Signature, "signature"),
+    (DigestTagKind::Attestation, "attestation"),
+    (DigestTagKind::Sbom, "sbom"),
 ];
 
-/// The tag that stands in for the referrers API, and what cosign's tags begin with.
-pub fn tag(subject: &Digest) -> String {
-    format!("sha256-{}", subject.hex())
-}
-
-#[derive(Deserialize)]
-struct RawIndex {
-    /// It must be there: other things than lists of referrers stand under tags too.
-    #[serde(deserialize_with = "Option::deserialize")]
-    manifests: Option<Vec<RawReferrer>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawReferrer {
-    digest: Digest,
-    size: u64,
-    artifact_type: Option<String>,
+/// The tag of this kind that names a subject.
+pub fn tag(subject: Digest, kind: DigestTagKind) -> String {
+    DigestTag { subject, kind }.to_string()
 }
 
 /// Reads an answer of the referrers API, or what its tag names. What is no such list is an error: an
 /// empty list would say that there is nothing.
 pub fn parse(subject: Digest, way: Way, body: &[u8]) -> Result<Vec<Referrer>, String> {
-    let index: RawIndex = serde_json::from_slice(body)
+    let listed = referrer::parse(body)
         .map_err(|error| format!("the list of referrers cannot be read: {error}"))?;
-    // Go writes an empty list as null.
-    let manifests = index.manifests.unwrap_or_default();
-    if manifests.len() > CHILDREN_MAX {
-        return Err(format!("it lists more than {CHILDREN_MAX} referrers"));
-    }
-    let found = manifests.into_iter().map(|raw| {
-        let RawReferrer {
-            digest,
-            size,
-            artifact_type,
-        } = raw;
-        let artifact_type = artifact_type.filter(|kind| !kind.is_empty());
+    let found = listed.into_iter().map(|listed| {
+        let artifact_type = listed.artifact_type;
         Referrer {
             subject,
             way,
             kind: kind(artifact_type.as_deref().unwrap_or_default()),
-            digest: Some(digest),
-            size: Some(size),
+            digest: Some(listed.digest),
+            size: Some(listed.size),
             artifact_type: artifact_type.as_deref().map(shown),
-            tag: (way == Way::Tag).then(|| tag(&subject)),
+            tag: (way == Way::Tag).then(|| tag(subject, DigestTagKind::Referrers)),
         }
     });
     Ok(found.collect())
@@ -133,7 +108,11 @@ mod tests {
         assert_eq!(kinds, ["signature", "sbom"]);
         assert_eq!((found[0].digest, found[0].size), (Some(bundle), Some(7)));
         assert_eq!(
-            parse(subject, Way::Tag, br#"{"manifests":null}"#),
+            parse(
+                subject,
+                Way::Tag,
+                br#"{"mediaType":"application/vnd.oci.image.index.v1+json","manifests":null}"#
+            ),
             Ok(Vec::new())
         );
         for body in [
