@@ -203,7 +203,14 @@ impl Client {
         };
         match self.get(&get).await? {
             Ok(response) => {
+                let is_page = is_page(&response);
                 let body = read(response, MANIFEST_BYTES_MAX).await?;
+                // Its digest is told by nobody but these bytes: a page or nothing at all would become an
+                // image that nobody can have.
+                if is_page || !body.trim_ascii_start().starts_with(b"{") {
+                    let message = "what came under the tag is no manifest, and no digest was told";
+                    return Err(Failure::new(Code::ServerError, message));
+                }
                 let digest = Digest::of(&body);
                 self.manifests.put(&digest, &body);
                 Ok(Answer::Tag { digest })
