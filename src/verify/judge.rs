@@ -77,7 +77,20 @@ pub fn judge(
     };
     walk.root(root, resolved);
     walk.access(root, resolved);
-    walk.report(root, now)
+    let report = walk.report(root, now);
+    match &resolved.unasked {
+        Some((code, message)) if report.verdict == Verdict::Pullable => Report {
+            digest: report.digest,
+            checked_at: report.checked_at,
+            ..Report::only(
+                *code,
+                format!(
+                    "whether the registry tells the truth is not known: it could not be asked for a digest that cannot exist: {message}"
+                ),
+            )
+        },
+        Some(_) | None => report,
+    }
 }
 
 /// The times of a proof.

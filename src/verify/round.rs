@@ -36,6 +36,8 @@ const WALK_LONG: SignedDuration = SignedDuration::from_secs(30);
 const UNREACHED_IN_A_ROW_MAX: u32 = 16;
 /// What a blob is taken to cost whose size the registry does not tell.
 const SCRUB_SIZE_UNKNOWN: u64 = 16 << 20;
+/// A registry that could not be asked for what cannot exist is asked once more, at the end.
+const CANARIES_MAX: u8 = 2;
 /// How often a tag is followed within one round when it keeps moving.
 const RESOLUTIONS_MAX: u8 = 4;
 
@@ -55,6 +57,8 @@ pub struct Resolved {
     pub(super) over_budget: HashSet<Digest>,
     /// The registry claims to have what cannot exist.
     pub(super) untrusted: bool,
+    /// Whether it claims that could not be asked, for this reason: then nothing that it says is a proof.
+    pub(super) unasked: Option<(Code, Arc<str>)>,
     /// Repositories of which the same is true.
     pub(super) untrusted_repositories: HashSet<RepositoryId>,
 }
@@ -123,6 +127,8 @@ pub struct Round {
     started_at: Timestamp,
     finishing: bool,
     canary: Digest,
+    /// How often the registry was asked for what cannot exist.
+    canaries: u8,
     /// Repositories that had a canary of their own.
     canaried: HashSet<RepositoryId>,
     /// The registry said something that only a registry says.
@@ -176,6 +182,7 @@ impl Round {
             started_at: now,
             finishing: false,
             canary,
+            canaries: 1,
             canaried: HashSet::new(),
             has_spoken: false,
             was_limited: false,
@@ -187,15 +194,7 @@ impl Round {
                 round.plan_root(target, access, false);
             }
         }
-        if let Some(target) = targets.first() {
-            round.stack.push(Question {
-                auth: target.content,
-                repository: Arc::clone(&target.repository),
-                ask: Ask::Canary { digest: canary },
-                confirm: false,
-                trace: Trace::default(),
-            });
-        }
+        round.ask_canary(false);
         round
     }
 
@@ -252,6 +251,11 @@ impl Round {
     fn last_steps(&mut self) {
         self.find_readable();
         if self.shorts.is_waiting() {
+            return;
+        }
+        if self.resolved.unasked.is_some() && self.canaries < CANARIES_MAX {
+            self.canaries += 1;
+            self.ask_canary(true);
             return;
         }
         if let Some(scrub) = self.to_scrub.take() {
@@ -626,7 +630,31 @@ impl Round {
         }
     }
 
+    /// Asks for a digest that cannot exist.
+    fn ask_canary(&mut self, confirm: bool) {
+        if let Some(target) = self.targets.first() {
+            self.stack.push(Question {
+                auth: target.content,
+                repository: Arc::clone(&target.repository),
+                ask: Ask::Canary {
+                    digest: self.canary,
+                },
+                confirm,
+                trace: Trace::default(),
+            });
+        }
+    }
+
     fn record_canary(&mut self, question: &Question, answer: &Answer) {
+        if question.trace.root != u32::MAX {
+            self.resolved.unasked = match answer {
+                Answer::Failed {
+                    code: code @ (Code::Unreachable | Code::Timeout | Code::Tls | Code::RateLimited),
+                    message,
+                } => Some((*code, Arc::clone(message))),
+                _ => None,
+            };
+        }
         match answer {
             Answer::Tag { .. } | Answer::Manifest { .. } | Answer::Blob { .. } | Answer::Alive => {
                 if question.trace.root == u32::MAX {
