@@ -332,8 +332,8 @@ pub fn with_puller(mut report: Report, puller: &Puller, own_is_anonymous: bool) 
 }
 
 /// Sets of platforms: a handful, each kept once however many images need it.
-#[derive(Default)]
-struct PlatformSets(HashSet<Arc<[Platform]>>);
+#[derive(Debug, Default)]
+pub struct PlatformSets(HashSet<Arc<[Platform]>>);
 
 impl PlatformSets {
     fn share(&mut self, platforms: BTreeSet<Platform>) -> Needs {
@@ -370,7 +370,8 @@ impl PlatformSets {
         }
     }
 
-    fn union(&mut self, ours: &Needs, theirs: Needs) -> Needs {
+    /// What both need.
+    pub fn union(&mut self, ours: &Needs, theirs: Needs) -> Needs {
         match (ours, theirs) {
             (Needs::All, _) | (_, Needs::All) => Needs::All,
             (Needs::These(ours), Needs::These(theirs)) if *ours == theirs => Needs::These(theirs),

@@ -5,12 +5,12 @@
 //! answers is never a proof for what it mirrors, nor the other way round: each endpoint has a verdict
 //! of its own, and the workload's is made of those that its node would try. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::images::{Image, ImageKey, Images, Puller, PullerKey};
+use crate::images::{Image, ImageKey, Images, PlatformSets, Puller, PullerKey};
 use crate::oci::reference::Reference;
 use crate::verify::finding::{Report, Verdict};
 use crate::verify::target::Needs;
@@ -112,6 +112,7 @@ pub fn with_endpoints(mut images: Images, rules: &[Rule]) -> Images {
     let mut added: BTreeMap<Arc<ImageKey>, Image> = BTreeMap::new();
     let mut more: BTreeMap<Arc<ImageKey>, Vec<Needs>> = BTreeMap::new();
     let mut links: HashMap<Arc<ImageKey>, Vec<Other>> = HashMap::new();
+    let mut platforms = PlatformSets::default();
     for image in &images.images {
         for (role, reference) in others(rules, &image.key.reference) {
             let key = Arc::new(ImageKey {
@@ -126,7 +127,7 @@ pub fn with_endpoints(mut images: Images, rules: &[Rule]) -> Images {
                 let endpoint = added
                     .entry(Arc::clone(&key))
                     .or_insert_with(|| endpoint(Arc::clone(&key), image));
-                endpoint.needs = union(&endpoint.needs, &image.needs);
+                endpoint.needs = platforms.union(&endpoint.needs, image.needs.clone());
                 Arc::clone(&endpoint.key)
             };
             let of_image = links.entry(Arc::clone(&image.key)).or_default();
@@ -135,9 +136,8 @@ pub fn with_endpoints(mut images: Images, rules: &[Rule]) -> Images {
     }
     for image in &mut images.images {
         if let Some(needs) = more.get(&image.key) {
-            let all = needs
-                .iter()
-                .fold(image.needs.clone(), |all, one| union(&all, one));
+            let all = needs.iter().cloned();
+            let all = all.fold(image.needs.clone(), |all, one| platforms.union(&all, one));
             Arc::make_mut(image).needs = all;
         }
     }
@@ -154,16 +154,6 @@ fn endpoint(key: Arc<ImageKey>, of: &Image) -> Image {
         puller: Puller::Own,
         needs: of.needs.clone(),
         users: [].into(),
-    }
-}
-
-fn union(one: &Needs, other: &Needs) -> Needs {
-    match (one, other) {
-        (Needs::All, _) | (_, Needs::All) => Needs::All,
-        (Needs::These(one), Needs::These(other)) => {
-            let all: BTreeSet<_> = one.iter().chain(other.iter()).collect();
-            Needs::These(all.into_iter().cloned().collect())
-        }
     }
 }
 

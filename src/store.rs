@@ -110,8 +110,8 @@ impl Store {
         }
         let mut registries = HashMap::new();
         for row in transaction.open_table(REGISTRIES)?.iter()? {
-            let (host, _) = row?;
-            if let Some(memory) = self.registry(host.value())? {
+            let (host, memory) = row?;
+            if let Some(memory) = read_registry(host.value(), memory.value()) {
                 registries.insert(host.value().to_owned(), memory);
             }
         }
@@ -127,16 +127,8 @@ impl Store {
     pub fn registry(&self, host: &str) -> Result<Option<RegistryMemory>, redb::Error> {
         let transaction = self.database.begin_read()?;
         let table = transaction.open_table(REGISTRIES)?;
-        let Some(row) = table.get(host)? else {
-            return Ok(None);
-        };
-        match serde_json::from_slice(row.value()) {
-            Ok(memory) => Ok(Some(memory)),
-            Err(error) => {
-                warn!(%error, host, "what a registry was remembered by cannot be read");
-                Ok(None)
-            }
-        }
+        let row = table.get(host)?;
+        Ok(row.and_then(|row| read_registry(host, row.value())))
     }
 
     /// Remembers what changed, and writes what else is pending. All of it, or nothing.
@@ -200,6 +192,15 @@ struct Tables<'a> {
     images: redb::Table<'a, &'static [u8; 32], &'static [u8]>,
     registries: redb::Table<'a, &'static str, &'static [u8]>,
     salt: redb::Table<'a, (), &'static [u8; 32]>,
+}
+
+/// A row that cannot be read is as if it were not there.
+fn read_registry(host: &str, row: &[u8]) -> Option<RegistryMemory> {
+    serde_json::from_slice(row)
+        .inspect_err(|error| {
+            warn!(%error, host, "what a registry was remembered by cannot be read");
+        })
+        .ok()
 }
 
 fn new_salt() -> [u8; 32] {

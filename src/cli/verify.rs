@@ -251,7 +251,6 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         } else {
             Arc::default()
         },
-        sources: Sources::default(),
         stats: stats.clone(),
         manifests: manifest_cache(&config),
         depth: Some(depth),

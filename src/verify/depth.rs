@@ -133,15 +133,6 @@ impl Stretch {
         (Self { from, reach }, next)
     }
 
-    /// The part that holds this digest, and nothing else but by the wildest chance.
-    #[cfg(test)]
-    pub fn only(digest: &Digest) -> Self {
-        Self {
-            from: Place::of(digest),
-            reach: 0,
-        }
-    }
-
     pub fn contains(&self, digest: &Digest) -> bool {
         self.from.distance_to(Place::of(digest)) <= self.reach
     }

@@ -194,7 +194,9 @@ impl Round {
                 round.plan_root(target, access, false);
             }
         }
-        round.ask_canary(false);
+        if let Some(target) = targets.first() {
+            round.ask_canary(target, false, Trace::default());
+        }
         round
     }
 
@@ -255,7 +257,10 @@ impl Round {
         }
         if self.resolved.unasked.is_some() && self.canaries < CANARIES_MAX {
             self.canaries += 1;
-            self.ask_canary(true);
+            let targets = Arc::clone(&self.targets);
+            if let Some(target) = targets.first() {
+                self.ask_canary(target, true, Trace::default());
+            }
             return;
         }
         if let Some(scrub) = self.to_scrub.take() {
@@ -631,18 +636,16 @@ impl Round {
     }
 
     /// Asks for a digest that cannot exist.
-    fn ask_canary(&mut self, confirm: bool) {
-        if let Some(target) = self.targets.first() {
-            self.stack.push(Question {
-                auth: target.content,
-                repository: Arc::clone(&target.repository),
-                ask: Ask::Canary {
-                    digest: self.canary,
-                },
-                confirm,
-                trace: Trace::default(),
-            });
-        }
+    fn ask_canary(&mut self, target: &Target, confirm: bool, trace: Trace) {
+        self.stack.push(Question {
+            auth: target.content,
+            repository: Arc::clone(&target.repository),
+            ask: Ask::Canary {
+                digest: self.canary,
+            },
+            confirm,
+            trace,
+        });
     }
 
     fn record_canary(&mut self, question: &Question, answer: &Answer) {
@@ -1054,21 +1057,11 @@ impl Round {
             .iter()
             .any(|finding| is_mismatch(finding.code));
         if has_mismatch && self.canaried.insert(id) {
-            let ask = Ask::Canary {
-                digest: self.canary,
-            };
-            let repository = Arc::clone(&target.repository);
             let trace = Trace {
                 root: u32::MAX,
                 depth: 0,
             };
-            self.stack.push(Question {
-                auth: target.content,
-                repository,
-                ask,
-                confirm: true,
-                trace,
-            });
+            self.ask_canary(target, true, trace);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 
 use super::depth::Depth;
-use super::table::{ObjectState, Table};
+use super::table::Table;
 use crate::oci::digest::Digest;
 
 /// One such object, as it is remembered.
@@ -44,34 +44,31 @@ impl Suspects {
 
     /// Learns from a table after its round.
     pub fn learn(&self, table: &Table) {
-        let is_suspect = |state: &ObjectState| state.suspect > Depth::Head;
-        let found: HashMap<_, _> = table
-            .objects
-            .iter()
-            .filter(|(_, state)| state.round == table.round && is_suspect(state))
-            .map(|(key, state)| ((key.repository, key.digest), state.suspect))
-            .collect();
-        if found.is_empty() && table.suspects.is_empty() {
+        // What this round was told of and reached is what it found now: a suspect, or well again. The
+        // same object by several identities is as bad as the worst of them found it.
+        let mut found: HashMap<_, Depth> = HashMap::new();
+        for (key, state) in table.objects.iter() {
+            let key = (key.repository, key.digest);
+            let is_known = state.suspect > Depth::Head || table.suspects.contains_key(&key);
+            if state.round == table.round && is_known {
+                let depth = found.entry(key).or_default();
+                *depth = state.suspect.max(*depth);
+            }
+        }
+        if found.is_empty() {
             return;
         }
         let names = table.names();
         let mut suspects = self.0.lock().expect("never held across a panic");
-        // What this round was told and reached is what it found now.
-        for key in table
-            .suspects
-            .keys()
-            .filter(|key| !found.contains_key(*key))
-        {
-            let was_reached = table.objects.iter().any(|(object, state)| {
-                (object.repository, object.digest) == *key && state.round == table.round
-            });
-            if let Some(name) = names.get(&key.0).filter(|_| was_reached) {
-                suspects.remove(&(Arc::clone(name), key.1));
-            }
-        }
         for ((repository, digest), depth) in found {
-            if let Some(name) = names.get(&repository) {
-                suspects.insert((Arc::clone(name), digest), depth);
+            let Some(name) = names.get(&repository) else {
+                continue;
+            };
+            let key = (Arc::clone(name), digest);
+            if depth > Depth::Head {
+                suspects.insert(key, depth);
+            } else {
+                suspects.remove(&key);
             }
         }
     }

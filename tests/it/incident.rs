@@ -43,21 +43,28 @@ fn repository(image: &str) -> &str {
         .map_or(path, |(repository, _)| repository)
 }
 
+/// Leaves the test when a part of the incident is missing.
+macro_rules! require_incident {
+    () => {
+        require!(
+            "docker-registry",
+            "crane",
+            "regctl",
+            "buildah",
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kubectl",
+            "openssl",
+            "prometheus",
+            "prometheus-alertmanager"
+        );
+    };
+}
+
 #[tokio::test]
 async fn a_sweep_below_tags_in_use_pages_once_for_each_image_and_a_push_ends_it() {
-    require!(
-        "docker-registry",
-        "crane",
-        "regctl",
-        "buildah",
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl",
-        "prometheus",
-        "prometheus-alertmanager"
-    );
+    require_incident!();
     let root = tempfile::tempdir().unwrap();
     // Without the descriptor cache. With it 2.8.2 remembers blobs and manifests that the sweep took
     // away behind its back: it would go on claiming them, and write nothing when they are pushed again.
@@ -151,19 +158,7 @@ async fn a_sweep_below_tags_in_use_pages_once_for_each_image_and_a_push_ends_it(
 
 #[tokio::test]
 async fn a_registry_that_is_down_hides_no_missing_image_and_makes_none() {
-    require!(
-        "docker-registry",
-        "crane",
-        "regctl",
-        "buildah",
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl",
-        "prometheus",
-        "prometheus-alertmanager"
-    );
+    require_incident!();
     let root = tempfile::tempdir().unwrap();
     // Without the descriptor cache, which would lie about what the sweep took away.
     let mut registry = Registry::start(Options::new(Version::V2, root.path())).await;

@@ -1,10 +1,12 @@
 //! The machine against a world written as text: each fault is a line.
 
 use super::*;
+use crate::verify::depth::{Place, Stretch};
 use crate::verify::finding::Report;
 use crate::verify::node::{BlobEdge, ChildEdge, Node};
 use crate::verify::target::Needs;
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
@@ -799,6 +801,11 @@ fn a_short_read_counts_only_beside_one_that_is_well() {
     assert!(!is_first);
 }
 
+/// The rotation's turn of one blob, and by the wildest chance of another.
+fn turn_of(digest: &Digest) -> Stretch {
+    Stretch::in_rounds(Place::of(digest), NonZeroU32::MAX).0
+}
+
 #[test]
 fn a_control_is_looked_for_where_only_one_blob_was_read() {
     let mut world = World::standard();
@@ -807,7 +814,7 @@ fn a_control_is_looked_for_where_only_one_blob_was_read() {
     let (finished, _) = run(Table::default(), &mut world, &targets, 0);
     // The rotation's turn of that one blob.
     let effort = Effort {
-        share: Some(crate::verify::depth::Stretch::only(&digest("b2"))),
+        share: Some(turn_of(&digest("b2"))),
         ..Effort::default()
     };
     let (_, reports) = run_with(finished.table, &mut world, &targets, 600, effort);

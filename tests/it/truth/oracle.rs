@@ -34,10 +34,6 @@ pub(super) enum Depth {
     Read,
 }
 
-/// A size that only a HEAD told decides today, although some servers tell the length of the HEAD's
-/// own empty body. To be turned when the size is confirmed by a GET (see `table::PENDING`).
-const A_HEAD_DECIDES_SIZES: bool = false;
-
 /// More often than anybody asks.
 const ALWAYS: usize = 1000;
 const REDIRECTS_MAX: usize = 5;
@@ -252,7 +248,6 @@ impl Truth<'_> {
             || absent >= 1 && absent + times(&heads, Said::Absent) >= 2
             || times(&gets, Said::OtherBytes) >= 2
             || times(&gets, Said::OtherSize) >= 1
-            || A_HEAD_DECIDES_SIZES && times(&heads, Said::OtherSize) >= 1
             || self.depth == Depth::Read && times(&gets, Said::Empty) >= 2
     }
 

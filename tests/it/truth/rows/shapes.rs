@@ -3,7 +3,7 @@
 use pullproof::verify::finding::{Code, Verdict};
 use serde_json::json;
 
-use super::super::case::Case;
+use super::super::case::{Case, Outcome};
 use super::super::client::{Way, needs};
 use super::super::world::{BASE, Shop, at, of, shop, v1};
 use crate::support::scripted::fault::{Fault, Route, Which, on};
@@ -104,13 +104,7 @@ fn needed() -> Vec<Case> {
         )
         .needs(needs(&["linux/amd64"]))
         .pullable()
-        .and("it is listed", |outcome| {
-            outcome
-                .report
-                .findings
-                .iter()
-                .any(|it| it.code == Code::LayerMissing && !it.needed)
-        }),
+        .and("it is listed", lists_a_layer_that_nobody_needs),
         Case::new(
             "r17_a_platform_that_is_needed_is_gone",
             lost("linux/arm64"),
@@ -131,13 +125,7 @@ fn needed() -> Vec<Case> {
             &v1(),
         )
         .pullable()
-        .and("it is listed", |outcome| {
-            outcome
-                .report
-                .findings
-                .iter()
-                .any(|it| it.code == Code::LayerMissing && !it.needed)
-        }),
+        .and("it is listed", lists_a_layer_that_nobody_needs),
         Case::new(
             "r17_a_variant_that_is_gone",
             platforms(&arms).without(layer_of("linux/arm/v7")).script,
@@ -281,4 +269,9 @@ fn names() -> Vec<Case> {
         .gives(Verdict::Pullable, &[]),
     );
     cases
+}
+
+fn lists_a_layer_that_nobody_needs(outcome: &Outcome) -> bool {
+    let mut findings = outcome.report.findings.iter();
+    findings.any(|it| it.code == Code::LayerMissing && !it.needed)
 }
