@@ -4,23 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use futures::future::join_all;
 
+use super::once::{self, Proven};
 use super::registries::Registries;
-use crate::clock::Clock;
 use crate::credentials::Credential;
 use crate::explain::referrer::{self, COSIGN_TAGS, Referrer, Referrers, Way};
 use crate::explain::tree::{self, Kind, Look, Object};
 use crate::images::{Image, ImageKey, Images, Puller};
 use crate::oci::digest::Digest;
 use crate::oci::referrer::DigestTagKind;
-use crate::prover::{self, Prover};
+use crate::prover::Prover;
 use crate::registry::client::Client;
 use crate::registry::client::lookup::Lookup;
 use crate::registry::exchange::Exchange;
 use crate::registry::manifest_cache::ManifestCache;
 use crate::state::RoundResult;
-use crate::verify::depth::Rotation;
 use crate::verify::engine::Progress;
 use crate::verify::target::{AuthId, Target};
 
@@ -72,7 +70,7 @@ impl ManifestCache for Kept {
 
 /// What the round over one registry found.
 #[derive(Debug)]
-pub struct Proven {
+pub struct Explained {
     pub round: RoundResult,
     pub trees: HashMap<Arc<ImageKey>, Object>,
     /// Of one image only; empty otherwise.
@@ -84,44 +82,41 @@ pub async fn prove(
     images: &Images,
     registries: &Registries,
     manifests: &Kept,
-    clock: &Arc<dyn Clock>,
     wants_referrers: bool,
     on_progress: &(dyn Fn(Progress) + Sync),
-) -> Vec<Proven> {
-    let hosts: Vec<Arc<str>> = images.hosts().into_iter().map(Into::into).collect();
-    let rounds = hosts.iter().map(|host| async move {
-        let of_host = images.of_host(host);
-        let rotation = Rotation::default();
-        let mut prover = match registries.prover(host, rotation, Arc::default()) {
-            Ok(prover) => prover,
-            Err(problem) => {
-                let interval = registries.cadence(host).interval;
-                let problem = format!("{problem:#}");
-                let round = prover::unaskable(host, &of_host, &problem, true, interval, clock);
-                return Proven {
-                    round,
-                    trees: HashMap::new(),
-                    referrers: Referrers::default(),
-                };
-            }
-        };
-        let round = prover.round(&of_host, true, clock, on_progress).await;
-        let trees = trees(&prover, &round, manifests);
-        // As somebody who was shown the image.
-        let (_, targets) = prover.learnt();
-        let mut seen = of_host.iter().zip(targets);
-        let seen = seen.find_map(|(image, target)| Some((trees.get(&image.key)?, target)));
-        let referrers = match seen.filter(|_| wants_referrers) {
-            Some((tree, target)) => find_referrers(prover.client(), target, tree).await,
-            None => Referrers::default(),
-        };
-        Proven {
+) -> Vec<Explained> {
+    let clock = &registries.clock;
+    let then = async |proven: Proven| explained(proven, manifests, wants_referrers).await;
+    once::prove_each(images, registries, clock, on_progress, then).await
+}
+
+async fn explained(proven: Proven, manifests: &Kept, wants_referrers: bool) -> Explained {
+    let Proven {
+        images,
+        round,
+        prover,
+    } = proven;
+    let Some(prover) = prover else {
+        return Explained {
             round,
-            trees,
-            referrers,
-        }
-    });
-    join_all(rounds).await
+            trees: HashMap::new(),
+            referrers: Referrers::default(),
+        };
+    };
+    let trees = trees(&prover, &round, manifests);
+    // As somebody who was shown the image.
+    let (_, targets) = prover.learnt();
+    let mut seen = images.iter().zip(targets);
+    let seen = seen.find_map(|(image, target)| Some((trees.get(&image.key)?, target)));
+    let referrers = match seen.filter(|_| wants_referrers) {
+        Some((tree, target)) => find_referrers(prover.client(), target, tree).await,
+        None => Referrers::default(),
+    };
+    Explained {
+        round,
+        trees,
+        referrers,
+    }
 }
 
 fn trees(prover: &Prover, round: &RoundResult, manifests: &Kept) -> HashMap<Arc<ImageKey>, Object> {

@@ -7,11 +7,21 @@ use futures::future::join_all;
 
 use super::registries::Registries;
 use crate::clock::Clock;
-use crate::images::Images;
-use crate::prover;
+use crate::images::{Image, Images};
+use crate::prover::{self, Prover};
 use crate::state::RoundResult;
 use crate::verify::depth::Rotation;
 use crate::verify::engine::Progress;
+
+/// One registry after its round.
+#[derive(Debug)]
+pub struct Proven {
+    /// In the order of the round's reports.
+    pub images: Vec<Arc<Image>>,
+    pub round: RoundResult,
+    /// Still with all that it learnt; `None` where the host could not even be asked.
+    pub prover: Option<Prover>,
+}
 
 /// Proves all images once, every registry at its own pace. `on_progress` gets the sums.
 pub async fn prove_all(
@@ -20,42 +30,64 @@ pub async fn prove_all(
     clock: &Arc<dyn Clock>,
     on_progress: &(dyn Fn(Progress) + Sync),
 ) -> Vec<RoundResult> {
+    let only_the_round = async |proven: Proven| proven.round;
+    prove_each(images, registries, clock, on_progress, only_the_round).await
+}
+
+/// The same. Of each registry that is kept which `then` makes of it as soon as its round is over.
+pub async fn prove_each<T>(
+    images: &Images,
+    registries: &Registries,
+    clock: &Arc<dyn Clock>,
+    on_progress: &(dyn Fn(Progress) + Sync),
+    then: impl AsyncFn(Proven) -> T,
+) -> Vec<T> {
     let hosts: Vec<Arc<str>> = images.hosts().into_iter().map(Into::into).collect();
     let sums: Vec<(AtomicUsize, AtomicUsize)> = hosts.iter().map(|_| Default::default()).collect();
     let rounds = hosts.iter().zip(&sums).map(|(host, (answered, open))| {
-        let sums = &sums;
+        let (sums, then) = (&sums, &then);
         async move {
-            let of_host = images.of_host(host);
-            match registries.prover(host, Rotation::default(), Arc::default()) {
-                Ok(mut prover) => {
-                    let report = |progress: Progress| {
-                        answered.store(progress.answered, Ordering::Relaxed);
-                        open.store(progress.open, Ordering::Relaxed);
-                        let sum = |of: fn(&(AtomicUsize, AtomicUsize)) -> &AtomicUsize| {
-                            sums.iter()
-                                .map(|pair| of(pair).load(Ordering::Relaxed))
-                                .sum()
-                        };
-                        on_progress(Progress {
-                            answered: sum(|pair| &pair.0),
-                            open: sum(|pair| &pair.1),
-                        });
-                    };
-                    prover.round(&of_host, true, clock, &report).await
-                }
-                Err(problem) => {
-                    let interval = registries.cadence(host).interval;
-                    prover::unaskable(
-                        host,
-                        &of_host,
-                        &format!("{problem:#}"),
-                        true,
-                        interval,
-                        clock,
-                    )
-                }
-            }
+            let report = |progress: Progress| {
+                answered.store(progress.answered, Ordering::Relaxed);
+                open.store(progress.open, Ordering::Relaxed);
+                let sum = |of: fn(&(AtomicUsize, AtomicUsize)) -> &AtomicUsize| {
+                    sums.iter()
+                        .map(|pair| of(pair).load(Ordering::Relaxed))
+                        .sum()
+                };
+                on_progress(Progress {
+                    answered: sum(|pair| &pair.0),
+                    open: sum(|pair| &pair.1),
+                });
+            };
+            let images = images.of_host(host);
+            then(prove(host, images, registries, clock, &report).await).await
         }
     });
     join_all(rounds).await
+}
+
+async fn prove(
+    host: &Arc<str>,
+    images: Vec<Arc<Image>>,
+    registries: &Registries,
+    clock: &Arc<dyn Clock>,
+    on_progress: &(dyn Fn(Progress) + Sync),
+) -> Proven {
+    match registries.prover(host, Rotation::default(), Arc::default()) {
+        Ok(mut prover) => Proven {
+            round: prover.round(&images, true, clock, on_progress).await,
+            images,
+            prover: Some(prover),
+        },
+        Err(problem) => {
+            let interval = registries.cadence(host).interval;
+            let problem = format!("{problem:#}");
+            Proven {
+                round: prover::unaskable(host, &images, &problem, true, interval, clock),
+                images,
+                prover: None,
+            }
+        }
+    }
 }

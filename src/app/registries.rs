@@ -18,6 +18,7 @@ use crate::credentials::DockerConfig;
 use crate::images::{self, Images, PlatformChoice};
 use crate::inventory::Inventory;
 use crate::mirrors;
+use crate::oci::platform::Platform;
 use crate::prover::Prover;
 use crate::registry::address::AddressPolicy;
 use crate::registry::client::Client;
@@ -135,7 +136,20 @@ impl Registries {
 
     /// All images of an inventory, with every endpoint that has them.
     pub fn images(&self, inventory: &Inventory) -> Images {
-        let images = images::collect(inventory, &|host| self.platforms(host));
+        self.images_on(&[], inventory)
+    }
+
+    /// The same, where only these platforms count, whatever the configuration says; where none is
+    /// named, it says.
+    pub fn images_on(&self, platforms: &[Platform], inventory: &Inventory) -> Images {
+        let choose = |host: &str| {
+            if platforms.is_empty() {
+                self.platforms(host)
+            } else {
+                PlatformChoice::These(platforms.into())
+            }
+        };
+        let images = images::collect(inventory, &choose);
         mirrors::with_endpoints(images, &self.config.mirrors())
     }
 

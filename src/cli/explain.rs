@@ -28,14 +28,13 @@ use crate::explain::known::Known;
 use crate::explain::referrer::Referrers;
 use crate::explain::tree::Object;
 use crate::explain::view::{ExchangeView, Explain, ObjectView};
-use crate::images::{self, Images};
+use crate::images::Images;
 use crate::oci::digest::{Digest, InvalidDigest};
 use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
 use crate::registry::exchange::Exchanges;
 use crate::remembered::Remembered;
 use crate::state::State;
-use crate::verify::engine::Progress;
 use crate::verify::finding::Verdict;
 
 /// Where there is no terminal: what a chat shows without breaking lines.
@@ -118,21 +117,15 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
     let exchanges = Arc::new(Exchanges::default());
     let mut registries = Registries {
         depth: Some(depth.into()),
-        personal: if sources.is_personal {
-            Arc::new(verify::personal_credentials()?)
-        } else {
-            Arc::default()
-        },
         manifests: Arc::clone(&manifests) as _,
         exchanges: Some(Arc::clone(&exchanges)),
-        ..given.registries(config, &sources.wanted, &sources.proven, &clock)
+        ..given.registries(config, &sources.wanted, &sources.proven, &clock)?
     };
     if let Subject::Reference(reference) = &subject {
         // Whoever typed it means it, wherever it is.
         registries.named.insert(reference.host().to_owned());
     }
-    let choose = |host: &str| verify::platforms(&registries, host, &platform);
-    let mut images = images::collect(&sources.proven, &choose);
+    let mut images = registries.images_on(&platform, &sources.proven);
     if let Subject::Reference(reference) = &subject {
         images
             .images
@@ -177,34 +170,29 @@ async fn explain<'a>(
     sources: &'a Sources,
 ) -> (Known<'a>, Referrers) {
     let images = Arc::new(images);
-    let clock = &registries.clock;
     let bar = verify::progress_bar();
     let wants_referrers = matches!(subject, Subject::Reference(_));
-    let on_progress = |progress: Progress| {
-        bar.set_length((progress.answered + progress.open) as u64);
-        bar.set_position(progress.answered as u64);
-    };
-    let proven = explain::prove(
+    let on_progress = verify::shown_by(&bar);
+    let explained = explain::prove(
         &images,
         registries,
         manifests,
-        clock,
         wants_referrers,
         &on_progress,
-    )
-    .await;
+    );
+    let explained = explained.await;
     bar.finish_and_clear();
     let mut state = State::new(Remembered::default(), None);
     state.set_inventory(&sources.proven, Arc::clone(&images));
     let mut trees = HashMap::new();
     let mut referrers = Referrers::default();
-    for one in proven {
+    for one in explained {
         state.record(one.round);
         trees.extend(one.trees);
         referrers = one.referrers;
     }
     let known = Known {
-        states: state.snapshot(clock.now()).images,
+        states: state.snapshot(registries.clock.now()).images,
         images,
         trees,
         inventory: sources.asked.then_some(&sources.inventory),

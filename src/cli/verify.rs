@@ -18,9 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogLevel};
 use crate::credential_source::Sources;
 use crate::credentials::DockerConfig;
-use crate::images::{self, PlatformChoice};
 use crate::inventory::Inventory;
-use crate::mirrors;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
@@ -29,6 +27,7 @@ use crate::remembered::Remembered;
 use crate::state::State;
 use crate::store::{Store, StoreError};
 use crate::verify::depth::Depth;
+use crate::verify::engine::Progress;
 use crate::view;
 
 #[derive(Debug, clap::Args)]
@@ -154,14 +153,20 @@ impl Given {
         Ok(wanted)
     }
 
-    /// How the hosts of these sources are spoken to, and by nobody in particular.
+    /// How the hosts of these sources are spoken to: with the credentials of the person at the command
+    /// line, unless a cluster says who pulls.
     pub fn registries(
         &self,
         config: Config,
         wanted: &[Wanted],
         inventory: &Inventory,
         clock: &Arc<dyn Clock>,
-    ) -> Registries {
+    ) -> anyhow::Result<Registries> {
+        let personal = if wanted.iter().all(Wanted::is_operators) {
+            personal_credentials()?
+        } else {
+            DockerConfig::default()
+        };
         let files = wanted
             .iter()
             .zip(&inventory.sources)
@@ -170,10 +175,10 @@ impl Given {
             sources: files.map(|(_, source)| Arc::clone(source)).collect(),
         }
         .hosts();
-        Registries {
+        Ok(Registries {
             named,
             plain_http: self.plain_http.iter().cloned().collect(),
-            personal: Arc::default(),
+            personal: Arc::new(personal),
             stats: Stats::default(),
             manifests: Arc::new(InMemory::default()),
             depth: None,
@@ -182,21 +187,12 @@ impl Given {
             exchanges: None,
             clock: Arc::clone(clock),
             config: Arc::new(config),
-        }
+        })
     }
 
     /// Whether any source was named on the command line.
     pub fn is_given(&self) -> bool {
         !(self.lists.is_empty() && self.manifests.is_empty() && self.contexts.is_empty())
-    }
-}
-
-/// The platforms that count: those that were named, or else what the configuration says.
-pub(super) fn platforms(registries: &Registries, host: &str, named: &[Platform]) -> PlatformChoice {
-    if named.is_empty() {
-        registries.platforms(host)
-    } else {
-        PlatformChoice::These(named.into())
     }
 }
 
@@ -243,30 +239,17 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let wanted = given.wanted(&references, &config)?;
     let inventory = sources::read_once(&wanted, &clock).await;
     tell_incomplete(&inventory);
-    let is_personal = wanted.iter().all(Wanted::is_operators);
     let stats = Stats::default();
     let registries = Registries {
-        personal: if is_personal {
-            Arc::new(personal_credentials()?)
-        } else {
-            Arc::default()
-        },
         stats: stats.clone(),
         manifests: manifest_cache(&config),
         depth: Some(depth),
-        ..given.registries(config, &wanted, &inventory, &clock)
+        ..given.registries(config, &wanted, &inventory, &clock)?
     };
-    let choose = |host: &str| platforms(&registries, host, &platform);
-    let images = images::collect(&inventory, &choose);
-    let images = mirrors::with_endpoints(images, &registries.config.mirrors());
-    let images = Arc::new(images);
+    let images = Arc::new(registries.images_on(&platform, &inventory));
     let bar = progress_bar();
     let started = Instant::now();
-    let rounds = once::prove_all(&images, &registries, &clock, &|progress| {
-        bar.set_length((progress.answered + progress.open) as u64);
-        bar.set_position(progress.answered as u64);
-    })
-    .await;
+    let rounds = once::prove_all(&images, &registries, &clock, &shown_by(&bar)).await;
     let seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
 
@@ -336,11 +319,19 @@ pub(super) fn progress_bar() -> ProgressBar {
     ProgressBar::with_draw_target(Some(0), target).with_style(style)
 }
 
+/// Moves the bar.
+pub(super) fn shown_by(bar: &ProgressBar) -> impl Fn(Progress) + Sync {
+    |progress| {
+        bar.set_length((progress.answered + progress.open) as u64);
+        bar.set_position(progress.answered as u64);
+    }
+}
+
 /// The files in which Docker and Podman keep credentials, as those look for them.
 ///
 /// One that is there and cannot be read is an error: asked as nobody, a registry would seem to lack
 /// what it only shows to somebody.
-pub(super) fn personal_credentials() -> anyhow::Result<DockerConfig> {
+fn personal_credentials() -> anyhow::Result<DockerConfig> {
     let home = terminal::home();
     let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
     let docker = terminal::environment("DOCKER_CONFIG")

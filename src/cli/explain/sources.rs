@@ -19,8 +19,6 @@ pub struct Sources {
     /// Who uses it is read from here, if anything was asked.
     pub inventory: Inventory,
     pub asked: bool,
-    /// The credentials of the person at the command line are used.
-    pub is_personal: bool,
 }
 
 impl Sources {
@@ -48,7 +46,6 @@ impl Sources {
         };
         if typed.is_empty() {
             return Ok(Self {
-                is_personal: wanted.iter().all(Wanted::is_operators),
                 proven: inventory.clone(),
                 wanted,
                 inventory,
@@ -60,7 +57,6 @@ impl Sources {
             wanted: typed,
             inventory,
             asked,
-            is_personal: true,
         })
     }
 }
