@@ -5,6 +5,7 @@
 //! findings are: an object about which nothing was learnt is `unknown` in the tree too.
 
 pub mod described;
+mod endpoints;
 pub mod kept;
 pub mod known;
 pub mod referrer;

@@ -1,6 +1,6 @@
 //! One round over the images in question, with everything kept that a tree is made of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -10,8 +10,10 @@ use super::registries::Registries;
 use crate::credentials::Credential;
 use crate::explain::referrer::{self, COSIGN_TAGS, Referrer, Referrers, Way};
 use crate::explain::tree::{self, Kind, Look, Object};
-use crate::images::{Image, ImageKey, Images, Puller};
+use crate::images::{self, Image, ImageKey, Images, Puller};
+use crate::mirrors::Other;
 use crate::oci::digest::Digest;
+use crate::oci::reference::Reference;
 use crate::oci::referrer::DigestTagKind;
 use crate::prover::Prover;
 use crate::registry::client::Client;
@@ -73,8 +75,33 @@ impl ManifestCache for Kept {
 pub struct Explained {
     pub round: RoundResult,
     pub trees: HashMap<Arc<ImageKey>, Object>,
-    /// Of one image only; empty otherwise.
-    pub referrers: Referrers,
+    /// Of what is written, where that is on this registry and one image is to be explained.
+    pub referrers: Option<Referrers>,
+}
+
+/// Of all images only those of one reference, with their other endpoints. What somebody names besides
+/// is here an endpoint and nothing more; it keeps the platforms of those who name it.
+pub fn only(images: &Images, reference: &Reference) -> Images {
+    let kept = images.of_reference(reference).to_vec();
+    let others = kept.iter().filter_map(|image| {
+        let others = images.others.get(&image.key)?;
+        Some((Arc::clone(&image.key), others.clone()))
+    });
+    let others: HashMap<Arc<ImageKey>, Vec<Other>> = others.collect();
+    // In their order.
+    let keys: BTreeSet<&Arc<ImageKey>> = others.values().flatten().map(|one| &one.key).collect();
+    let elsewhere = keys
+        .into_iter()
+        .filter(|key| images::find(&kept, key).is_none());
+    Images {
+        endpoints: elsewhere
+            .filter_map(|key| images.get(key))
+            .cloned()
+            .collect(),
+        images: kept,
+        malformed: Vec::new(),
+        others,
+    }
 }
 
 /// Proves these images once. Referrers are asked for where there is one reference to explain.
@@ -86,11 +113,15 @@ pub async fn prove(
     on_progress: &(dyn Fn(Progress) + Sync),
 ) -> Vec<Explained> {
     let clock = &registries.clock;
-    let then = async |proven: Proven| explained(proven, manifests, wants_referrers).await;
+    let then = async |proven: Proven| {
+        let written = wants_referrers.then_some(images.images.as_slice());
+        explained(proven, manifests, written.unwrap_or_default()).await
+    };
     once::prove_each(images, registries, clock, on_progress, then).await
 }
 
-async fn explained(proven: Proven, manifests: &Kept, wants_referrers: bool) -> Explained {
+/// `written` are the images of which the referrers are wanted.
+async fn explained(proven: Proven, manifests: &Kept, written: &[Arc<Image>]) -> Explained {
     let Proven {
         images,
         round,
@@ -100,17 +131,20 @@ async fn explained(proven: Proven, manifests: &Kept, wants_referrers: bool) -> E
         return Explained {
             round,
             trees: HashMap::new(),
-            referrers: Referrers::default(),
+            referrers: None,
         };
     };
     let trees = trees(&prover, &round, manifests);
     // As somebody who was shown the image.
     let (_, targets) = prover.learnt();
-    let mut seen = images.iter().zip(targets);
+    let mut seen = images
+        .iter()
+        .zip(targets)
+        .filter(|(image, _)| images::find(written, &image.key).is_some());
     let seen = seen.find_map(|(image, target)| Some((trees.get(&image.key)?, target)));
-    let referrers = match seen.filter(|_| wants_referrers) {
-        Some((tree, target)) => find_referrers(prover.client(), target, tree).await,
-        None => Referrers::default(),
+    let referrers = match seen {
+        Some((tree, target)) => Some(find_referrers(prover.client(), target, tree).await),
+        None => None,
     };
     Explained {
         round,

@@ -193,19 +193,21 @@ impl Registries {
             .collect()
     }
 
+    /// Where a host is dialled.
+    pub fn endpoint(&self, host: &str) -> Endpoint {
+        if self.plain_http.contains(host) {
+            return Endpoint::of_host(host, Scheme::Http);
+        }
+        let entry = self.config.registry(host);
+        entry.map_or_else(
+            || Endpoint::of_host(host, Scheme::Https),
+            |entry| entry.endpoint.clone(),
+        )
+    }
+
     fn client(&self, host: &Arc<str>, entry: Option<&config::Registry>) -> anyhow::Result<Client> {
         let is_plain = self.plain_http.contains(&**host);
-        let endpoint = match entry {
-            Some(entry) if !is_plain => entry.endpoint.clone(),
-            Some(_) | None => Endpoint::of_host(
-                host,
-                if is_plain {
-                    Scheme::Http
-                } else {
-                    Scheme::Https
-                },
-            ),
-        };
+        let endpoint = self.endpoint(host);
         let policy = AddressPolicy {
             cluster: self.config.network.cluster_cidrs.as_slice().into(),
             listed: Arc::new(self.listed()),

@@ -5,6 +5,7 @@ pub mod drawing;
 pub mod page;
 pub mod sources;
 pub mod text;
+pub mod whom;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -17,16 +18,16 @@ use tokio::time::Instant;
 use self::page::Scene;
 use self::sources::Sources;
 use self::text::Measure;
+use self::whom::{let_in, own_label};
 use super::terminal::{self, Paint};
 use super::verify::{self, DepthArgument, Given};
 use super::{Exit, Global};
 use crate::app::explain::{self, Kept};
 use crate::app::registries::Registries;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogLevel};
-use crate::explain::known::Known;
+use crate::config::LogLevel;
+use crate::explain::known::{Known, Told};
 use crate::explain::referrer::Referrers;
-use crate::explain::tree::Object;
 use crate::explain::view::{ExchangeView, Explain, ObjectView};
 use crate::images::Images;
 use crate::oci::digest::{Digest, InvalidDigest};
@@ -112,7 +113,6 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
     } = arguments;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sources = Sources::read(&subject, &given, &config, &clock).await?;
-    let own = own_label(&config, &subject);
     let manifests = Kept::new(verify::manifest_cache(&config));
     let exchanges = Arc::new(Exchanges::default());
     let mut registries = Registries {
@@ -127,15 +127,15 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
     }
     let mut images = registries.images_on(&platform, &sources.proven);
     if let Subject::Reference(reference) = &subject {
-        images
-            .images
-            .retain(|image| image.key.reference == *reference);
-        images.malformed.clear();
+        images = explain::only(&images, reference);
     }
     let started = Instant::now();
     let round = explain(&subject, images, &registries, &manifests, &sources).await;
     let (known, referrers) = round;
-    let label = |exchange: &_| explain::label(exchange, &known.images.images, own);
+    let label = |exchange: &_| {
+        let own = own_label(&registries.config, &subject, exchange);
+        explain::label(exchange, &known.images.images, own)
+    };
     let exchanges = exchanges.list();
     let exchanges = exchanges.iter().map(|one| ExchangeView::of(one, &label));
     let blank = Explain {
@@ -146,19 +146,24 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
         inventory: known.inventory_state(),
         ..Explain::default()
     };
-    let (mut view, tree) = match &subject {
-        Subject::Reference(reference) => known.reference(reference, blank),
-        Subject::Digest(digest) => known.digest(digest, blank),
+    let (mut told, host) = match &subject {
+        Subject::Reference(reference) => (
+            known.reference(reference, blank),
+            Some(registries.endpoint(reference.host()).authority()),
+        ),
+        Subject::Digest(digest) => (known.digest(digest, blank), None),
     };
-    view.credential = let_in(&view.exchanges);
-    view.tree = tree.map(ObjectView::from);
+    told.view.credential = let_in(&told.view.exchanges, host.as_deref());
+    told.view.tree = told.tree.map(ObjectView::from);
+    let view = &told.view;
     let text = if output == Output::Json {
-        serde_json::to_string_pretty(&view)? + "\n"
+        serde_json::to_string_pretty(view)? + "\n"
     } else {
-        shown(&subject, &view, tree, output, clock.now())
+        let host = host.unwrap_or_default();
+        shown(&subject, &told, &host, output, clock.now())
     };
     terminal::print(&text)?;
-    Ok(exit(&view))
+    Ok(exit(view))
 }
 
 /// Proves the images and looks for what refers to them.
@@ -189,7 +194,7 @@ async fn explain<'a>(
     for one in explained {
         state.record(one.round);
         trees.extend(one.trees);
-        referrers = one.referrers;
+        referrers = one.referrers.unwrap_or(referrers);
     }
     let known = Known {
         states: state.snapshot(registries.clock.now()).images,
@@ -200,25 +205,17 @@ async fn explain<'a>(
     (known, referrers)
 }
 
-fn shown(
-    subject: &Subject,
-    view: &Explain,
-    tree: Option<&Object>,
-    output: Output,
-    now: Timestamp,
-) -> String {
-    let (tag, host) = match subject {
-        Subject::Reference(reference) => (
-            reference.tag().filter(|_| reference.digest().is_none()),
-            dialled(view, reference.host()),
-        ),
-        Subject::Digest(_) => (None, String::new()),
+fn shown(subject: &Subject, told: &Told<'_>, host: &str, output: Output, now: Timestamp) -> String {
+    let tag = match subject {
+        Subject::Reference(reference) => reference.tag().filter(|_| reference.digest().is_none()),
+        Subject::Digest(_) => None,
     };
     page::page(&Scene {
-        view,
-        tree,
+        view: &told.view,
+        tree: told.tree,
+        trees: &told.trees,
         tag,
-        host: &host,
+        host,
         at: &now.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
         measure: Measure {
             width: width(),
@@ -235,42 +232,6 @@ fn exit(view: &Explain) -> Exit {
         Verdict::Broken => Exit::Broken,
         Verdict::Pullable if is_complete => Exit::Done,
         Verdict::Pullable | Verdict::Unknown => Exit::Unknown,
-    }
-}
-
-/// Whom the registry let in, in the order in which it did.
-fn let_in(exchanges: &[ExchangeView]) -> Option<String> {
-    let mut labels: Vec<&str> = Vec::new();
-    let own = exchanges
-        .iter()
-        .filter(|one| one.is_success() && one.path.is_some() && one.operation != "token");
-    for one in own {
-        if !labels.contains(&one.credential.as_str()) {
-            labels.push(&one.credential);
-        }
-    }
-    (!labels.is_empty()).then(|| labels.join(", "))
-}
-
-/// The host that was dialled for the registry, which may have another name.
-fn dialled(view: &Explain, host: &str) -> String {
-    let own = view
-        .exchanges
-        .iter()
-        .find(|one| one.path.is_some() && one.operation != "token");
-    own.map_or_else(|| host.to_owned(), |one| one.host.clone())
-}
-
-/// What the registry entry's own credential is called, or the person's.
-fn own_label(config: &Config, subject: &Subject) -> &'static str {
-    let Subject::Reference(reference) = subject else {
-        return "the registry's own credential";
-    };
-    let entry = config.registry(reference.host());
-    if entry.is_some_and(|entry| entry.credentials.is_some()) {
-        "registry entry's credential"
-    } else {
-        "docker config file"
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::endpoints::{asked, by_mirrors, held};
 use super::kept;
 use super::tree::Object;
-use super::view::{Explain, InventoryState, OtherView};
+use super::view::{EndpointTree, Explain, InventoryState, ObjectView, OtherView};
 use crate::images::{Image, ImageKey, Images};
 use crate::inventory::Inventory;
 use crate::oci::digest::Digest;
@@ -22,6 +23,15 @@ pub struct Known<'a> {
     pub trees: HashMap<Arc<ImageKey>, Object>,
     /// `None` where none was read: then it is not known who uses it.
     pub inventory: Option<&'a Inventory>,
+}
+
+/// What is told, and the trees that it is told of.
+#[derive(Debug)]
+pub struct Told<'a> {
+    pub view: Explain,
+    pub tree: Option<&'a Object>,
+    /// Those of the view's endpoints, in their order.
+    pub trees: Vec<Option<&'a Object>>,
 }
 
 impl Known<'_> {
@@ -52,13 +62,34 @@ impl Known<'_> {
         })
     }
 
+    /// The tree of an image at each of its endpoints, the one that is written first.
+    fn trees(&self, image: &Image) -> Vec<Option<&Object>> {
+        let others = self.images.others.get(&image.key);
+        let others = others.into_iter().flatten().map(|other| &other.key);
+        let others = others.filter(|key| self.images.get(key).is_some());
+        [&image.key]
+            .into_iter()
+            .chain(others)
+            .map(|key| self.trees.get(key))
+            .collect()
+    }
+
+    /// The tree at the endpoint whose report is the image's.
+    fn decisive(&self, image: &Image, state: &ImageState) -> Option<&Object> {
+        let mut endpoints = state.endpoints.iter();
+        let at = endpoints.position(|one| Arc::ptr_eq(&one.report, &state.report));
+        *self.trees(image).get(at.unwrap_or_default())?
+    }
+
     /// The image by the worst of its entries; the others are told in a line each.
-    pub fn reference(&self, reference: &Reference, blank: Explain) -> (Explain, Option<&Object>) {
+    pub fn reference(&self, reference: &Reference, blank: Explain) -> Told<'_> {
         let mut entries: Vec<(&Arc<Image>, &ImageState)> = self.all().collect();
         entries.sort_by_key(|(_, state)| std::cmp::Reverse(state.verdict()));
         let first = entries.first();
         // Where the worst was shown nothing, the tree is as another one was shown it.
-        let mut trees = entries.iter().map(|(image, _)| self.trees.get(&image.key));
+        let mut trees = entries
+            .iter()
+            .map(|(image, state)| self.decisive(image, state));
         let tree = trees.find_map(|tree| tree);
         let root = tree.and_then(|tree| tree.digest);
         let report = first.map_or_else(Report::never_checked, |(_, state)| {
@@ -67,7 +98,7 @@ impl Known<'_> {
         let mut keeps = Vec::new();
         let mut used_by = Vec::new();
         for (image, state) in &entries {
-            let tree = self.trees.get(&image.key).or(tree);
+            let tree = self.decisive(image, state).or(tree);
             used_by.extend(kept::users(state));
             keeps.extend(
                 tree.zip(root)
@@ -89,63 +120,89 @@ impl Known<'_> {
             verdict: state.verdict(),
             findings: state.report.findings.clone(),
         });
+        let trees = first.map(|(image, _)| self.trees(image));
+        let trees = trees.unwrap_or_default();
+        let endpoints = first.map(|(_, state)| &*state.endpoints);
+        let endpoints = endpoints.unwrap_or_default();
+        let told = endpoints.iter().zip(&trees);
+        let told = told.map(|(endpoint, tree)| EndpointTree {
+            endpoint: endpoint.into(),
+            tree: tree.map(ObjectView::from),
+        });
         let view = Explain {
             reference: Some(reference.to_string()),
             digest: report.digest.or(root),
             verdict: report.verdict,
+            message: first.and_then(|(_, state)| by_mirrors(state)),
             findings: report.findings,
+            endpoints: told.collect(),
             other_credentials: others.collect(),
             used_by,
             keeps,
             ..blank
         };
-        (view, tree)
+        Told { view, tree, trees }
     }
 
     /// Every place where the digest is, and the tree below it where it stands worst.
-    pub fn digest(&self, digest: &Digest, blank: Explain) -> (Explain, Option<&Object>) {
+    pub fn digest(&self, digest: &Digest, blank: Explain) -> Told<'_> {
         let mut keeps = Vec::new();
         let mut used_by = Vec::new();
         let mut findings: Vec<Finding> = Vec::new();
+        let mut message = None;
         let mut worst: Option<&Object> = None;
         for (image, state) in self.all() {
-            let Some(tree) = self.trees.get(&image.key) else {
+            let trees = self.trees(image);
+            let Some((kept, at_worst)) = held(state, &trees, digest) else {
                 continue;
             };
-            let Some(kept) = kept::kept(state, tree, digest) else {
-                continue;
-            };
+            if kept.state != at_worst {
+                message.get_or_insert_with(|| {
+                    format!(
+                        "not at every endpoint of {}: it is {} at one and {at_worst} at another",
+                        kept.reference, kept.state
+                    )
+                });
+            }
             used_by.extend(kept.used_by.iter().cloned());
             keeps.push(kept);
             let below = |one: &&Finding| one.subject == Some(*digest) || one.path.contains(digest);
-            for finding in state.report.findings.iter().filter(below) {
+            let reports = asked(state, &trees).flat_map(|(report, _)| &report.findings);
+            for finding in reports.filter(below) {
                 if !findings.contains(finding) {
                     findings.push(finding.clone());
                 }
             }
-            tree.visit(&mut Vec::new(), &mut |_, object| {
-                let is_worse = worst.is_none_or(|before| before.state < object.state);
-                if object.digest == Some(*digest) && is_worse {
-                    worst = Some(object);
-                }
-            });
+            for tree in asked(state, &trees).filter_map(|(_, tree)| tree) {
+                tree.visit(&mut Vec::new(), &mut |_, object| {
+                    let is_worse = worst.is_none_or(|before| before.state < object.state);
+                    if object.digest == Some(*digest) && is_worse {
+                        worst = Some(object);
+                    }
+                });
+            }
         }
         used_by.sort();
         used_by.dedup();
         let hex = digest.hex();
         let mut exchanges = blank.exchanges;
         exchanges.retain(|one| one.path.as_ref().is_some_and(|path| path.contains(&hex)));
+        let verdict = keeps.iter().map(|kept| kept.state).max();
         let view = Explain {
             digest: Some(*digest),
-            verdict: worst.map_or(Verdict::Unknown, |object| object.state),
-            message: worst.is_none().then(|| self.not_found()),
+            verdict: verdict.unwrap_or(Verdict::Unknown),
+            message: message.or_else(|| worst.is_none().then(|| self.not_found())),
             findings,
             exchanges,
             used_by,
             keeps,
             ..blank
         };
-        (view, worst)
+        Told {
+            view,
+            tree: worst,
+            trees: Vec::new(),
+        }
     }
 
     fn not_found(&self) -> String {

@@ -12,7 +12,7 @@ use crate::oci::platform::Platform;
 use crate::registry::exchange::{Answered, Exchange, Fault};
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Code, Finding, Verdict};
-use crate::view::SourceView;
+use crate::view::{EndpointView, SourceView};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Explain {
@@ -27,8 +27,11 @@ pub struct Explain {
     /// Which credential was let in: `anonymous`, or its label. Null where nobody was.
     pub credential: Option<String>,
     pub duration_seconds: f64,
+    /// At the endpoint that decides the verdict.
     pub tree: Option<ObjectView>,
     pub findings: Vec<Finding>,
+    /// Where the image has mirrors, or is one: every endpoint, the one that is written first.
+    pub endpoints: Vec<EndpointTree>,
     /// The same reference as others pull it.
     pub other_credentials: Vec<OtherView>,
     pub referrers: Referrers,
@@ -53,6 +56,7 @@ impl Default for Explain {
             duration_seconds: 0.0,
             tree: None,
             findings: Vec::new(),
+            endpoints: Vec::new(),
             other_credentials: Vec::new(),
             referrers: Referrers::default(),
             exchanges: Vec::new(),
@@ -61,6 +65,14 @@ impl Default for Explain {
             inventory: None,
         }
     }
+}
+
+/// One endpoint as `verify` tells it, and the tree there.
+#[derive(Debug, Clone, Serialize)]
+pub struct EndpointTree {
+    #[serde(flatten)]
+    pub endpoint: EndpointView,
+    pub tree: Option<ObjectView>,
 }
 
 #[derive(Debug, Clone, Serialize)]

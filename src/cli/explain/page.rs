@@ -11,6 +11,7 @@ use crate::explain::view::{ExchangeView, Explain};
 use crate::oci::reference::shown;
 use crate::verify::finding::{Finding, Verdict};
 
+mod endpoints;
 mod needed;
 
 /// Lines of users, images or places that are shown; JSON has all.
@@ -21,6 +22,8 @@ const LINES_MAX: usize = 12;
 pub struct Scene<'a> {
     pub view: &'a Explain,
     pub tree: Option<&'a Object>,
+    /// Those of the view's endpoints, in their order.
+    pub trees: &'a [Option<&'a Object>],
     /// The tag, if the reference has one that was looked at.
     pub tag: Option<&'a str>,
     /// As it was dialled.
@@ -33,23 +36,23 @@ pub struct Scene<'a> {
 pub fn page(scene: &Scene<'_>) -> String {
     let mut text = head(scene);
     text.push('\n');
-    if let Some(tree) = scene.tree {
-        let root = scene.tag.map(|tag| format!("tag {tag}"));
-        text.push_str(&draw(tree, root.as_deref(), scene.measure, scene.paint));
-        text.push('\n');
+    if scene.view.endpoints.is_empty() {
+        if let Some(tree) = scene.tree {
+            text.push_str(&drawn(scene, tree));
+            text.push('\n');
+        }
+        push_section(&mut text, &findings(scene));
+    } else {
+        text.push_str(&endpoints::endpoints(scene));
     }
-    let sections = [
-        findings(scene),
-        others(scene),
-        referrers(scene),
-        users(scene),
-        lost(scene),
-    ];
-    for section in sections.iter().filter(|section| !section.is_empty()) {
-        text.push_str(section);
-        text.push('\n');
+    let sections = [others(scene), referrers(scene), users(scene), lost(scene)];
+    for section in &sections {
+        push_section(&mut text, section);
     }
-    let is_known = |path: &str| scene.tree.is_some_and(|tree| names(tree, path));
+    let is_known = |path: &str| {
+        let trees = scene.trees.iter().chain([&scene.tree]);
+        trees.flatten().any(|tree| names(tree, path))
+    };
     text.push_str(&asked(
         &scene.view.exchanges,
         scene.host,
@@ -58,6 +61,18 @@ pub fn page(scene: &Scene<'_>) -> String {
         scene.paint,
     ));
     text
+}
+
+fn push_section(text: &mut String, section: &str) {
+    if !section.is_empty() {
+        text.push_str(section);
+        text.push('\n');
+    }
+}
+
+fn drawn(scene: &Scene<'_>, tree: &Object) -> String {
+    let root = scene.tag.map(|tag| format!("tag {tag}"));
+    draw(tree, root.as_deref(), scene.measure, scene.paint)
 }
 
 fn names(tree: &Object, path: &str) -> bool {
@@ -93,10 +108,7 @@ fn head(scene: &Scene<'_>) -> String {
     if let (Some(_), Some(digest)) = (&view.reference, &view.digest) {
         push(&mut text, &format!("  digest   {digest}"));
     }
-    let credential = view
-        .credential
-        .clone()
-        .unwrap_or_else(|| nobody(&view.exchanges));
+    let credential = view.credential.clone().unwrap_or_else(|| nobody(scene));
     push(
         &mut text,
         &format!(
@@ -112,9 +124,15 @@ fn head(scene: &Scene<'_>) -> String {
 }
 
 /// Who asked, where nobody was let in.
-fn nobody(exchanges: &[ExchangeView]) -> String {
+fn nobody(scene: &Scene<'_>) -> String {
     let mut tried: Vec<&str> = Vec::new();
-    for one in exchanges.iter().filter(|one| one.status.is_some()) {
+    let exchanges = scene.view.exchanges.iter();
+    // What another endpoint said is not what the one that is written did.
+    let is_there = |one: &&ExchangeView| scene.view.endpoints.is_empty() || one.host == scene.host;
+    for one in exchanges
+        .filter(is_there)
+        .filter(|one| one.status.is_some())
+    {
         if !tried.contains(&one.credential.as_str()) {
             tried.push(&one.credential);
         }
@@ -126,38 +144,39 @@ fn nobody(exchanges: &[ExchangeView]) -> String {
 }
 
 fn findings(scene: &Scene<'_>) -> String {
-    let Scene {
-        view,
-        measure,
-        paint,
-        ..
-    } = scene;
     let mut text = String::new();
-    if view.findings.is_empty() {
-        return text;
-    }
-    push(&mut text, &paint.bold("found"));
-    for finding in &view.findings {
-        let platform = finding.platform.as_ref();
-        let platform = platform.map(|platform| format!(" {}", shown(&platform.to_string())));
-        let aside = if finding.needed {
-            ""
-        } else {
-            " (no node needs it)"
-        };
-        let code = match finding.code.verdict() {
-            Verdict::Broken if finding.needed => paint.red(finding.code.as_str()),
-            Verdict::Broken | Verdict::Pullable => finding.code.to_string(),
-            Verdict::Unknown => paint.yellow(finding.code.as_str()),
-        };
-        push(
-            &mut text,
-            &format!("  {code}{}{aside}", platform.unwrap_or_default()),
-        );
-        text.push_str(&measure.wrapped("    ", &finding.message));
-        if let Some(way) = way(scene, finding) {
-            text.push_str(&measure.wrapped("    ", &way));
+    if !scene.view.findings.is_empty() {
+        push(&mut text, &scene.paint.bold("found"));
+        for finding in &scene.view.findings {
+            text.push_str(&told(scene, finding));
         }
+    }
+    text
+}
+
+/// One finding, in lines of its own.
+fn told(scene: &Scene<'_>, finding: &Finding) -> String {
+    let Scene { measure, paint, .. } = scene;
+    let mut text = String::new();
+    let platform = finding.platform.as_ref();
+    let platform = platform.map(|platform| format!(" {}", shown(&platform.to_string())));
+    let aside = if finding.needed {
+        ""
+    } else {
+        " (no node needs it)"
+    };
+    let code = match finding.code.verdict() {
+        Verdict::Broken if finding.needed => paint.red(finding.code.as_str()),
+        Verdict::Broken | Verdict::Pullable => finding.code.to_string(),
+        Verdict::Unknown => paint.yellow(finding.code.as_str()),
+    };
+    push(
+        &mut text,
+        &format!("  {code}{}{aside}", platform.unwrap_or_default()),
+    );
+    text.push_str(&measure.wrapped("    ", &finding.message));
+    if let Some(way) = way(scene, finding) {
+        text.push_str(&measure.wrapped("    ", &way));
     }
     text
 }

@@ -3,6 +3,7 @@
 mod credentials;
 mod digest;
 mod drawn;
+mod mirrors;
 
 use serde_json::{Value, json};
 
