@@ -1,7 +1,7 @@
 //! The JSON that leaves the program: `verify`, `inventory`, `/api/v1`. Keys are stable; they are only
 //! added to. Apart from the domain's types, so that those can change. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -107,6 +107,9 @@ pub struct PlatformView {
     pub needed: bool,
     /// The tags that name this platform's manifest directly; null where they were not listed.
     pub tags: Option<Vec<String>>,
+    /// Layers that nodes fetch from elsewhere (Docker's foreign, OCI's non-distributable ones): they count
+    /// as present and nobody asked for them. Null where that was not looked at.
+    pub foreign_layers: Option<Vec<Digest>>,
 }
 
 impl From<&ImageState> for Image {
@@ -125,6 +128,7 @@ impl From<&ImageState> for Image {
             verdict: platform.verdict,
             needed: platform.needed,
             tags: None,
+            foreign_layers: None,
         });
         Self {
             reference: image.reference.to_string(),
@@ -158,6 +162,19 @@ impl Verify {
             requests,
             summary: Summary::of(snapshot),
             images: snapshot.images.iter().map(Image::from).collect(),
+        }
+    }
+
+    /// Says of each platform which layers of its manifest were not asked for. What is not in the map was
+    /// not read.
+    pub fn tell_foreign_layers(&mut self, of_manifests: &HashMap<Digest, Vec<Digest>>) {
+        let platforms = self
+            .images
+            .iter_mut()
+            .flat_map(|image| &mut image.platforms);
+        for platform in platforms {
+            let of_digest = platform.digest.and_then(|digest| of_manifests.get(&digest));
+            platform.foreign_layers = of_digest.cloned();
         }
     }
 }

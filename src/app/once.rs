@@ -1,5 +1,6 @@
 //! One round over everything, for commands that end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +9,7 @@ use futures::future::join_all;
 use super::registries::Registries;
 use crate::clock::Clock;
 use crate::images::{Image, Images};
+use crate::oci::digest::Digest;
 use crate::prover::{self, Prover};
 use crate::state::RoundResult;
 use crate::verify::depth::Rotation;
@@ -21,6 +23,31 @@ pub struct Proven {
     pub round: RoundResult,
     /// Still with all that it learnt; `None` where the host could not even be asked.
     pub prover: Option<Prover>,
+}
+
+/// The layers of a manifest that count as present and were not asked for. A manifest that was not read
+/// is not among them.
+pub type ForeignLayers = HashMap<Digest, Vec<Digest>>;
+
+impl Proven {
+    /// Of every manifest that a platform of a report has.
+    pub fn foreign_layers(&self) -> ForeignLayers {
+        let Some(prover) = &self.prover else {
+            return ForeignLayers::new();
+        };
+        let (table, _) = prover.learnt();
+        let reports = self.round.reports.iter().map(|(_, _, report)| report);
+        let platforms = reports.flat_map(|report| report.platforms.iter());
+        let mut found = ForeignLayers::new();
+        for digest in platforms.filter_map(|platform| platform.digest) {
+            if !found.contains_key(&digest)
+                && let Some(layers) = table.node(&digest).and_then(|node| node.foreign_layers())
+            {
+                found.insert(digest, layers);
+            }
+        }
+        found
+    }
 }
 
 /// Proves all images once, every registry at its own pace. `on_progress` gets the sums.

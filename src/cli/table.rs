@@ -75,6 +75,22 @@ pub fn verify(
             );
         }
     }
+    let is_partly_elsewhere = |platform: &PlatformView| {
+        let foreign = platform.foreign_layers.as_ref();
+        foreign.is_some_and(|layers| !layers.is_empty())
+    };
+    let elsewhere = images
+        .iter()
+        .filter(|image| image.platforms.iter().any(is_partly_elsewhere));
+    match elsewhere.count() {
+        0 => {}
+        count => line(
+            &mut text,
+            &paint.faint(&format!(
+                "{count} of them with foreign layers, which nodes fetch elsewhere and nobody asked for"
+            )),
+        ),
+    }
     let Summary {
         images,
         pullable,

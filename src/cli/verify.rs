@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::terminal::{self, Paint};
 use super::{Exit, Global, Output, table};
-use crate::app::once;
+use crate::app::once::{self, ForeignLayers, Proven};
 use crate::app::registries::{Registries, read_docker_config};
 use crate::app::sources::{self, Wanted};
 use crate::clock::{Clock, SystemClock};
@@ -249,7 +249,9 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let images = Arc::new(registries.images_on(&platform, &inventory));
     let bar = progress_bar();
     let started = Instant::now();
-    let rounds = once::prove_all(&images, &registries, &clock, &shown_by(&bar)).await;
+    let on_progress = shown_by(&bar);
+    let then = async |proven: Proven| (proven.foreign_layers(), proven.round);
+    let proven = once::prove_each(&images, &registries, &clock, &on_progress, then).await;
     let seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
 
@@ -258,10 +260,14 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         .flatten();
     let mut state = State::new(Remembered::default(), baseline);
     state.set_inventory(&inventory, images);
-    for round in rounds {
+    let mut foreign_layers = ForeignLayers::new();
+    for (foreign, round) in proven {
+        foreign_layers.extend(foreign);
         state.record(round);
     }
-    let view = view::Verify::of(depth, &state.snapshot(clock.now()), stats.totals(), seconds);
+    let snapshot = state.snapshot(clock.now());
+    let mut view = view::Verify::of(depth, &snapshot, stats.totals(), seconds);
+    view.tell_foreign_layers(&foreign_layers);
     let is_complete = inventory.is_complete();
     match output {
         Output::Table => {

@@ -85,6 +85,15 @@ impl Node {
             shape,
         }
     }
+
+    /// The layers that count as present and are not asked for; `None` of what is no image manifest.
+    pub fn foreign_layers(&self) -> Option<Vec<Digest>> {
+        let Shape::Image { layers, .. } = &self.shape else {
+            return None;
+        };
+        let foreign = layers.iter().filter(|layer| !layer.is_distributable);
+        Some(foreign.map(|layer| layer.digest).collect())
+    }
 }
 
 impl From<Descriptor> for ChildEdge {
@@ -119,5 +128,27 @@ impl From<&Descriptor> for BlobEdge {
             is_distributable: !descriptor.has_urls
                 && !media_type::is_nondistributable(&descriptor.media_type),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_is_foreign_by_its_urls_or_by_its_kind() {
+        let digests = ["a", "b", "c"].map(|content| Digest::of(content.as_bytes()));
+        let [plain, elsewhere, kind] = digests;
+        let body = serde_json::json!({
+            "config": {"mediaType": media_type::OCI_CONFIG, "digest": plain, "size": 1},
+            "layers": [
+                {"mediaType": media_type::OCI_LAYER_GZIP, "digest": plain, "size": 1, "urls": []},
+                {"mediaType": media_type::OCI_LAYER_GZIP, "digest": elsewhere, "size": 1,
+                 "urls": ["https://elsewhere.example/layer"]},
+                {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar",
+                 "digest": kind, "size": 1}]});
+        let node = Node::read(body.to_string().as_bytes());
+        assert_eq!(node.foreign_layers(), Some(vec![elsewhere, kind]));
+        assert_eq!(Node::read(br#"{"manifests":[]}"#).foreign_layers(), None);
     }
 }

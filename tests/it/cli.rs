@@ -8,6 +8,7 @@
 
 mod beside;
 mod explain;
+mod foreign;
 mod given;
 mod lies;
 pub(crate) mod run;
@@ -154,7 +155,7 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
             "credential": none, "namespaces": [string], "registry": string, "known": bool,
             "last_proof": none,
             "platforms": [{"platform": string, "digest": string, "verdict": string,
-                "needed": bool, "tags": none}],
+                "needed": bool, "tags": none, "foreign_layers": []}],
             "findings": [{"code": string, "subject": string, "platform": string, "needed": bool,
                 "path": [string], "message": string}],
             "endpoints": [],
