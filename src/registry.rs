@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod fault;
 pub mod hosts;
 pub mod limiter;
+mod link;
 pub mod manifest_cache;
 pub mod pause;
 pub mod quota;

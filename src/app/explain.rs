@@ -1,6 +1,6 @@
 //! One round over the images in question, with everything kept that a tree is made of.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::oci::reference::Reference;
 use crate::oci::referrer::DigestTagKind;
 use crate::prover::Prover;
 use crate::registry::client::Client;
-use crate::registry::client::lookup::Lookup;
+use crate::registry::client::lookup::{Lookup, Pages};
 use crate::registry::exchange::Exchange;
 use crate::registry::manifest_cache::ManifestCache;
 use crate::state::RoundResult;
@@ -212,16 +212,33 @@ impl Subject<'_> {
         let api = self
             .client
             .referrers(self.auth, self.repository, &self.digest);
-        let (way, lookup) = match api.await {
-            Lookup::Absent => {
-                let tag = referrer::tag(self.digest, DigestTagKind::Referrers);
-                let tagged = self.client.tagged(self.auth, self.repository, &tag, true);
-                (Way::Tag, tagged.await)
+        let (bodies, unread) = match api.await {
+            Pages::Absent => return self.listed_by_tag(referrers).await,
+            Pages::Failed { code, message } => {
+                return referrers.problems.push(format!("{code}: {message}"));
             }
-            lookup => (Way::Api, lookup),
+            Pages::Listed { bodies, unread } => (bodies, unread),
         };
-        match lookup {
-            Lookup::Found { body, .. } => match referrer::parse(self.digest, way, &body) {
+        // A list that changes while it is read may have one on two pages.
+        let mut seen = HashSet::new();
+        for body in bodies {
+            match referrer::parse(self.digest, Way::Api, &body) {
+                Ok(found) => {
+                    let new = found.into_iter().filter(|one| seen.insert(one.digest));
+                    referrers.found.extend(new);
+                }
+                Err(problem) => referrers.problems.push(problem),
+            }
+        }
+        let problem = unread.map(|why| format!("the list has a page that was not read: {why}"));
+        referrers.problems.extend(problem);
+    }
+
+    async fn listed_by_tag(&self, referrers: &mut Referrers) {
+        let tag = referrer::tag(self.digest, DigestTagKind::Referrers);
+        let tagged = self.client.tagged(self.auth, self.repository, &tag, true);
+        match tagged.await {
+            Lookup::Found { body, .. } => match referrer::parse(self.digest, Way::Tag, &body) {
                 Ok(found) => referrers.found.extend(found),
                 Err(problem) => referrers.problems.push(problem),
             },

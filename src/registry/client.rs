@@ -413,6 +413,7 @@ fn by_digest<'a>(
         repository,
         method,
         path,
+        query: None,
         is_manifest: true,
         byte: None,
         unless: None,

@@ -139,6 +139,7 @@ pub(super) struct Wanted<'a> {
     pub(super) method: Method,
     /// Below the endpoint, without leading slash.
     pub(super) path: String,
+    pub(super) query: Option<String>,
     pub(super) is_manifest: bool,
     /// Only the byte at this offset.
     pub(super) byte: Option<u64>,
@@ -197,6 +198,14 @@ impl Transport {
 
     pub(super) fn concurrency(&self) -> usize {
         self.options.concurrency
+    }
+
+    /// The path below the endpoint and the query of a URL, if it is one of this registry: of the same
+    /// scheme, host and port.
+    pub(super) fn own(&self, url: &Url) -> Option<(String, Option<String>)> {
+        let path = url.path().strip_prefix(&*self.base_path)?;
+        let is_own = url.origin() == self.options.base.origin();
+        is_own.then(|| (path.to_owned(), url.query().map(ToOwned::to_owned)))
     }
 
     /// Follows redirects without credentials: a token is for the host that asked for it.
@@ -543,9 +552,10 @@ impl Transport {
         } else {
             &self.http
         };
-        // Only the path is parsed anew for each request: host and port are the endpoint's.
+        // Only path and query are parsed anew for each request: host and port are the endpoint's.
         let mut url = base.clone();
         url.set_path(&format!("{}{}", self.base_path, wanted.path));
+        url.set_query(wanted.query.as_deref());
         let mut request = reqwest::Request::new(wanted.method.clone(), url);
         *request.headers_mut() = wire::headers(wanted);
         if let Some(authorization) = authorization {

@@ -1,14 +1,16 @@
 //! What stands beside an image in its repository: asked for information, never for a verdict.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reqwest::Method;
+use reqwest::{Method, Response, Url, header};
 
 use super::{Client, by_digest, refused};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
 use crate::registry::fault::Meaning;
+use crate::registry::link;
 use crate::registry::stats::Operation;
 use crate::registry::transport::{Failure, Wanted};
 use crate::registry::wire::{announced_digest, content_length, read};
@@ -33,11 +35,89 @@ pub enum Lookup {
     },
 }
 
+/// What came of asking for a list that may come in pages.
+#[derive(Debug, Clone)]
+pub enum Pages {
+    Listed {
+        /// At least one, in their order.
+        bodies: Vec<Bytes>,
+        /// Why a further page was not read; `None` where these are all.
+        unread: Option<String>,
+    },
+    /// 404, whoever says so.
+    Absent,
+    Failed {
+        code: Code,
+        message: Arc<str>,
+    },
+}
+
+/// Most pages of one list that are read. Each is bounded as a manifest is.
+const PAGES_MAX: usize = 16;
+
 impl Client {
-    /// The referrers API (distribution-spec, "Listing Referrers"). Absent: this registry has no such API.
-    pub async fn referrers(&self, auth: AuthId, repository: &Arc<str>, subject: &Digest) -> Lookup {
-        let path = format!("v2/{repository}/referrers/{subject}");
-        self.look(auth, repository, path, Method::GET).await
+    /// The referrers API (distribution-spec, "Listing Referrers"), page after page. Absent: this registry
+    /// has no such API.
+    pub async fn referrers(&self, auth: AuthId, repository: &Arc<str>, subject: &Digest) -> Pages {
+        let operation = Operation::ManifestGet;
+        let mut wanted = Wanted {
+            path: format!("v2/{repository}/referrers/{subject}"),
+            ..by_digest(operation, auth, repository, subject, Method::GET)
+        };
+        let mut bodies = Vec::new();
+        let mut asked = HashSet::from([(wanted.path.clone(), wanted.query.clone())]);
+        let unread = loop {
+            let (body, next) = match self.page(&wanted).await {
+                Ok(Some(page)) => page,
+                Ok(None) if bodies.is_empty() => return Pages::Absent,
+                Ok(None) => break Some("the registry answered 404 for it".to_owned()),
+                Err(Failure { code, message }) if bodies.is_empty() => {
+                    return Pages::Failed { code, message };
+                }
+                Err(Failure { code, message }) => break Some(format!("{code}: {message}")),
+            };
+            bodies.push(body);
+            let next = match next {
+                Ok(Some(next)) => next,
+                Ok(None) => break None,
+                Err(problem) => break Some(problem.to_owned()),
+            };
+            let Some((path, query)) = self.transport.own(&next) else {
+                let host = next.host_str().unwrap_or_default();
+                break Some(format!(
+                    "it is said to be at {}://{host}, which is not this registry's endpoint",
+                    next.scheme()
+                ));
+            };
+            // A token is for this repository.
+            if !path.starts_with(&format!("v2/{repository}/")) {
+                break Some("it is said to be outside of the repository".to_owned());
+            }
+            if !asked.insert((path.clone(), query.clone())) {
+                break Some("the list leads back to a page that was read".to_owned());
+            }
+            if bodies.len() == PAGES_MAX {
+                break Some(format!("only {PAGES_MAX} pages are read"));
+            }
+            wanted = Wanted {
+                path,
+                query,
+                ..wanted
+            };
+        };
+        Pages::Listed { bodies, unread }
+    }
+
+    /// One page, and where the next is; `None` where nothing is.
+    async fn page(
+        &self,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<(Bytes, Result<Option<Url>, &'static str>)>, Failure> {
+        let Some(response) = self.opened(wanted).await? else {
+            return Ok(None);
+        };
+        let next = next_page(&response);
+        Ok(Some((read(response, MANIFEST_BYTES_MAX).await?, next)))
     }
 
     /// What a tag names: only the head, or with its manifest.
@@ -77,15 +157,8 @@ impl Client {
     }
 
     async fn looked(&self, wanted: &Wanted<'_>, is_whole: bool) -> Result<Lookup, Failure> {
-        let response = match self.get(wanted).await? {
-            Ok(response) => response,
-            Err((Meaning::Absent, _) | (_, 404)) => return Ok(Lookup::Absent),
-            Err((meaning, status)) => {
-                return match refused(&meaning, status) {
-                    Answer::Failed { code, message } => Err(Failure { code, message }),
-                    _ => Ok(Lookup::Absent),
-                };
-            }
+        let Some(response) = self.opened(wanted).await? else {
+            return Ok(Lookup::Absent);
         };
         let digest = announced_digest(response.headers());
         let size = content_length(response.headers());
@@ -96,4 +169,32 @@ impl Client {
         };
         Ok(Lookup::Found { digest, size, body })
     }
+
+    /// The answer, its body not read; `None` for a 404.
+    async fn opened(&self, wanted: &Wanted<'_>) -> Result<Option<Response>, Failure> {
+        match self.get(wanted).await? {
+            Ok(response) => Ok(Some(response)),
+            Err((Meaning::Absent, _) | (_, 404)) => Ok(None),
+            Err((meaning, status)) => match refused(&meaning, status) {
+                Answer::Failed { code, message } => Err(Failure { code, message }),
+                _ => Ok(None),
+            },
+        }
+    }
+}
+
+/// Where the list goes on. What cannot be read is an error: it would hide that there is more.
+fn next_page(response: &Response) -> Result<Option<Url>, &'static str> {
+    for value in response.headers().get_all(header::LINK) {
+        let value = value
+            .to_str()
+            .map_err(|_bytes| "its `Link` header cannot be read")?;
+        if let Some(target) = link::next(value) {
+            let url = response.url().join(target);
+            return Ok(Some(
+                url.map_err(|_url| "it is said to be at what is no URL")?,
+            ));
+        }
+    }
+    Ok(None)
 }

@@ -4,6 +4,7 @@ mod credentials;
 mod digest;
 mod drawn;
 mod mirrors;
+mod referrers;
 
 use serde_json::{Value, json};
 
