@@ -53,14 +53,6 @@ fn bare(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// A layer that the registry is not expected to hold (image-spec, layer.md, "Non-Distributable
-/// Layers"; Docker's foreign layers). It counts as present.
-pub fn is_nondistributable(media_type: &str) -> bool {
-    // By the whole prefix, as containerd tells them: any media type may have such a word in it.
-    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
-        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,23 +65,5 @@ mod tests {
         );
         assert_eq!(kind(DOCKER_MANIFEST), Kind::Manifest);
         assert_eq!(kind("text/html"), Kind::Other);
-    }
-
-    #[test]
-    fn only_the_two_kinds_of_foreign_layer_are_left_out() {
-        for (media_type, expected) in [
-            (
-                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-                true,
-            ),
-            (
-                "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
-                true,
-            ),
-            (OCI_LAYER_GZIP, false),
-            ("application/vnd.example.foreign.key", false),
-        ] {
-            assert_eq!(is_nondistributable(media_type), expected, "{media_type}");
-        }
     }
 }

@@ -46,7 +46,7 @@ pub struct ChildEdge {
 pub struct BlobEdge {
     pub digest: Digest,
     pub size: u64,
-    /// Foreign layers are fetched elsewhere: they count as present and are not asked for.
+    /// A foreign layer has `urls`, where nodes fetch it: it counts as present and is not asked for.
     pub is_distributable: bool,
 }
 
@@ -125,8 +125,9 @@ impl From<&Descriptor> for BlobEdge {
         Self {
             digest: descriptor.digest,
             size: descriptor.size,
-            is_distributable: !descriptor.has_urls
-                && !media_type::is_nondistributable(&descriptor.media_type),
+            // Not by its media type: a non-distributable one without URLs is had from the registry or not
+            // at all (go-containerregistry leaves such layers out when it copies).
+            is_distributable: !descriptor.has_urls,
         }
     }
 }
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_layer_is_foreign_by_its_urls_or_by_its_kind() {
+    fn a_layer_is_foreign_by_its_urls_whatever_its_kind() {
         let digests = ["a", "b", "c"].map(|content| Digest::of(content.as_bytes()));
         let [plain, elsewhere, kind] = digests;
         let body = serde_json::json!({
@@ -148,7 +149,7 @@ mod tests {
                 {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar",
                  "digest": kind, "size": 1}]});
         let node = Node::read(body.to_string().as_bytes());
-        assert_eq!(node.foreign_layers(), Some(vec![elsewhere, kind]));
+        assert_eq!(node.foreign_layers(), Some(vec![elsewhere]));
         assert_eq!(Node::read(br#"{"manifests":[]}"#).foreign_layers(), None);
     }
 }

@@ -41,18 +41,22 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn foreign() -> Vec<Case> {
-    let mut elsewhere = shop();
-    let repository = elsewhere.repository();
-    let config = repository
-        .blob("c", r#"{"os":"windows","architecture":"amd64"}"#)
-        .descriptor();
-    let layer = json!({
-        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-        "digest": of("a layer of Windows").to_string(), "size": 18,
-        "urls": ["http://10.96.0.1/layer", "http://mcr.example/layer"],
-    });
-    let image = repository.image_of(&config, &[layer]);
-    repository.tag("v1", &image);
+    let with_layer_at = |urls: &[&str]| {
+        let mut shop = shop();
+        let repository = shop.repository();
+        let config = repository
+            .blob("c", r#"{"os":"windows","architecture":"amd64"}"#)
+            .descriptor();
+        let layer = json!({
+            "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "digest": of("a layer of Windows").to_string(), "size": 18, "urls": urls,
+        });
+        let image = repository.image_of(&config, &[layer]);
+        repository.tag("v1", &image);
+        shop
+    };
+    let elsewhere = with_layer_at(&["http://10.96.0.1/layer", "http://mcr.example/layer"]);
+    let nowhere = with_layer_at(&[]);
     let mut with_subject = shop();
     let repository = with_subject.repository();
     let config = repository.blob("c", "{}").descriptor();
@@ -76,6 +80,12 @@ fn foreign() -> Vec<Case> {
                 .iter()
                 .all(|it| it.host == "registry.example" && !it.path.contains(&digest))
         }),
+        Case::new(
+            "r15_a_layer_of_a_foreign_kind_that_is_nowhere_else",
+            nowhere.script,
+            &v1(),
+        )
+        .broken(Code::LayerMissing),
         Case::new(
             "r19_a_subject_that_is_not_there_yet",
             with_subject.script,
