@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::{ImageKey, PullerKey};
 use crate::oci::digest::Digest;
+use crate::second::Second;
 use crate::verify::depth::Rotation;
 use crate::verify::finding::Report;
 use crate::verify::suspects::Suspect;
@@ -21,8 +22,9 @@ use crate::verify::target::Needs;
 pub struct RememberedImage {
     pub needs: Needs,
     pub report: Arc<Report>,
-    pub proven_at: Option<Timestamp>,
-    pub since: Timestamp,
+    pub proven_at: Option<Second>,
+    pub since: Second,
+    /// In full: of two rounds that began in one second, one began later.
     pub asked_at: Timestamp,
 }
 
@@ -68,3 +70,6 @@ pub fn name(salt: &Digest, key: &ImageKey) -> Digest {
     let reference = &key.reference;
     Digest::of(format!("{salt}\n{reference}\n{kind}\n{puller}").as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use crate::inventory::{Inventory, User};
 use crate::mirrors::{self, Role};
 use crate::oci::digest::Digest;
 use crate::remembered::{self, RegistryMemory, Remembered, RememberedImage, Unsaved};
+use crate::second::Second;
 use crate::verify::finding::{Code, Finding, Report, Verdict};
 use crate::verify::target::Needs;
 
@@ -33,9 +34,9 @@ pub struct ImageState {
     /// Where there are others: each with what it says, the one that is written first.
     pub endpoints: Arc<[Endpoint]>,
     /// The last proof, also while something else is the case now.
-    pub proven_at: Option<Timestamp>,
+    pub proven_at: Option<Second>,
     /// Since when the verdict is what it is.
-    pub since: Timestamp,
+    pub since: Second,
     /// It was broken before pullproof came, and never proven since.
     pub is_known: bool,
 }
@@ -175,8 +176,8 @@ pub struct RoundResult {
 #[derive(Debug, Clone)]
 struct Standing {
     report: Arc<Report>,
-    proven_at: Option<Timestamp>,
-    since: Timestamp,
+    proven_at: Option<Second>,
+    since: Second,
     /// The start of the round that said so.
     asked_at: Timestamp,
 }
@@ -359,7 +360,7 @@ impl State {
         if let Some(at) = report.proven_at {
             // The key that is there may be a text of its own: taken out, so that it is shared.
             self.proven.remove(&image.name);
-            self.proven.insert(Arc::clone(&image.name), at.as_second());
+            self.proven.insert(Arc::clone(&image.name), at.get());
             self.unsaved.proven.insert(Arc::clone(&image.name));
         }
         let key = Arc::clone(&image.key);
@@ -499,7 +500,7 @@ impl State {
                 report: Arc::new(Report::only(Code::ReferenceInvalid, message)),
                 endpoints: [].into(),
                 proven_at: None,
-                since: now,
+                since: now.into(),
                 is_known: self.baseline.knows(&malformed.problem.text, now),
             }
         }));
@@ -537,7 +538,7 @@ impl State {
         now: Timestamp,
     ) -> ImageState {
         let (report, proven_at, since) = match self.standings.get(&image.key) {
-            None => (Arc::clone(unchecked), None, now),
+            None => (Arc::clone(unchecked), None, now.into()),
             Some(standing) => {
                 let report = stale_or(&standing.report, now);
                 (report, standing.proven_at, standing.since)
@@ -553,8 +554,7 @@ impl State {
             .collect();
         let report = mirrors::together(&report, &mirrors);
         let remembered = self.proven.get(&image.name);
-        let proven_at = proven_at
-            .or_else(|| remembered.and_then(|second| Timestamp::from_second(*second).ok()));
+        let proven_at = proven_at.or_else(|| remembered.map(|second| Second::new(*second)));
         ImageState {
             is_known: remembered.is_none() && self.baseline.knows(&image.name, now),
             registry: Arc::clone(&image.registry),
@@ -629,7 +629,7 @@ fn advance(
     }
     let since = before
         .filter(|before| before.report.verdict == report.verdict)
-        .map_or(now, |before| before.since);
+        .map_or(now.into(), |before| before.since);
     Standing {
         report: Arc::new(report),
         proven_at,
@@ -690,7 +690,11 @@ fn with_standing(report: Report, before: &Report) -> Report {
 }
 
 fn stale_or(report: &Arc<Report>, now: Timestamp) -> Arc<Report> {
-    if report.verdict == Verdict::Pullable && report.fresh_until.is_none_or(|until| until < now) {
+    if report.verdict == Verdict::Pullable
+        && report
+            .fresh_until
+            .is_none_or(|until| Timestamp::from(until) < now)
+    {
         let message = report.proven_at.map_or_else(
             || "it was never proven".to_owned(),
             |at| format!("the last proof is of {at}, which is too old to count"),

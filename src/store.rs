@@ -265,7 +265,7 @@ mod tests {
             needs: Needs::These(["linux/arm64".parse().unwrap()].into()),
             report: Arc::new(Report::only(Code::LayerMissing, "gone".to_owned())),
             proven_at: None,
-            since: jiff::Timestamp::UNIX_EPOCH,
+            since: jiff::Timestamp::UNIX_EPOCH.into(),
             asked_at: jiff::Timestamp::UNIX_EPOCH,
         };
         let salt = store.remembered().unwrap().salt;

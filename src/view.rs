@@ -94,7 +94,7 @@ impl From<&Endpoint> for EndpointView {
             reference: endpoint.reference.to_string(),
             digest: endpoint.report.digest,
             verdict: endpoint.report.verdict,
-            findings: endpoint.report.findings.clone(),
+            findings: endpoint.report.findings.to_vec(),
         }
     }
 }
@@ -135,9 +135,9 @@ impl From<&ImageState> for Image {
             namespaces,
             registry: image.registry.to_string(),
             known: image.is_known,
-            last_proof: image.proven_at,
+            last_proof: image.proven_at.map(Timestamp::from),
             platforms: platforms.collect(),
-            findings: image.report.findings.clone(),
+            findings: image.report.findings.to_vec(),
             endpoints: image.endpoints.iter().map(EndpointView::from).collect(),
             used_by: users.cloned().collect(),
         }

@@ -87,13 +87,13 @@ impl Known<'_> {
         let others = entries.iter().skip(1).map(|(_, state)| OtherView {
             credential: state.credential.as_deref().map(ToOwned::to_owned),
             verdict: state.verdict(),
-            findings: state.report.findings.clone(),
+            findings: state.report.findings.to_vec(),
         });
         let view = Explain {
             reference: Some(reference.to_string()),
             digest: report.digest.or(root),
             verdict: report.verdict,
-            findings: report.findings,
+            findings: report.findings.to_vec(),
             other_credentials: others.collect(),
             used_by,
             keeps,

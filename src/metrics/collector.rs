@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use tokio::sync::watch;
@@ -15,6 +14,7 @@ use super::catalog;
 use super::families::{Families, Labels, and, number, seconds, truth};
 use super::workloads::{self, Row};
 use crate::registry::hosts::Hosts;
+use crate::second::Second;
 use crate::state::{ImageState, RegistryStatus, Snapshot};
 use crate::verify::finding::{Code, Verdict};
 
@@ -163,7 +163,7 @@ fn labels<'a>(row: &Row<'a>) -> Labels<'a> {
 struct Sum<'a> {
     image: &'a ImageState,
     doubt: Option<Code>,
-    proof: Option<Timestamp>,
+    proof: Option<Second>,
     platforms: Option<[usize; 3]>,
 }
 
@@ -212,7 +212,7 @@ fn encode_images(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Resul
     let unknown =
         sums().filter_map(|sum| Some((and(sum.labels(), "reason", sum.doubt?.as_str()), 1.0)));
     families.gauges(&catalog::IMAGE_UNKNOWN, unknown)?;
-    let proofs = sums().filter_map(|sum| Some((sum.labels(), seconds(sum.proof?))));
+    let proofs = sums().filter_map(|sum| Some((sum.labels(), seconds(sum.proof?.into()))));
     families.gauges(&catalog::IMAGE_LAST_PROOF, proofs)?;
     let platforms = sums().flat_map(|sum| {
         let counts = Verdict::ALL

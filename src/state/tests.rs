@@ -40,9 +40,9 @@ fn inventory(images: &[&str]) -> (Inventory, Arc<Images>) {
 fn pullable(proven: i64, fresh_until: i64) -> Report {
     Report {
         verdict: Verdict::Pullable,
-        findings: vec![],
-        proven_at: Some(at(proven)),
-        fresh_until: Some(at(fresh_until)),
+        findings: vec![].into(),
+        proven_at: Some(at(proven).into()),
+        fresh_until: Some(at(fresh_until).into()),
         ..Report::never_checked()
     }
 }
@@ -97,7 +97,7 @@ fn nothing_is_green_before_it_was_checked_or_after_its_proof_is_too_old() {
     let stale = one(&mut state, 1811);
     assert_eq!(
         (stale.verdict(), codes(&stale), stale.proven_at),
-        (Verdict::Unknown, vec![Code::Stale], Some(at(10)))
+        (Verdict::Unknown, vec![Code::Stale], Some(at(10).into()))
     );
 }
 
@@ -154,7 +154,10 @@ fn a_broken_verdict_stands_through_unknown_until_a_proof() {
     state.record(round(&images, 20, std::slice::from_ref(&down)));
     state.record(round(&images, 30, std::slice::from_ref(&down)));
     let image = one(&mut state, 31);
-    assert_eq!((image.verdict(), image.since), (Verdict::Broken, at(10)));
+    assert_eq!(
+        (image.verdict(), image.since),
+        (Verdict::Broken, at(10).into())
+    );
     assert_eq!(codes(&image), [Code::LayerMissing, Code::Unreachable]);
     state.record(round(&images, 40, &[pullable(40, 2000)]));
     assert_eq!(one(&mut state, 41).verdict(), Verdict::Pullable);
@@ -221,7 +224,7 @@ fn a_fact_stands_beside_new_facts_while_it_is_in_doubt() {
     let report = |root: &str, findings: &[Finding]| {
         let mut report = Report {
             digest: Some(digest(root)),
-            findings: findings.to_vec(),
+            findings: findings.to_vec().into(),
             ..Report::never_checked()
         };
         report.settle();
@@ -347,7 +350,10 @@ fn a_restart_turns_nothing_green_and_nothing_young() {
         verdicts,
         [Verdict::Pullable, Verdict::Broken, Verdict::Unknown]
     );
-    assert_eq!((now[0].proven_at, now[0].since), (Some(at(5)), at(10)));
+    assert_eq!(
+        (now[0].proven_at, now[0].since),
+        (Some(at(5).into()), at(10).into())
+    );
     // Its proof grows old by its own time.
     assert_eq!(
         state.snapshot(at(1806)).images[0].verdict(),

@@ -87,10 +87,12 @@ const PURE: &[(&str, &[&str])] = &[
         "inventory/extract",
         &["crate::registry", "crate::verify", "crate::state"],
     ),
+    ("second.rs", &["crate::"]),
     (
         "verify/finding.rs",
         &["crate::registry", "crate::inventory"],
     ),
+    ("verify/finding", &["crate::registry", "crate::inventory"]),
     ("verify/judge.rs", &["crate::registry", "crate::inventory"]),
     ("verify/node.rs", &["crate::registry", "crate::inventory"]),
     (

@@ -78,8 +78,8 @@ impl Entry {
             name: Name::of(&image.reference),
             is_known: image.is_known && image.verdict() == Verdict::Broken,
             credential: image.credential.as_deref().map(ToOwned::to_owned),
-            since: is_dated.then(|| Moment::of(image.since, now)),
-            proof: image.proven_at.map(|at| Moment::of(at, now)),
+            since: is_dated.then(|| Moment::of(image.since.into(), now)),
+            proof: image.proven_at.map(|at| Moment::of(at.into(), now)),
             first: told
                 .first()
                 .map_or_else(Vec::new, |told| words::pieces(told.explanation.first)),

@@ -17,7 +17,7 @@ use crate::inventory::{Class, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::state::{Endpoint, ImageState, ObjectCounts, RegistryStatus, Snapshot, SourceStatus};
-use crate::verify::finding::{Code, Finding, PlatformReport, Report, Verdict};
+use crate::verify::finding::{Code, Finding, Findings, PlatformReport, Report, Verdict};
 
 const HOSTILE: &str = "\"><script>alert(1)</script>";
 
@@ -67,13 +67,13 @@ fn image(reference: &str, workload: &str, platforms: &[&str]) -> ImageState {
             digest: Some(digest(reference)),
             verdict: Verdict::Pullable,
             platforms: platforms.collect(),
-            findings: Vec::new(),
-            proven_at: Some(ago(140)),
-            fresh_until: Some(ago(-1660)),
-            checked_at: Some(ago(138)),
+            findings: Findings::default(),
+            proven_at: Some(ago(140).into()),
+            fresh_until: Some(ago(-1660).into()),
+            checked_at: Some(ago(138).into()),
         }),
-        proven_at: Some(ago(140)),
-        since: ago(86_000),
+        proven_at: Some(ago(140).into()),
+        since: ago(86_000).into(),
         is_known: false,
     }
 }
@@ -84,8 +84,8 @@ fn with_report(image: ImageState, change: impl FnOnce(&mut Report)) -> ImageStat
     report.settle();
     ImageState {
         report: Arc::new(report),
-        since: ago(960),
-        proven_at: Some(ago(1560)),
+        since: ago(960).into(),
+        proven_at: Some(ago(1560).into()),
         ..image
     }
 }

@@ -6,7 +6,7 @@ use crate::metrics::exposition::{Exposition, Format};
 use crate::registry::stats::Stats;
 use crate::state::{ImageState, ObjectCounts, SourceStatus};
 use crate::verify::finding::{Finding, PlatformReport, Report};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 fn user(namespace: &str, name: &str, class: Class) -> User {
     User {
@@ -31,23 +31,22 @@ fn image(reference: &str, report: Report, users: Vec<User>) -> ImageState {
         users: users.into(),
         proven_at: report.proven_at,
         report: Arc::new(report),
-        since: Timestamp::UNIX_EPOCH,
+        since: Second::new(0),
         is_known: false,
     }
 }
 
 fn pullable() -> Report {
-    let at = Timestamp::from_second(1000).unwrap();
     Report {
         verdict: Verdict::Pullable,
-        findings: vec![],
-        proven_at: Some(at),
+        findings: vec![].into(),
+        proven_at: Some(Second::new(1000)),
         ..Report::never_checked()
     }
 }
 
 fn broken(findings: &[(Code, &str)]) -> Report {
-    let findings: Vec<Finding> = findings
+    let findings: Vec<_> = findings
         .iter()
         .map(|(code, platform)| Finding {
             code: *code,
@@ -71,7 +70,7 @@ fn broken(findings: &[(Code, &str)]) -> Report {
             platform(Verdict::Broken, "linux/arm64"),
         ]
         .into(),
-        findings,
+        findings: findings.into(),
         ..Report::never_checked()
     }
 }
