@@ -84,12 +84,14 @@ pub async fn run(
         publish.send_replace(Arc::clone(&snapshot));
         if keeper.has_news && writer.is_free().await {
             keeper.has_news = false;
-            writer.write(&keeper.memory, keeper.state.take_unsaved(), snapshot);
+            let unsaved = keeper.state.take_unsaved(usize::MAX);
+            writer.write(&keeper.memory, unsaved, snapshot);
         }
     }
     writer.end().await;
     let snapshot = Arc::new(keeper.state.snapshot(clock.now()));
-    writer.write(&keeper.memory, keeper.state.take_unsaved(), snapshot);
+    let unsaved = keeper.state.take_unsaved(usize::MAX);
+    writer.write(&keeper.memory, unsaved, snapshot);
     writer.end().await;
 }
 
@@ -135,7 +137,8 @@ fn write(store: Option<&Store>, directory: Option<&Path>, unsaved: Unsaved, snap
     }
     drop(unsaved);
     if let Some(directory) = directory {
-        let images = view::ImagesView::of(snapshot, snapshot.images.iter().collect());
+        let images = snapshot.images.iter().map(|image| &**image).collect();
+        let images = view::ImagesView::of(snapshot, images);
         let written = crate::files::replace_with(&directory.join(SNAPSHOT_FILE), |file| {
             serde_json::to_writer(file, &images).map_err(Into::into)
         });
@@ -239,8 +242,8 @@ impl Keeper {
         let malformed = snapshot
             .images
             .iter()
-            .filter(|image| image.registry.is_empty());
-        let malformed = malformed.map(|image| &*image.reference);
+            .filter(|image| image.registry().is_empty());
+        let malformed = malformed.map(|image| image.reference());
         let mut made = Baseline::default();
         made.accept(broken.iter().map(String::as_str).chain(malformed), now);
         match baseline::save(directory, &made) {

@@ -18,7 +18,7 @@ use crate::view::SourceView;
 #[derive(Debug)]
 pub struct Known<'a> {
     pub images: Arc<Images>,
-    pub states: Vec<ImageState>,
+    pub states: Vec<Arc<ImageState>>,
     pub trees: HashMap<Arc<ImageKey>, Object>,
     /// `None` where none was read: then it is not known who uses it.
     pub inventory: Option<&'a Inventory>,
@@ -26,7 +26,10 @@ pub struct Known<'a> {
 
 impl Known<'_> {
     fn all(&self) -> impl Iterator<Item = (&Arc<Image>, &ImageState)> {
-        self.images.images.iter().zip(&self.states)
+        self.images
+            .images
+            .iter()
+            .zip(self.states.iter().map(|state| &**state))
     }
 
     pub fn inventory_state(&self) -> Option<InventoryState> {
@@ -85,7 +88,7 @@ impl Known<'_> {
         used_by.sort();
         used_by.dedup();
         let others = entries.iter().skip(1).map(|(_, state)| OtherView {
-            credential: state.credential.as_deref().map(ToOwned::to_owned),
+            credential: state.credential().map(ToOwned::to_owned),
             verdict: state.verdict(),
             findings: state.report.findings.to_vec(),
         });

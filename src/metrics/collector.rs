@@ -152,8 +152,8 @@ fn labels<'a>(row: &Row<'a>) -> Labels<'a> {
         ("workload_type", workloads::kind(&user.kind)),
         ("workload", workloads::label(&user.name)),
         ("container", workloads::label(&user.container)),
-        ("image", workloads::label(&row.image.reference)),
-        ("registry", workloads::label(&row.image.registry)),
+        ("image", workloads::label(row.image.reference())),
+        ("registry", workloads::label(row.image.registry())),
         ("class", row.class.as_str().into()),
     ]);
     labels
@@ -168,7 +168,7 @@ struct Sum<'a> {
 }
 
 impl<'a> Sum<'a> {
-    fn of(images: &'a [ImageState]) -> Option<Self> {
+    fn of(images: &'a [Arc<ImageState>]) -> Option<Self> {
         let mut sum = Self {
             image: images.first()?,
             doubt: None,
@@ -201,8 +201,8 @@ impl<'a> Sum<'a> {
 
     fn labels(&self) -> Labels<'a> {
         vec![
-            ("registry", workloads::label(&self.image.registry)),
-            ("image", workloads::label(&self.image.reference)),
+            ("registry", workloads::label(self.image.registry())),
+            ("image", workloads::label(self.image.reference())),
         ]
     }
 }
@@ -272,7 +272,7 @@ fn encode_registries(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::R
         let images = snapshot
             .images
             .iter()
-            .filter(|image| image.registry == status.host);
+            .filter(|image| image.registry() == &*status.host);
         let (all, known) = images.fold((0_u64, 0_u64), |(all, known), image| {
             (
                 all + 1,

@@ -60,6 +60,15 @@ const PURE: &[(&str, &[&str])] = &[
             "crate::store",
         ],
     ),
+    (
+        "state",
+        &[
+            "crate::app",
+            "crate::http",
+            "crate::metrics",
+            "crate::store",
+        ],
+    ),
     ("registry/limiter.rs", &[]),
     ("registry/pause.rs", &[]),
     ("registry/quota.rs", &[]),

@@ -1,11 +1,13 @@
 //! A snapshot in, the text of a scrape out.
 
 use super::*;
+use crate::images::{Image, ImageKey, Puller, PullerKey};
 use crate::inventory::{Class, User};
 use crate::metrics::exposition::{Exposition, Format};
 use crate::registry::stats::Stats;
-use crate::state::{ImageState, ObjectCounts, SourceStatus};
+use crate::state::{ImageState, Named, ObjectCounts, SourceStatus};
 use crate::verify::finding::{Finding, PlatformReport, Report};
+use crate::verify::target::Needs;
 use jiff::{SignedDuration, Timestamp};
 
 fn user(namespace: &str, name: &str, class: Class) -> User {
@@ -23,12 +25,17 @@ fn user(namespace: &str, name: &str, class: Class) -> User {
 
 fn image(reference: &str, report: Report, users: Vec<User>) -> ImageState {
     ImageState {
-        endpoints: [].into(),
-        reference: reference.into(),
-        registry: "r.example".into(),
-        is_pinned: false,
-        credential: None,
-        users: users.into(),
+        named: Named::Image(Arc::new(Image {
+            name: reference.into(),
+            registry: "r.example".into(),
+            key: Arc::new(ImageKey {
+                reference: reference.parse().unwrap(),
+                puller: PullerKey::Own,
+            }),
+            puller: Puller::Own,
+            needs: Needs::All,
+            users: users.into(),
+        })),
         proven_at: report.proven_at,
         report: Arc::new(report),
         since: Second::new(0),
@@ -86,7 +93,7 @@ fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
             complete_at: None,
             references: 3,
         }],
-        images,
+        images: images.into_iter().map(Arc::new).collect(),
         registries: vec![RegistryStatus {
             host: "r.example".into(),
             is_up: Some(true),
