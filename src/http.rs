@@ -76,7 +76,7 @@ impl Health {
                 problem.push_str(&format!("source {}: {reason}\n", source.name));
             }
         }
-        let checked = |image: &&crate::state::ImageState| {
+        let checked = |image: &&Arc<crate::state::ImageState>| {
             image
                 .report
                 .findings

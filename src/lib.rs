@@ -58,6 +58,7 @@ pub mod oci;
 pub mod prover;
 pub mod registry;
 pub mod remembered;
+pub mod second;
 pub mod state;
 pub mod store;
 pub mod telemetry;

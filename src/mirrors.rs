@@ -246,7 +246,7 @@ mod tests {
     fn a_workload_can_pull_what_one_of_its_endpoints_has() {
         let pullable = Arc::new(Report {
             verdict: Verdict::Pullable,
-            findings: vec![],
+            findings: vec![].into(),
             ..Report::never_checked()
         });
         let broken = Arc::new(Report::only(Code::LayerMissing, "gone".to_owned()));

@@ -3,7 +3,7 @@
 //! Nothing turns green by a restart: what was broken stays broken until a proof, a proof keeps its own
 //! time and grows old by it, and what was proven for other platforms than count now was not proven.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::{ImageKey, PullerKey};
 use crate::oci::digest::Digest;
+use crate::oci::platform::Platform;
+use crate::second::Second;
 use crate::verify::depth::Rotation;
 use crate::verify::finding::Report;
 use crate::verify::suspects::Suspect;
@@ -21,8 +23,9 @@ use crate::verify::target::Needs;
 pub struct RememberedImage {
     pub needs: Needs,
     pub report: Arc<Report>,
-    pub proven_at: Option<Timestamp>,
-    pub since: Timestamp,
+    pub proven_at: Option<Second>,
+    pub since: Second,
+    /// In full: of two rounds that began in one second, one began later.
     pub asked_at: Timestamp,
 }
 
@@ -42,19 +45,63 @@ pub struct RegistryMemory {
 pub struct Remembered {
     /// Of this store alone: the names below are made with it.
     pub salt: Digest,
-    /// Canonical reference to the second of its last proof, ever.
-    pub proven: Vec<(String, i64)>,
+    /// Canonical reference and its last proof, ever.
+    pub proven: Vec<(Arc<str>, Second)>,
     pub images: HashMap<Digest, RememberedImage>,
     pub registries: HashMap<String, RegistryMemory>,
 }
 
-/// What changed since it was last taken for safekeeping.
+/// A part of what changed, for safekeeping.
 #[derive(Debug, Clone, Default)]
 pub struct Unsaved {
-    pub proven: Vec<(Arc<str>, i64)>,
-    /// In order. `None`: no longer needed.
-    pub images: Vec<(Digest, Option<RememberedImage>)>,
+    pub proven: Vec<(Arc<str>, Second)>,
+    pub images: Vec<(Digest, RememberedImage)>,
+    /// The images that these are.
+    pub keys: Vec<Arc<ImageKey>>,
+    /// No longer needed.
+    pub forgotten: Vec<Digest>,
     pub registries: HashMap<Arc<str>, RegistryMemory>,
+}
+
+impl Unsaved {
+    /// How many rows it has besides those of registries.
+    pub fn len(&self) -> usize {
+        self.proven.len() + self.images.len() + self.forgotten.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.registries.is_empty()
+    }
+}
+
+/// What many rows have in common, kept once however many rows are read.
+#[derive(Debug, Default)]
+pub struct Common {
+    platforms: HashSet<Platform>,
+    needs: HashSet<Needs>,
+}
+
+impl Common {
+    /// The same image, with what it has in common with those before it.
+    #[must_use]
+    pub fn share(&mut self, mut image: RememberedImage) -> RememberedImage {
+        if let Some(known) = self.needs.get(&image.needs) {
+            image.needs = known.clone();
+        } else {
+            self.needs.insert(image.needs.clone());
+        }
+        for report in Arc::make_mut(&mut image.report).platforms.iter_mut() {
+            let Some(platform) = &mut report.platform else {
+                continue;
+            };
+            if let Some(known) = self.platforms.get(platform) {
+                *platform = known.clone();
+            } else {
+                self.platforms.insert(platform.clone());
+            }
+        }
+        image
+    }
 }
 
 /// An image's name on a disk. A credential is a part of it, so it is hashed with a salt: whoever reads
@@ -68,3 +115,6 @@ pub fn name(salt: &Digest, key: &ImageKey) -> Digest {
     let reference = &key.reference;
     Digest::of(format!("{salt}\n{reference}\n{kind}\n{puller}").as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,8 @@ use tracing::warn;
 
 use crate::oci::digest::Digest;
 use crate::registry::manifest_cache::ManifestCache;
-use crate::remembered::{RegistryMemory, Remembered, Unsaved};
+use crate::remembered::{Common, RegistryMemory, Remembered, Unsaved};
+use crate::second::Second;
 
 const MANIFESTS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("manifests");
 /// Canonical reference to the second of its last proof.
@@ -96,14 +97,15 @@ impl Store {
         let proven = transaction.open_table(PROVEN)?;
         let proven = proven.iter()?.map(|row| {
             let (reference, second) = row?;
-            Ok((reference.value().to_owned(), second.value()))
+            Ok((reference.value().into(), Second::new(second.value())))
         });
         let mut images = HashMap::new();
+        let mut common = Common::default();
         for row in transaction.open_table(IMAGES)?.iter()? {
             let (name, image) = row?;
             match serde_json::from_slice(image.value()) {
                 Ok(image) => {
-                    images.insert(Digest::from_bytes(*name.value()), image);
+                    images.insert(Digest::from_bytes(*name.value()), common.share(image));
                 }
                 Err(error) => warn!(%error, "what an image was found to be cannot be read"),
             }
@@ -139,18 +141,14 @@ impl Store {
                 tables.manifests.insert(digest.as_bytes(), &**body)?;
             }
             for (reference, second) in &unsaved.proven {
-                tables.proven.insert(&**reference, second)?;
+                tables.proven.insert(&**reference, second.get())?;
             }
             for (name, image) in &unsaved.images {
-                match image {
-                    Some(image) => {
-                        let json = serde_json::to_vec(image).expect("it is plain data");
-                        tables.images.insert(name.as_bytes(), json.as_slice())?;
-                    }
-                    None => {
-                        tables.images.remove(name.as_bytes())?;
-                    }
-                }
+                let json = serde_json::to_vec(image).expect("it is plain data");
+                tables.images.insert(name.as_bytes(), json.as_slice())?;
+            }
+            for name in &unsaved.forgotten {
+                tables.images.remove(name.as_bytes())?;
             }
             for (host, memory) in &unsaved.registries {
                 let json = serde_json::to_vec(memory).expect("it is plain data");
@@ -265,14 +263,14 @@ mod tests {
             needs: Needs::These(["linux/arm64".parse().unwrap()].into()),
             report: Arc::new(Report::only(Code::LayerMissing, "gone".to_owned())),
             proven_at: None,
-            since: jiff::Timestamp::UNIX_EPOCH,
+            since: jiff::Timestamp::UNIX_EPOCH.into(),
             asked_at: jiff::Timestamp::UNIX_EPOCH,
         };
         let salt = store.remembered().unwrap().salt;
         assert_ne!(salt, Digest::default());
         let mut unsaved = Unsaved::default();
-        unsaved.proven.push(("a".into(), 7));
-        unsaved.images.push((digest, Some(image.clone())));
+        unsaved.proven.push(("a".into(), Second::new(7)));
+        unsaved.images.push((digest, image.clone()));
         unsaved
             .registries
             .insert("r.example".into(), RegistryMemory::default());
@@ -283,14 +281,14 @@ mod tests {
         assert_eq!(store.get(&digest), Some(body));
         let remembered = store.remembered().unwrap();
         assert_eq!(remembered.salt, salt, "names stay what they were");
-        assert_eq!(remembered.proven, [("a".to_owned(), 7)]);
+        assert_eq!(remembered.proven, [("a".into(), Second::new(7))]);
         assert_eq!(remembered.images, [(digest, image)].into());
         assert_eq!(
             store.registry("r.example").unwrap(),
             Some(RegistryMemory::default())
         );
         let mut unsaved = Unsaved::default();
-        unsaved.images.push((digest, None));
+        unsaved.forgotten.push(digest);
         store.remember(&unsaved).unwrap();
         assert!(store.remembered().unwrap().images.is_empty());
         drop(store);

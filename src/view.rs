@@ -45,7 +45,7 @@ impl Summary {
         };
         for entries in snapshot.by_reference() {
             summary.images += 1;
-            match entries.iter().map(ImageState::verdict).max() {
+            match entries.iter().map(|image| image.verdict()).max() {
                 Some(Verdict::Broken) => summary.broken += 1,
                 Some(Verdict::Unknown) => summary.unknown += 1,
                 Some(Verdict::Pullable) | None => summary.pullable += 1,
@@ -90,11 +90,11 @@ impl From<&Endpoint> for EndpointView {
     fn from(endpoint: &Endpoint) -> Self {
         Self {
             role: endpoint.role,
-            registry: endpoint.registry.to_string(),
-            reference: endpoint.reference.to_string(),
+            registry: endpoint.registry().to_owned(),
+            reference: endpoint.reference().to_owned(),
             digest: endpoint.report.digest,
             verdict: endpoint.report.verdict,
-            findings: endpoint.report.findings.clone(),
+            findings: endpoint.report.findings.to_vec(),
         }
     }
 }
@@ -114,7 +114,7 @@ pub struct PlatformView {
 
 impl From<&ImageState> for Image {
     fn from(image: &ImageState) -> Self {
-        let users = image.users.iter().filter(|user| !user.is_argument());
+        let users = image.users().iter().filter(|user| !user.is_argument());
         let mut namespaces: Vec<String> = users
             .clone()
             .map(|user| user.namespace.to_string())
@@ -131,18 +131,18 @@ impl From<&ImageState> for Image {
             foreign_layers: None,
         });
         Self {
-            reference: image.reference.to_string(),
+            reference: image.reference().to_owned(),
             digest: image.report.digest,
             verdict: image.verdict(),
-            pinned: image.is_pinned,
-            credential: image.credential.as_deref().map(ToOwned::to_owned),
+            pinned: image.is_pinned(),
+            credential: image.credential().map(ToOwned::to_owned),
             namespaces,
-            registry: image.registry.to_string(),
+            registry: image.registry().to_owned(),
             known: image.is_known,
-            last_proof: image.proven_at,
+            last_proof: image.proven_at.map(Timestamp::from),
             platforms: platforms.collect(),
-            findings: image.report.findings.clone(),
-            endpoints: image.endpoints.iter().map(EndpointView::from).collect(),
+            findings: image.report.findings.to_vec(),
+            endpoints: image.endpoints().iter().map(EndpointView::from).collect(),
             used_by: users.cloned().collect(),
         }
     }
@@ -161,7 +161,11 @@ impl Verify {
             duration_seconds,
             requests,
             summary: Summary::of(snapshot),
-            images: snapshot.images.iter().map(Image::from).collect(),
+            images: snapshot
+                .images
+                .iter()
+                .map(|image| Image::from(&**image))
+                .collect(),
         }
     }
 

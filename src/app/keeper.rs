@@ -1,12 +1,10 @@
 //! The one task that owns the [`State`]: takes events, publishes snapshots, remembers on disk.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -14,19 +12,18 @@ use crate::baseline::{self, Baseline};
 use crate::clock::Clock;
 use crate::images::Images;
 use crate::inventory::Inventory;
-use crate::remembered::{Remembered, Unsaved};
+use crate::remembered::Remembered;
 use crate::state::{RoundPart, RoundResult, Snapshot, State};
 use crate::store::Store;
 use crate::verify::finding::Verdict;
-use crate::view;
+
+mod writer;
+
+pub use writer::SNAPSHOT_FILE;
+use writer::Writer;
 
 /// Without any event a snapshot is published this often, so that proofs grow old in it too.
 const TICK: Duration = Duration::from_secs(5);
-/// Between two writes of the snapshot lies at least this many times what the last one took: for a few
-/// images that is nothing, and for very many the disk and a processor stay free for other things.
-const REST_AFTER_WRITING: u32 = 20;
-/// The snapshot for one-shot commands beside the daemon.
-pub const SNAPSHOT_FILE: &str = "snapshot.json";
 
 /// What changes the state.
 #[derive(Debug)]
@@ -55,13 +52,13 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
+    let mut writer = Writer::of(&memory);
     let mut keeper = Keeper::new(memory);
-    let mut writer = Writer::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let mut is_part = false;
-        // Cancel-safe: a receive that is dropped loses nothing, and a tick only comes later.
+        // Cancel-safe: a receive or a wait that is dropped loses nothing, and a tick only comes later.
         tokio::select! {
             event = events.recv() => match event {
                 Some(event) => {
@@ -70,6 +67,11 @@ pub async fn run(
                 }
                 None => break,
             },
+            written = writer.written() => {
+                let snapshot = || Arc::clone(&publish.borrow());
+                keeper.has_news |= writer.go_on(written, &mut keeper.state, snapshot);
+                continue;
+            }
             _ = tick.tick() => {}
             () = stop.cancelled() => break,
         }
@@ -80,69 +82,14 @@ pub async fn run(
         if is_part {
             continue;
         }
-        let snapshot = Arc::new(keeper.snapshot(clock.now()));
-        publish.send_replace(Arc::clone(&snapshot));
-        if keeper.has_news && writer.is_free().await {
+        publish.send_replace(Arc::new(keeper.snapshot(clock.now())));
+        if keeper.has_news && writer.is_free() {
             keeper.has_news = false;
-            writer.write(&keeper.memory, keeper.state.take_unsaved(), snapshot);
+            writer.begin(&mut keeper.state);
         }
     }
-    writer.end().await;
     let snapshot = Arc::new(keeper.state.snapshot(clock.now()));
-    writer.write(&keeper.memory, keeper.state.take_unsaved(), snapshot);
-    writer.end().await;
-}
-
-/// Writes on a thread where it may take its time, one write at a time.
-#[derive(Debug, Default)]
-struct Writer {
-    running: Option<JoinHandle<Duration>>,
-    rests_until: Option<Instant>,
-}
-
-impl Writer {
-    /// Whether a write may begin now.
-    async fn is_free(&mut self) -> bool {
-        if self.running.as_ref().is_some_and(JoinHandle::is_finished) {
-            self.end().await;
-        }
-        self.running.is_none() && self.rests_until.is_none_or(|until| until <= Instant::now())
-    }
-
-    fn write(&mut self, memory: &Memory, unsaved: Unsaved, snapshot: Arc<Snapshot>) {
-        let (store, directory) = (memory.store.clone(), memory.directory.clone());
-        self.running = Some(tokio::task::spawn_blocking(move || {
-            let started = Instant::now();
-            write(store.as_deref(), directory.as_deref(), unsaved, &snapshot);
-            started.elapsed()
-        }));
-    }
-
-    /// Waits for the write that is under way.
-    async fn end(&mut self) {
-        if let Some(running) = self.running.take() {
-            let took = running.await.expect("writing does not panic");
-            self.rests_until = Some(Instant::now() + took * REST_AFTER_WRITING);
-        }
-    }
-}
-
-fn write(store: Option<&Store>, directory: Option<&Path>, unsaved: Unsaved, snapshot: &Snapshot) {
-    if let Some(store) = store
-        && let Err(error) = store.remember(&unsaved)
-    {
-        warn!(%error, "what was found cannot be written; after a restart it is not known");
-    }
-    drop(unsaved);
-    if let Some(directory) = directory {
-        let images = view::ImagesView::of(snapshot, snapshot.images.iter().collect());
-        let written = crate::files::replace_with(&directory.join(SNAPSHOT_FILE), |file| {
-            serde_json::to_writer(file, &images).map_err(Into::into)
-        });
-        if let Err(error) = written {
-            warn!(%error, file = SNAPSHOT_FILE, "it cannot be written");
-        }
-    }
+    writer.end(&mut keeper.state, snapshot).await;
 }
 
 #[derive(Debug)]
@@ -239,8 +186,8 @@ impl Keeper {
         let malformed = snapshot
             .images
             .iter()
-            .filter(|image| image.registry.is_empty());
-        let malformed = malformed.map(|image| &*image.reference);
+            .filter(|image| image.registry().is_empty());
+        let malformed = malformed.map(|image| image.reference());
         let mut made = Baseline::default();
         made.accept(broken.iter().map(String::as_str).chain(malformed), now);
         match baseline::save(directory, &made) {
@@ -286,6 +233,9 @@ mod tests {
     use super::*;
     use crate::images::{self, PlatformChoice};
     use crate::inventory::references;
+    use crate::second::Second;
+    use crate::state::ImageState;
+    use crate::verify::finding::Report;
 
     #[test]
     fn the_first_snapshot_that_is_ready_knows_its_baseline() {
@@ -305,5 +255,65 @@ mod tests {
         keeper.take(Event::Inventory(inventory, Arc::new(images)));
         let snapshot = keeper.snapshot(now);
         assert!(snapshot.is_ready && snapshot.images[0].is_known);
+    }
+
+    #[tokio::test]
+    async fn all_that_was_found_is_there_after_a_restart_however_many_parts_it_took() {
+        const COUNT: usize = 2500;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.redb");
+        let memory = || Memory {
+            store: Some(Arc::new(Store::open(&path).unwrap())),
+            directory: Some(directory.path().to_owned()),
+            survives: false,
+        };
+        let names = (0..COUNT).map(|number| format!("r.example/app-{number}:v1"));
+        let text = names.collect::<Vec<_>>().join("\n");
+        let now = jiff::Timestamp::from_second(1000).unwrap();
+        let source = references::read_text("keep", &text, now);
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(source)],
+        });
+        let images = Arc::new(images::collect(&inventory, &|_| PlatformChoice::Needed));
+        let report = Report {
+            verdict: Verdict::Pullable,
+            findings: [].into(),
+            proven_at: Some(now.into()),
+            fresh_until: Some(Second::new(9000)),
+            ..Report::never_checked()
+        };
+        let reports = images.images.iter();
+        let reports = reports.map(|it| (it.key.clone(), it.needs.clone(), report.clone()));
+        let reports = reports.collect();
+        let part = RoundPart {
+            started_at: now,
+            ended_at: now,
+            reports,
+        };
+        let mut keeper = Keeper::new(memory());
+        keeper.take(Event::Inventory(
+            Arc::clone(&inventory),
+            Arc::clone(&images),
+        ));
+        keeper.take(Event::Part(part));
+        let snapshot = Arc::new(keeper.state.snapshot(now));
+        // In the middle of a pass it is told to stop.
+        let mut writer = Writer::of(&keeper.memory);
+        writer.begin(&mut keeper.state);
+        let written = writer.written().await;
+        assert!(!writer.go_on(written, &mut keeper.state, || Arc::clone(&snapshot)));
+        assert!(!writer.is_free(), "there is more than one part");
+        writer.end(&mut keeper.state, snapshot).await;
+        drop(keeper);
+
+        let written = std::fs::read(directory.path().join(SNAPSHOT_FILE)).unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(written["images"].as_array().unwrap().len(), COUNT);
+        let mut keeper = Keeper::new(memory());
+        keeper.take(Event::Inventory(inventory, images));
+        let snapshot = keeper.state.snapshot(now);
+        assert_eq!(snapshot.count(Verdict::Pullable), COUNT);
+        let is_as_old = |image: &Arc<ImageState>| image.proven_at == Some(now.into());
+        assert!(snapshot.images.iter().all(is_as_old));
     }
 }

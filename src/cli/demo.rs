@@ -181,7 +181,11 @@ async fn tell(
         snapshot.is_ready && snapshot.count(Verdict::Pullable) == snapshot.images.len()
     };
     let snapshot = wait(snapshots, "every image to be proven", whole).await?;
-    let users: usize = snapshot.images.iter().map(|image| image.users.len()).sum();
+    let users: usize = snapshot
+        .images
+        .iter()
+        .map(|image| image.users().len())
+        .sum();
     let objects: u64 = snapshot
         .registries
         .iter()
@@ -241,14 +245,14 @@ async fn report(image: &ImageState, metrics: &str, paint: Paint) -> anyhow::Resu
         .first()
         .context("a broken image has a finding")?;
     let users: Vec<String> = image
-        .users
+        .users()
         .iter()
         .map(|user| format!("{}/{}/{}", user.namespace, user.kind, user.name))
         .collect();
     say(&format!(
         "{}    {}\n  {}{}: {}\n  used by {}",
         paint.red("broken"),
-        image.reference,
+        image.reference(),
         finding.code,
         finding
             .platform
@@ -271,7 +275,8 @@ fn find<'a>(snapshot: &'a Snapshot, swept: &Swept) -> Option<&'a ImageState> {
     snapshot
         .images
         .iter()
-        .find(|image| image.reference.ends_with(&suffix))
+        .map(|image| &**image)
+        .find(|image| image.reference().ends_with(&suffix))
 }
 
 async fn wait(

@@ -14,10 +14,10 @@ pub(super) fn asked<'a>(
     state: &'a ImageState,
     trees: &[Option<&'a Object>],
 ) -> impl Iterator<Item = (&'a Report, Option<&'a Object>)> {
-    let reports: Vec<(Role, &Report)> = if state.endpoints.is_empty() {
+    let reports: Vec<(Role, &Report)> = if state.endpoints().is_empty() {
         vec![(Role::Origin, &*state.report)]
     } else {
-        let endpoints = state.endpoints.iter();
+        let endpoints = state.endpoints().iter();
         endpoints.map(|one| (one.role, &*one.report)).collect()
     };
     let both = reports.into_iter().zip(trees.to_vec());
@@ -65,12 +65,13 @@ pub(super) fn by_mirrors(state: &ImageState) -> Option<String> {
     if own.verdict == state.verdict() {
         return None;
     }
-    let mut mirrors = state.endpoints.iter();
+    let mut mirrors = state.endpoints().iter();
     let decisive = mirrors.find(|one| Arc::ptr_eq(&one.report, &state.report));
     Some(match decisive {
         Some(mirror) => format!(
             "nodes can pull it from its mirror {}; where it is written it is {}",
-            mirror.reference, own.verdict
+            mirror.reference(),
+            own.verdict
         ),
         None => format!(
             "it is {} where it is written, and what a mirror has is not known",

@@ -62,8 +62,8 @@ pub fn kept(image: &ImageState, tree: &Object, digest: &Digest) -> Option<Kept> 
     (!paths.is_empty()).then(|| {
         let used_by = users(image);
         Kept {
-            reference: image.reference.to_string(),
-            credential: image.credential.as_deref().map(ToOwned::to_owned),
+            reference: image.reference().to_owned(),
+            credential: image.credential().map(ToOwned::to_owned),
             verdict: image.verdict(),
             state,
             whole,
@@ -77,7 +77,7 @@ pub fn kept(image: &ImageState, tree: &Object, digest: &Digest) -> Option<Kept> 
 
 /// Who uses an image, without what an operator typed.
 pub fn users(image: &ImageState) -> Vec<User> {
-    let users = image.users.iter().filter(|user| !user.is_argument());
+    let users = image.users().iter().filter(|user| !user.is_argument());
     users.cloned().collect()
 }
 

@@ -19,7 +19,7 @@ use crate::view::SourceView;
 #[derive(Debug)]
 pub struct Known<'a> {
     pub images: Arc<Images>,
-    pub states: Vec<ImageState>,
+    pub states: Vec<Arc<ImageState>>,
     pub trees: HashMap<Arc<ImageKey>, Object>,
     /// `None` where none was read: then it is not known who uses it.
     pub inventory: Option<&'a Inventory>,
@@ -36,7 +36,10 @@ pub struct Told<'a> {
 
 impl Known<'_> {
     fn all(&self) -> impl Iterator<Item = (&Arc<Image>, &ImageState)> {
-        self.images.images.iter().zip(&self.states)
+        self.images
+            .images
+            .iter()
+            .zip(self.states.iter().map(|state| &**state))
     }
 
     pub fn inventory_state(&self) -> Option<InventoryState> {
@@ -76,7 +79,7 @@ impl Known<'_> {
 
     /// The tree at the endpoint whose report is the image's.
     fn decisive(&self, image: &Image, state: &ImageState) -> Option<&Object> {
-        let mut endpoints = state.endpoints.iter();
+        let mut endpoints = state.endpoints().iter();
         let at = endpoints.position(|one| Arc::ptr_eq(&one.report, &state.report));
         *self.trees(image).get(at.unwrap_or_default())?
     }
@@ -116,13 +119,13 @@ impl Known<'_> {
         used_by.sort();
         used_by.dedup();
         let others = entries.iter().skip(1).map(|(_, state)| OtherView {
-            credential: state.credential.as_deref().map(ToOwned::to_owned),
+            credential: state.credential().map(ToOwned::to_owned),
             verdict: state.verdict(),
-            findings: state.report.findings.clone(),
+            findings: state.report.findings.to_vec(),
         });
         let trees = first.map(|(image, _)| self.trees(image));
         let trees = trees.unwrap_or_default();
-        let endpoints = first.map(|(_, state)| &*state.endpoints);
+        let endpoints = first.map(|(_, state)| &*state.endpoints());
         let endpoints = endpoints.unwrap_or_default();
         let told = endpoints.iter().zip(&trees);
         let told = told.map(|(endpoint, tree)| EndpointTree {
@@ -134,7 +137,7 @@ impl Known<'_> {
             digest: report.digest.or(root),
             verdict: report.verdict,
             message: first.and_then(|(_, state)| by_mirrors(state)),
-            findings: report.findings,
+            findings: report.findings.to_vec(),
             endpoints: told.collect(),
             other_credentials: others.collect(),
             used_by,

@@ -34,21 +34,21 @@ impl Filter {
     fn admits(&self, image: &ImageState) -> bool {
         let fits = |wanted: &str, actual: &str| wanted.is_empty() || wanted == actual;
         let is_used = self.namespace.is_empty() && self.cluster.is_empty() && self.class.is_empty()
-            || image.users.iter().any(|user| {
+            || image.users().iter().any(|user| {
                 fits(&self.namespace, &user.namespace)
                     && fits(&self.cluster, user.cluster.as_deref().unwrap_or_default())
                     && fits(&self.class, user.class.as_str())
             });
         let has_text = || {
-            image.reference.contains(&self.q)
-                || image.users.iter().any(|user| user.name.contains(&self.q))
+            image.reference().contains(&self.q)
+                || image.users().iter().any(|user| user.name.contains(&self.q))
                 || image
                     .report
                     .digest
                     .is_some_and(|digest| digest.to_string().contains(&self.q))
         };
         fits(&self.verdict, image.verdict().as_str())
-            && fits(&self.registry, &image.registry)
+            && fits(&self.registry, image.registry())
             && is_used
             && (self.q.is_empty() || has_text())
     }
@@ -59,13 +59,14 @@ impl Filter {
         let mut images: Vec<&ImageState> = snapshot
             .images
             .iter()
+            .map(|image| &**image)
             .filter(|image| self.admits(image))
             .collect();
         images.sort_by_key(|image| {
             (
                 std::cmp::Reverse(image.verdict()),
                 image.is_known,
-                &image.reference,
+                image.reference(),
             )
         });
         let limit = self.limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX);

@@ -112,7 +112,7 @@ fn an_unreadable_secret_makes_unknown_of_what_it_might_change() {
     };
     let pullable = Report {
         verdict: Verdict::Pullable,
-        findings: vec![],
+        findings: vec![].into(),
         ..Report::never_checked()
     };
     let check = |report: Report, anonymous: bool, expected: Verdict| {

@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use tokio::sync::watch;
@@ -15,6 +14,7 @@ use super::catalog;
 use super::families::{Families, Labels, and, number, seconds, truth};
 use super::workloads::{self, Row};
 use crate::registry::hosts::Hosts;
+use crate::second::Second;
 use crate::state::{ImageState, RegistryStatus, Snapshot};
 use crate::verify::finding::{Code, Verdict};
 
@@ -152,8 +152,8 @@ fn labels<'a>(row: &Row<'a>) -> Labels<'a> {
         ("workload_type", workloads::kind(&user.kind)),
         ("workload", workloads::label(&user.name)),
         ("container", workloads::label(&user.container)),
-        ("image", workloads::label(&row.image.reference)),
-        ("registry", workloads::label(&row.image.registry)),
+        ("image", workloads::label(row.image.reference())),
+        ("registry", workloads::label(row.image.registry())),
         ("class", row.class.as_str().into()),
     ]);
     labels
@@ -163,12 +163,12 @@ fn labels<'a>(row: &Row<'a>) -> Labels<'a> {
 struct Sum<'a> {
     image: &'a ImageState,
     doubt: Option<Code>,
-    proof: Option<Timestamp>,
+    proof: Option<Second>,
     platforms: Option<[usize; 3]>,
 }
 
 impl<'a> Sum<'a> {
-    fn of(images: &'a [ImageState]) -> Option<Self> {
+    fn of(images: &'a [Arc<ImageState>]) -> Option<Self> {
         let mut sum = Self {
             image: images.first()?,
             doubt: None,
@@ -201,8 +201,8 @@ impl<'a> Sum<'a> {
 
     fn labels(&self) -> Labels<'a> {
         vec![
-            ("registry", workloads::label(&self.image.registry)),
-            ("image", workloads::label(&self.image.reference)),
+            ("registry", workloads::label(self.image.registry())),
+            ("image", workloads::label(self.image.reference())),
         ]
     }
 }
@@ -212,7 +212,7 @@ fn encode_images(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Resul
     let unknown =
         sums().filter_map(|sum| Some((and(sum.labels(), "reason", sum.doubt?.as_str()), 1.0)));
     families.gauges(&catalog::IMAGE_UNKNOWN, unknown)?;
-    let proofs = sums().filter_map(|sum| Some((sum.labels(), seconds(sum.proof?))));
+    let proofs = sums().filter_map(|sum| Some((sum.labels(), seconds(sum.proof?.into()))));
     families.gauges(&catalog::IMAGE_LAST_PROOF, proofs)?;
     let platforms = sums().flat_map(|sum| {
         let counts = Verdict::ALL
@@ -272,7 +272,7 @@ fn encode_registries(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::R
         let images = snapshot
             .images
             .iter()
-            .filter(|image| image.registry == status.host);
+            .filter(|image| image.registry() == &*status.host);
         let (all, known) = images.fold((0_u64, 0_u64), |(all, known), image| {
             (
                 all + 1,

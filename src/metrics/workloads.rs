@@ -43,7 +43,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
     for images in snapshot.by_reference() {
         let mut new: Vec<Row<'_>> = Vec::new();
         for image in images {
-            new.extend(image.users.iter().map(|user| Row {
+            new.extend(image.users().iter().map(|user| Row {
                 user,
                 image,
                 class: user.class,

@@ -1,9 +1,14 @@
 //! What stands, what goes, and what is too old.
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::images::{PlatformChoice, collect};
-use crate::inventory::{Class, ImageUse, SourceState};
-use crate::verify::finding::Finding;
+use crate::inventory::{Class, ImageUse, SourceState, User};
+use crate::oci::digest::Digest;
+use crate::remembered::Unsaved;
+use crate::verify::finding::{Code, Finding};
+use crate::verify::target::Needs;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -40,9 +45,9 @@ fn inventory(images: &[&str]) -> (Inventory, Arc<Images>) {
 fn pullable(proven: i64, fresh_until: i64) -> Report {
     Report {
         verdict: Verdict::Pullable,
-        findings: vec![],
-        proven_at: Some(at(proven)),
-        fresh_until: Some(at(fresh_until)),
+        findings: vec![].into(),
+        proven_at: Some(at(proven).into()),
+        fresh_until: Some(at(fresh_until).into()),
         ..Report::never_checked()
     }
 }
@@ -71,7 +76,7 @@ fn round(images: &Images, ended_at: i64, reports: &[Report]) -> RoundResult {
     }
 }
 
-fn one(state: &mut State, now: i64) -> ImageState {
+fn one(state: &mut State, now: i64) -> Arc<ImageState> {
     state.snapshot(at(now)).images.remove(0)
 }
 
@@ -97,7 +102,7 @@ fn nothing_is_green_before_it_was_checked_or_after_its_proof_is_too_old() {
     let stale = one(&mut state, 1811);
     assert_eq!(
         (stale.verdict(), codes(&stale), stale.proven_at),
-        (Verdict::Unknown, vec![Code::Stale], Some(at(10)))
+        (Verdict::Unknown, vec![Code::Stale], Some(at(10).into()))
     );
 }
 
@@ -136,7 +141,10 @@ fn a_round_that_is_told_in_parts_says_what_it_says_as_a_whole() {
             let [whole, parts] = [&mut whole, &mut parts].map(|state| {
                 let mut snapshot = state.snapshot(at(21));
                 snapshot.sequence = 0;
-                format!("{snapshot:?} {:?}", state.take_unsaved().registries)
+                format!(
+                    "{snapshot:?} {:?}",
+                    state.take_unsaved(usize::MAX).registries
+                )
             });
             assert_eq!(whole, parts);
         }
@@ -154,7 +162,10 @@ fn a_broken_verdict_stands_through_unknown_until_a_proof() {
     state.record(round(&images, 20, std::slice::from_ref(&down)));
     state.record(round(&images, 30, std::slice::from_ref(&down)));
     let image = one(&mut state, 31);
-    assert_eq!((image.verdict(), image.since), (Verdict::Broken, at(10)));
+    assert_eq!(
+        (image.verdict(), image.since),
+        (Verdict::Broken, at(10).into())
+    );
     assert_eq!(codes(&image), [Code::LayerMissing, Code::Unreachable]);
     state.record(round(&images, 40, &[pullable(40, 2000)]));
     assert_eq!(one(&mut state, 41).verdict(), Verdict::Pullable);
@@ -221,7 +232,7 @@ fn a_fact_stands_beside_new_facts_while_it_is_in_doubt() {
     let report = |root: &str, findings: &[Finding]| {
         let mut report = Report {
             digest: Some(digest(root)),
-            findings: findings.to_vec(),
+            findings: findings.to_vec().into(),
             ..Report::never_checked()
         };
         report.settle();
@@ -328,12 +339,9 @@ fn a_restart_turns_nothing_green_and_nothing_young() {
     let broken = Report::only(Code::LayerMissing, "gone".to_owned());
     let doubt = Report::only(Code::Unreachable, "down".to_owned());
     state.record(round(&images, 10, &[pullable(5, 1805), broken, doubt]));
-    let Unsaved { images: saved, .. } = state.take_unsaved();
+    let Unsaved { images: saved, .. } = state.take_unsaved(usize::MAX);
     let remembered = Remembered {
-        images: saved
-            .into_iter()
-            .filter_map(|(name, image)| Some((name, image?)))
-            .collect(),
+        images: saved.into_iter().collect(),
         ..Remembered::default()
     };
     assert_eq!(remembered.images.len(), 3);
@@ -342,12 +350,15 @@ fn a_restart_turns_nothing_green_and_nothing_young() {
     let mut state = restart();
     state.set_inventory(&inventory, Arc::clone(&images));
     let now = state.snapshot(at(100)).images;
-    let verdicts: Vec<Verdict> = now.iter().map(ImageState::verdict).collect();
+    let verdicts: Vec<Verdict> = now.iter().map(|image| image.verdict()).collect();
     assert_eq!(
         verdicts,
         [Verdict::Pullable, Verdict::Broken, Verdict::Unknown]
     );
-    assert_eq!((now[0].proven_at, now[0].since), (Some(at(5)), at(10)));
+    assert_eq!(
+        (now[0].proven_at, now[0].since),
+        (Some(at(5).into()), at(10).into())
+    );
     // Its proof grows old by its own time.
     assert_eq!(
         state.snapshot(at(1806)).images[0].verdict(),
@@ -378,18 +389,14 @@ fn a_restart_turns_nothing_green_and_nothing_young() {
     let mut state = restart();
     let (all, none) = listed(&[]);
     state.set_inventory(&all, none);
-    assert_eq!(
-        state
-            .take_unsaved()
-            .images
-            .iter()
-            .filter(|(_, image)| image.is_some())
-            .count(),
-        0
-    );
+    let unsaved = state.take_unsaved(usize::MAX);
+    assert_eq!((unsaved.images.len(), unsaved.forgotten.len()), (0, 3));
     state.set_inventory(&inventory, images);
     assert_eq!(
         codes(&state.snapshot(at(100)).images[1]),
         [Code::NeverChecked]
     );
 }
+
+mod parts;
+mod shared;

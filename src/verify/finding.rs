@@ -1,14 +1,17 @@
 //! Verdicts and findings: the closed words in which a verification speaks.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
+
+mod list;
+mod report;
+
+pub use list::Findings;
+pub use report::{PlatformReport, PlatformReports, Report};
 
 /// There is no fourth, and no default: what was not checked is `Unknown`.
 ///
@@ -116,108 +119,6 @@ pub struct Finding {
     /// The digests from the root to the object that names the subject.
     pub path: Vec<Digest>,
     pub message: String,
-}
-
-/// One platform of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlatformReport {
-    /// `None` where neither the index nor the config says.
-    pub platform: Option<Platform>,
-    /// `None` for a needed platform that the index lacks.
-    pub digest: Option<Digest>,
-    pub verdict: Verdict,
-    pub needed: bool,
-}
-
-/// The platforms of an image. Copies share them until one changes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlatformReports(Arc<[PlatformReport]>);
-
-impl PlatformReports {
-    pub fn push(&mut self, report: PlatformReport) {
-        self.0 = self.iter().cloned().chain([report]).collect();
-    }
-}
-
-impl Deref for PlatformReports {
-    type Target = [PlatformReport];
-
-    fn deref(&self) -> &[PlatformReport] {
-        &self.0
-    }
-}
-
-impl DerefMut for PlatformReports {
-    fn deref_mut(&mut self) -> &mut [PlatformReport] {
-        Arc::make_mut(&mut self.0)
-    }
-}
-
-impl From<Vec<PlatformReport>> for PlatformReports {
-    fn from(reports: Vec<PlatformReport>) -> Self {
-        Self(reports.into())
-    }
-}
-
-impl FromIterator<PlatformReport> for PlatformReports {
-    fn from_iter<I: IntoIterator<Item = PlatformReport>>(reports: I) -> Self {
-        Self(reports.into_iter().collect())
-    }
-}
-
-/// What one walk found out about one image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// The root that the verdict is about.
-    pub digest: Option<Digest>,
-    pub verdict: Verdict,
-    pub platforms: PlatformReports,
-    pub findings: Vec<Finding>,
-    /// The time of the oldest object of the proof; only if the verdict is `pullable`.
-    pub proven_at: Option<Timestamp>,
-    /// Until when the proof counts: three times the interval that each object is due in.
-    pub fresh_until: Option<Timestamp>,
-    /// When the walk ended.
-    pub checked_at: Option<Timestamp>,
-}
-
-impl Report {
-    /// An image of which only one thing is known.
-    pub fn only(code: Code, message: String) -> Self {
-        Self {
-            digest: None,
-            verdict: code.verdict(),
-            platforms: PlatformReports::default(),
-            findings: vec![Finding {
-                code,
-                subject: None,
-                platform: None,
-                needed: true,
-                path: Vec::new(),
-                message,
-            }],
-            proven_at: None,
-            fresh_until: None,
-            checked_at: None,
-        }
-    }
-
-    /// Makes the verdict what the findings say. Only a proof without needed findings is pullable.
-    pub fn settle(&mut self) {
-        let findings = self.findings.iter().filter(|finding| finding.needed);
-        self.verdict = findings
-            .map(|finding| finding.code.verdict())
-            .max()
-            .unwrap_or(Verdict::Pullable);
-        if self.verdict != Verdict::Pullable {
-            self.proven_at = None;
-            self.fresh_until = None;
-        }
-    }
-
-    pub fn never_checked() -> Self {
-        Self::only(Code::NeverChecked, "it was not checked yet".to_owned())
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::table::{Fact, ObjectKey, ObjectKind, RepositoryId, Table};
 use super::target::{Cadence, Needs, Root, STALE_AFTER_INTERVALS, Target};
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
+use crate::second::Second;
 
 /// The verdict of one image.
 pub fn judge(
@@ -51,7 +52,7 @@ pub fn judge(
                     target.repository
                 );
                 return Report {
-                    checked_at: Some(*at),
+                    checked_at: Some((*at).into()),
                     ..Report::only(Code::TagMissing, message)
                 };
             }
@@ -502,19 +503,17 @@ impl Walk<'_> {
         let Self {
             proof,
             platforms,
-            mut findings,
+            findings,
             ..
         } = self;
-        // It is kept for as long as the image is known.
-        findings.shrink_to_fit();
         let mut report = Report {
             digest: Some(root),
             verdict: Verdict::Unknown,
             platforms: platforms.into(),
-            findings,
-            proven_at: proof.oldest,
-            fresh_until: proof.fresh_until,
-            checked_at: Some(proof.newest.unwrap_or(now)),
+            findings: findings.into(),
+            proven_at: proof.oldest.map(Second::from),
+            fresh_until: proof.fresh_until.map(Second::from),
+            checked_at: Some(proof.newest.unwrap_or(now).into()),
         };
         report.settle();
         report

@@ -1029,7 +1029,7 @@ impl Round {
             let resolved_at = *at;
             let took_long = report
                 .checked_at
-                .is_some_and(|end| end.duration_since(resolved_at) > WALK_LONG);
+                .is_some_and(|end| Timestamp::from(end).duration_since(resolved_at) > WALK_LONG);
             let is_well = report.verdict == Verdict::Pullable && !took_long;
             let plan = self.plan(number);
             if !is_well && plan.resolutions < RESOLUTIONS_MAX && asked.insert(number) {

@@ -60,6 +60,15 @@ const PURE: &[(&str, &[&str])] = &[
             "crate::store",
         ],
     ),
+    (
+        "state",
+        &[
+            "crate::app",
+            "crate::http",
+            "crate::metrics",
+            "crate::store",
+        ],
+    ),
     ("registry/limiter.rs", &[]),
     ("registry/pause.rs", &[]),
     ("registry/quota.rs", &[]),
@@ -87,10 +96,12 @@ const PURE: &[(&str, &[&str])] = &[
         "inventory/extract",
         &["crate::registry", "crate::verify", "crate::state"],
     ),
+    ("second.rs", &["crate::"]),
     (
         "verify/finding.rs",
         &["crate::registry", "crate::inventory"],
     ),
+    ("verify/finding", &["crate::registry", "crate::inventory"]),
     ("verify/judge.rs", &["crate::registry", "crate::inventory"]),
     ("verify/node.rs", &["crate::registry", "crate::inventory"]),
     (

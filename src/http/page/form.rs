@@ -37,8 +37,8 @@ impl Form {
         let mut clusters = BTreeSet::new();
         let mut classes = BTreeSet::new();
         for image in &snapshot.images {
-            registries.insert(&*image.registry);
-            for user in image.users.iter().filter(|user| !user.is_argument()) {
+            registries.insert(image.registry());
+            for user in image.users().iter().filter(|user| !user.is_argument()) {
                 namespaces.insert(&*user.namespace);
                 clusters.extend(user.cluster.as_deref());
                 classes.insert(user.class);

@@ -41,7 +41,8 @@ impl<'a> Tally<'a> {
         let mut tally = Self::default();
         for image in &snapshot.images {
             let verdict = image.verdict();
-            let [pullable, unknown, broken] = tally.by_registry.entry(&image.registry).or_default();
+            let [pullable, unknown, broken] =
+                tally.by_registry.entry(image.registry()).or_default();
             match verdict {
                 Verdict::Pullable => *pullable += 1,
                 Verdict::Unknown => *unknown += 1,

@@ -76,7 +76,7 @@ impl EndpointRow {
             role: endpoint.role.as_str(),
             tone: report.verdict.as_str(),
             sign: words::sign(report.verdict),
-            reference: endpoint.reference.to_string(),
+            reference: endpoint.reference().to_owned(),
             says,
         }
     }
@@ -115,9 +115,10 @@ impl ImagePage {
         let mut images: Vec<&ImageState> = snapshot
             .images
             .iter()
-            .filter(|image| *image.reference == *reference)
+            .map(|image| &**image)
+            .filter(|image| image.reference() == reference)
             .collect();
-        images.sort_by_key(|image| (std::cmp::Reverse(image.verdict()), &image.credential));
+        images.sort_by_key(|image| (std::cmp::Reverse(image.verdict()), image.credential()));
         let worst = images.first()?.verdict();
         let only = Filter {
             q: reference.to_owned(),
@@ -174,7 +175,7 @@ impl Section {
                 },
                 digest: report.digest.map(|digest| digest.to_string()),
             });
-        let users = image.users.iter().filter(|user| !user.is_argument());
+        let users = image.users().iter().filter(|user| !user.is_argument());
         let first = findings.first().map(|finding| finding.explanation.what);
         Self {
             verdict,
@@ -197,16 +198,16 @@ impl Section {
                 }
                 Verdict::Broken => whom_it_fails(image),
             },
-            credential: image.credential.as_deref().map(ToOwned::to_owned),
+            credential: image.credential().map(ToOwned::to_owned),
             digest: report.digest.map(|digest| digest.to_string()),
-            is_pinned: image.is_pinned,
+            is_pinned: image.is_pinned(),
             is_known,
             is_malformed: is_malformed(image),
-            since: Moment::of(image.since, now),
-            proof: image.proven_at.map(|at| Moment::of(at, now)),
-            fresh_until: report.fresh_until.map(|at| Moment::of(at, now)),
-            checked: report.checked_at.map(|at| Moment::of(at, now)),
-            endpoints: image.endpoints.iter().map(EndpointRow::of).collect(),
+            since: Moment::of(image.since.into(), now),
+            proof: image.proven_at.map(|at| Moment::of(at.into(), now)),
+            fresh_until: report.fresh_until.map(|at| Moment::of(at.into(), now)),
+            checked: report.checked_at.map(|at| Moment::of(at.into(), now)),
+            endpoints: image.endpoints().iter().map(EndpointRow::of).collect(),
             platforms: rows.collect(),
             platforms_more: platforms.len().saturating_sub(PLATFORMS_SHOWN),
             findings,
@@ -214,7 +215,7 @@ impl Section {
             users_more: users.clone().count().saturating_sub(USERS_SHOWN),
             users: users
                 .take(USERS_SHOWN)
-                .map(|user| UserRow::of(user, &image.reference))
+                .map(|user| UserRow::of(user, image.reference()))
                 .collect(),
         }
     }

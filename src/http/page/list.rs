@@ -70,16 +70,20 @@ impl Entry {
         let told_more = told.len().saturating_sub(FINDINGS_SHOWN);
         told.truncate(FINDINGS_SHOWN);
         let (marks, marks_more) = marks(image);
-        let mut users: Vec<&User> = image.users.iter().filter(|it| !it.is_argument()).collect();
+        let mut users: Vec<&User> = image
+            .users()
+            .iter()
+            .filter(|it| !it.is_argument())
+            .collect();
         users.sort_by_key(|user| user.class);
         let is_dated = image.verdict() == Verdict::Broken && !is_malformed(image);
         Self {
-            href: address::image(&image.reference),
-            name: Name::of(&image.reference),
+            href: address::image(image.reference()),
+            name: Name::of(image.reference()),
             is_known: image.is_known && image.verdict() == Verdict::Broken,
-            credential: image.credential.as_deref().map(ToOwned::to_owned),
-            since: is_dated.then(|| Moment::of(image.since, now)),
-            proof: image.proven_at.map(|at| Moment::of(at, now)),
+            credential: image.credential().map(ToOwned::to_owned),
+            since: is_dated.then(|| Moment::of(image.since.into(), now)),
+            proof: image.proven_at.map(|at| Moment::of(at.into(), now)),
             first: told
                 .first()
                 .map_or_else(Vec::new, |told| words::pieces(told.explanation.first)),

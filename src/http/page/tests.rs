@@ -13,11 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::{serve, ui_router};
+use crate::images::{Image, ImageKey, Puller, PullerKey};
 use crate::inventory::{Class, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
-use crate::state::{Endpoint, ImageState, ObjectCounts, RegistryStatus, Snapshot, SourceStatus};
-use crate::verify::finding::{Code, Finding, PlatformReport, Report, Verdict};
+use crate::state::{
+    Endpoint, ImageState, Malformed, Mirrored, Named, ObjectCounts, RegistryStatus, Snapshot,
+    SourceStatus,
+};
+use crate::verify::finding::{Code, Finding, Findings, PlatformReport, Report, Verdict};
+use crate::verify::target::Needs;
 
 const HOSTILE: &str = "\"><script>alert(1)</script>";
 
@@ -42,12 +47,46 @@ fn user(namespace: &str, kind: &str, name: &str, container: &str, image: &str) -
     }
 }
 
+fn written(reference: &str, users: Arc<[User]>) -> Arc<Image> {
+    let key = ImageKey {
+        reference: reference.parse().unwrap(),
+        puller: PullerKey::Own,
+    };
+    Arc::new(Image {
+        name: reference.into(),
+        registry: key.reference.host().into(),
+        key: Arc::new(key),
+        puller: Puller::Own,
+        needs: Needs::All,
+        users,
+    })
+}
+
+/// The same image, written otherwise.
+fn with_image(image: ImageState, change: impl FnOnce(&mut Image)) -> ImageState {
+    let Named::Image(mut changed) = image.named else {
+        panic!("{image:?}");
+    };
+    change(Arc::make_mut(&mut changed));
+    ImageState {
+        named: Named::Image(changed),
+        ..image
+    }
+}
+
+fn unavailable(secret: &str) -> Puller {
+    Puller::Unavailable {
+        label: secret.into(),
+        reason: "forbidden".into(),
+    }
+}
+
 /// The one user's workload in `namespace/Kind/name`, its container named as the repository.
 fn image(reference: &str, workload: &str, platforms: &[&str]) -> ImageState {
     let [namespace, kind, name] = workload.split('/').collect::<Vec<_>>()[..] else {
         panic!("{workload}");
     };
-    let (registry, rest) = reference.split_once('/').unwrap_or(("", reference));
+    let (_, rest) = reference.split_once('/').unwrap_or(("", reference));
     let container = rest.split([':', '@']).next().unwrap_or_default();
     let container = container.rsplit('/').next().unwrap_or_default();
     let platforms = platforms.iter().map(|platform| PlatformReport {
@@ -57,23 +96,21 @@ fn image(reference: &str, workload: &str, platforms: &[&str]) -> ImageState {
         needed: true,
     });
     ImageState {
-        endpoints: [].into(),
-        reference: reference.into(),
-        registry: registry.into(),
-        is_pinned: reference.contains('@'),
-        credential: None,
-        users: [user(namespace, kind, name, container, reference)].into(),
+        named: Named::Image(written(
+            reference,
+            [user(namespace, kind, name, container, reference)].into(),
+        )),
         report: Arc::new(Report {
             digest: Some(digest(reference)),
             verdict: Verdict::Pullable,
             platforms: platforms.collect(),
-            findings: Vec::new(),
-            proven_at: Some(ago(140)),
-            fresh_until: Some(ago(-1660)),
-            checked_at: Some(ago(138)),
+            findings: Findings::default(),
+            proven_at: Some(ago(140).into()),
+            fresh_until: Some(ago(-1660).into()),
+            checked_at: Some(ago(138).into()),
         }),
-        proven_at: Some(ago(140)),
-        since: ago(86_000),
+        proven_at: Some(ago(140).into()),
+        since: ago(86_000).into(),
         is_known: false,
     }
 }
@@ -84,15 +121,15 @@ fn with_report(image: ImageState, change: impl FnOnce(&mut Report)) -> ImageStat
     report.settle();
     ImageState {
         report: Arc::new(report),
-        since: ago(960),
-        proven_at: Some(ago(1560)),
+        since: ago(960).into(),
+        proven_at: Some(ago(1560).into()),
         ..image
     }
 }
 
 /// The platform's own manifest is gone.
 fn without_child(image: ImageState, index: usize) -> ImageState {
-    let root = digest(&image.reference);
+    let root = digest(image.reference());
     with_report(image, |report| {
         let platform = &mut report.platforms[index];
         platform.verdict = Verdict::Broken;
@@ -113,7 +150,7 @@ fn without_child(image: ImageState, index: usize) -> ImageState {
 
 /// Layers of one platform are gone.
 fn without_layers(image: ImageState, index: usize, layers: usize) -> ImageState {
-    let root = digest(&image.reference);
+    let root = digest(image.reference());
     with_report(image, |report| {
         let platform = &mut report.platforms[index];
         platform.verdict = Verdict::Broken;
@@ -175,7 +212,7 @@ fn snapshot(images: Vec<ImageState>) -> Snapshot {
         at: ago(3),
         sequence: 7,
         sources: vec![source("prod", None, images.len())],
-        images,
+        images: images.into_iter().map(Arc::new).collect(),
         registries: vec![registry("registry.example", Some(true), 97, 13_316_812)],
         is_ready: true,
         baseline_images: 0,
@@ -242,7 +279,7 @@ fn incident() -> Snapshot {
 fn night_images() -> Vec<ImageState> {
     let mut images = shop();
     images[3] = without_child(images[3].clone(), 1);
-    images[3].users = [
+    let users = [
         user(
             "payments",
             "Deployment",
@@ -268,8 +305,8 @@ fn night_images() -> Vec<ImageState> {
                 "registry.example/team/checkout:latest",
             )
         },
-    ]
-    .into();
+    ];
+    images[3] = with_image(images[3].clone(), |image| image.users = users.into());
     images[6] = without_layers(images[6].clone(), 0, 11);
     images[6] = with_report(images[6].clone(), |report| {
         report.platforms.push(PlatformReport {
@@ -300,16 +337,17 @@ fn night_images() -> Vec<ImageState> {
         )
     };
     let mut hostile = image("x/y", "shop/Deployment/promo", &[]);
-    hostile.reference = HOSTILE.into();
-    hostile.registry = "".into();
+    hostile.named = Named::Malformed(Arc::new(Malformed {
+        reference: HOSTILE.into(),
+        users: [user("shop", "Deployment", HOSTILE, HOSTILE, HOSTILE)].into(),
+    }));
     hostile.proven_at = None;
-    hostile.users = [user("shop", "Deployment", HOSTILE, HOSTILE, HOSTILE)].into();
     let message = format!(
         "`{HOSTILE}` is not an image reference: upper case or a sign that has no place there"
     );
     images.push(only(hostile, Code::ReferenceInvalid, &message));
-    let mut private = image("ghcr.io/acme/agent:2", "ops/DaemonSet/agent", &[]);
-    private.credential = Some("ops/ghcr".into());
+    let private = image("ghcr.io/acme/agent:2", "ops/DaemonSet/agent", &[]);
+    let private = with_image(private, |image| image.puller = unavailable("ops/ghcr"));
     images.push(only(private, Code::CredentialUnavailable, "the pull secret ops/ghcr: secrets \"ghcr\" is forbidden: cannot get resource \"secrets\" in the namespace \"ops\" (without it: HEAD answered 401)"));
     let public = image("docker.io/library/redis:7", "shop/StatefulSet/cache", &[]);
     images.push(only(
@@ -636,7 +674,7 @@ async fn nothing_is_green_before_it_was_checked() {
     let html = Site::of(nothing).await.page("first", "/").await;
     assert!(html.contains("reading its sources for the first time"));
 
-    let images = shop().into_iter().map(unchecked).collect();
+    let images = shop().into_iter().map(unchecked).map(Arc::new).collect();
     let html = Site::of(Snapshot { images, ..fresh() })
         .await
         .page("checking", "/")
@@ -645,7 +683,7 @@ async fn nothing_is_green_before_it_was_checked() {
     assert!(!is_green(&html));
     assert!(html.contains("Checking 10 images for the first time"));
 
-    let images = shop();
+    let images = shop().into_iter().map(Arc::new).collect();
     let html = Site::of(Snapshot { images, ..fresh() })
         .await
         .page("incomplete", "/")
@@ -776,14 +814,15 @@ async fn too_many_values_are_typed_and_not_chosen() {
     let mut snapshot = many(600);
     for (number, image) in snapshot.images.iter_mut().enumerate() {
         let namespace = format!("team-{number}");
-        image.users = [user(
+        let users = [user(
             &namespace,
             "Deployment",
             "app",
             "app",
-            &image.reference,
-        )]
-        .into();
+            image.reference(),
+        )];
+        let typed = with_image(ImageState::clone(image), |image| image.users = users.into());
+        *image = Arc::new(typed);
     }
     let html = Site::of(snapshot).await.page("typed", "/").await;
     assert!(html.contains("<input id=\"namespace\""));
@@ -856,17 +895,18 @@ async fn an_image_with_mirrors_shows_each_endpoint_as_what_it_is() {
     let limited = Report::only(Code::RateLimited, "later".to_owned());
     let endpoint = |role: Role, reference: &str, report: Report| Endpoint {
         role,
-        reference: reference.into(),
-        registry: "r.example".into(),
+        image: written(reference, [].into()),
         report: Arc::new(report),
     };
     let whole = Report::clone(&image.report);
     let image = ImageState {
-        endpoints: [
-            endpoint(Role::Origin, "docker.io/library/nginx:1", limited),
-            endpoint(Role::Mirror, "harbor.example/hub/library/nginx:1", whole),
-        ]
-        .into(),
+        named: Named::Mirrored(Arc::new(Mirrored {
+            image: written("docker.io/library/nginx:1", image.users().into()),
+            endpoints: vec![
+                endpoint(Role::Origin, "docker.io/library/nginx:1", limited),
+                endpoint(Role::Mirror, "harbor.example/hub/library/nginx:1", whole),
+            ],
+        })),
         ..image
     };
     let site = Site::of(snapshot(vec![image])).await;

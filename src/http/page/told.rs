@@ -166,7 +166,7 @@ pub(super) fn located(image: &ImageState) -> Vec<Located> {
 }
 
 fn way(image: &ImageState, finding: &Finding, subjects: &[Digest]) -> Vec<Step> {
-    let name = words::Name::of(&image.reference);
+    let name = words::Name::of(image.reference());
     let is_about_tag = subjects.is_empty() && finding.path.is_empty();
     if name.host.is_empty() || is_about_tag && finding.code.verdict() == Verdict::Unknown {
         // Nothing was reached from the reference: there is no way to draw.

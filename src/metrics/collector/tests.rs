@@ -1,12 +1,14 @@
 //! A snapshot in, the text of a scrape out.
 
 use super::*;
+use crate::images::{Image, ImageKey, Puller, PullerKey};
 use crate::inventory::{Class, User};
 use crate::metrics::exposition::{Exposition, Format};
 use crate::registry::stats::Stats;
-use crate::state::{ImageState, ObjectCounts, SourceStatus};
+use crate::state::{ImageState, Named, ObjectCounts, SourceStatus};
 use crate::verify::finding::{Finding, PlatformReport, Report};
-use jiff::SignedDuration;
+use crate::verify::target::Needs;
+use jiff::{SignedDuration, Timestamp};
 
 fn user(namespace: &str, name: &str, class: Class) -> User {
     User {
@@ -23,31 +25,35 @@ fn user(namespace: &str, name: &str, class: Class) -> User {
 
 fn image(reference: &str, report: Report, users: Vec<User>) -> ImageState {
     ImageState {
-        endpoints: [].into(),
-        reference: reference.into(),
-        registry: "r.example".into(),
-        is_pinned: false,
-        credential: None,
-        users: users.into(),
+        named: Named::Image(Arc::new(Image {
+            name: reference.into(),
+            registry: "r.example".into(),
+            key: Arc::new(ImageKey {
+                reference: reference.parse().unwrap(),
+                puller: PullerKey::Own,
+            }),
+            puller: Puller::Own,
+            needs: Needs::All,
+            users: users.into(),
+        })),
         proven_at: report.proven_at,
         report: Arc::new(report),
-        since: Timestamp::UNIX_EPOCH,
+        since: Second::new(0),
         is_known: false,
     }
 }
 
 fn pullable() -> Report {
-    let at = Timestamp::from_second(1000).unwrap();
     Report {
         verdict: Verdict::Pullable,
-        findings: vec![],
-        proven_at: Some(at),
+        findings: vec![].into(),
+        proven_at: Some(Second::new(1000)),
         ..Report::never_checked()
     }
 }
 
 fn broken(findings: &[(Code, &str)]) -> Report {
-    let findings: Vec<Finding> = findings
+    let findings: Vec<_> = findings
         .iter()
         .map(|(code, platform)| Finding {
             code: *code,
@@ -71,7 +77,7 @@ fn broken(findings: &[(Code, &str)]) -> Report {
             platform(Verdict::Broken, "linux/arm64"),
         ]
         .into(),
-        findings,
+        findings: findings.into(),
         ..Report::never_checked()
     }
 }
@@ -87,7 +93,7 @@ fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
             complete_at: None,
             references: 3,
         }],
-        images,
+        images: images.into_iter().map(Arc::new).collect(),
         registries: vec![RegistryStatus {
             host: "r.example".into(),
             is_up: Some(true),

@@ -454,7 +454,7 @@ fn the_second_round_gets_no_manifest_and_asks_blobs_only_when_due() {
     );
     assert_eq!(world.count(|ask| matches!(ask, Ask::Blob { .. })), 0);
     assert_eq!(
-        reports[0].proven_at.unwrap().as_second(),
+        reports[0].proven_at.unwrap().get(),
         0,
         "a proof is as old as its oldest object"
     );

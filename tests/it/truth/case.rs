@@ -25,7 +25,7 @@ pub(super) struct Outcome {
     pub(super) rate_limit_remaining: Option<i64>,
     pub(super) is_up: bool,
     /// The first image as pages and metrics see it.
-    pub(super) image: ImageState,
+    pub(super) image: Arc<ImageState>,
 }
 
 impl Outcome {
