@@ -39,6 +39,16 @@ struct Judged<'a> {
     now: Timestamp,
 }
 
+/// What a table has, counted in one walk.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Distinct objects by verdict.
+    objects: [ObjectCounts; 3],
+    /// Manifests, by each identity that asks for them.
+    manifests: u64,
+    blobs: u64,
+}
+
 /// The prover of one registry.
 #[derive(Debug)]
 pub struct Prover {
@@ -124,6 +134,8 @@ impl Prover {
                 return not_asked(&self.host, images, &report, is_full, interval, clock);
             }
         };
+        // The last round's go before these come: they are as many.
+        self.targets = [].into();
         let targets: Arc<[Target]> = images
             .iter()
             .map(|image| self.target(image, &own))
@@ -179,6 +191,7 @@ impl Prover {
         drop(finished.resolved);
         // Its own table: what this round did not reach, this prover has no more business with.
         self.table.forget_unreached();
+        let tally = self.tally();
         RoundResult {
             host: Arc::clone(&self.host),
             started_at,
@@ -189,14 +202,14 @@ impl Prover {
             is_up: finished.is_up,
             reports,
             told,
-            objects: self.object_counts(),
+            objects: tally.objects,
             memory: is_full.then(|| RegistryMemory {
                 rotation: self.rotation,
                 suspects: self.suspects.list(),
                 ..RegistryMemory::default()
             }),
             rate_limit_remaining: self.client.rate_limit_remaining(),
-            requests_per_day: self.requests_per_day(&targets),
+            requests_per_day: self.requests_per_day(&targets, &tally),
             interval: self.cadence.interval,
         }
     }
@@ -308,38 +321,36 @@ impl Prover {
         AuthId(number)
     }
 
-    /// Distinct objects by verdict. A size is known where the registry told it or a manifest was read.
-    fn object_counts(&self) -> [ObjectCounts; 3] {
-        let mut counts = [ObjectCounts::default(); 3];
+    /// What is in the table. A size is known where the registry told it or a manifest was read.
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
         for (key, state) in self.table.objects.iter() {
+            match key.kind {
+                ObjectKind::Manifest => tally.manifests += 1,
+                ObjectKind::Blob => tally.blobs += 1,
+                ObjectKind::Access => {
+                    tally.manifests += 1;
+                    continue;
+                }
+            }
             let (verdict, size) = match state.fact {
                 Fact::Present { size } => (Verdict::Pullable, size),
                 Fact::Missing | Fact::WrongDigest | Fact::Short { .. } => (Verdict::Broken, None),
                 Fact::Unknown { .. } | Fact::Unasked => (Verdict::Unknown, None),
             };
-            if key.kind == ObjectKind::Access {
-                continue;
-            }
-            let node_size = self.table.node_size(&key.digest);
-            if let Some(count) = counts.get_mut(verdict as usize) {
+            let size = size.or_else(|| self.table.node_size(&key.digest));
+            if let Some(count) = tally.objects.get_mut(verdict as usize) {
                 count.blobs += 1;
-                count.bytes += size.or(node_size).unwrap_or(0);
+                count.bytes += size.unwrap_or(0);
             }
         }
-        counts
+        tally
     }
 
-    fn requests_per_day(&self, targets: &[Target]) -> u64 {
+    fn requests_per_day(&self, targets: &[Target], tally: &Tally) -> u64 {
         let per_day = |every: SignedDuration| 86_400 / every.as_secs().max(1).unsigned_abs();
-        let manifests = self
-            .table
-            .objects
-            .iter()
-            .filter(|(key, _)| key.kind != ObjectKind::Blob)
-            .count() as u64;
-        let blobs = self.table.objects.len() as u64 - manifests;
-        (targets.len() as u64 + manifests) * per_day(self.cadence.interval)
-            + blobs * per_day(self.cadence.blob_interval)
+        (targets.len() as u64 + tally.manifests) * per_day(self.cadence.interval)
+            + tally.blobs * per_day(self.cadence.blob_interval)
     }
 }
 

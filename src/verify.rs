@@ -10,12 +10,14 @@
 pub mod depth;
 pub mod engine;
 pub mod finding;
+mod index;
 pub mod judge;
 pub mod node;
 pub mod nodes;
 pub mod objects;
 pub mod question;
 pub mod round;
+mod shared;
 mod shorts;
 pub mod suspects;
 pub mod table;

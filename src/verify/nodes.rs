@@ -1,48 +1,47 @@
-//! The manifests of a table, packed: an edge is the number of its digest ([`super::objects`]), its
-//! size and a flag, about seven bytes.
-//!
-//! Numbers are written as in LEB128: seven bits a byte, the lowest first.
+//! The manifests of a table, packed: what they name is named by its number ([`super::objects`]).
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
+use super::index::Index;
 use super::node::{BlobEdge, ChildEdge, Node, Shape};
 use super::objects::Objects;
+use super::shared::Shared;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 
+mod packed;
+
+use packed::{Edge, IMAGE, INDEX, INVALID, Packed, Reader, UNSUPPORTED};
+
 /// Bytes come in pieces of this many, so that what grows is never copied; a longer manifest is a
 /// piece of its own.
-const PIECE: usize = 1 << 16;
-
-const INDEX: u64 = 0;
-const IMAGE: u64 = 1;
-const UNSUPPORTED: u64 = 2;
-const INVALID: u64 = 3;
+const PIECE: usize = 1 << PIECE_BITS;
+const PIECE_BITS: u32 = 16;
 
 /// Manifests by the numbers of their digests.
 #[derive(Debug, Default)]
 pub struct Nodes {
-    /// Piece, and where in it.
-    places: HashMap<u32, (u32, u32)>,
+    /// One manifest after the other, and nothing else.
     pieces: Vec<Vec<u8>>,
-    /// Each platform that a child has, once.
-    platforms: Vec<Platform>,
-    platform_ids: HashMap<Platform, u64>,
-    /// One at a time is written here first.
-    scratch: Vec<u8>,
+    /// Where in the pieces manifests begin, by the hash of their numbers, which are the first that is
+    /// written there.
+    places: Index,
+    len: usize,
+    hasher: RandomState,
+    platforms: Shared<Platform>,
 }
 
 impl Nodes {
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.len == 0
     }
 
     pub fn contains(&self, id: u32) -> bool {
-        self.places.contains_key(&id)
+        self.reader(id).is_some()
     }
 
     /// Keeps a manifest. One that is known stays as it is: what has its digest says the same.
@@ -51,49 +50,49 @@ impl Nodes {
         if self.contains(id) {
             return;
         }
-        let mut bytes = std::mem::take(&mut self.scratch);
-        bytes.clear();
-        write(&mut bytes, node.size);
-        match &node.shape {
+        let mut edges = Vec::new();
+        let (shape, text) = match &node.shape {
             Shape::Index(children) => {
-                write(&mut bytes, INDEX);
-                write(&mut bytes, children.len() as u64);
-                for child in children {
-                    let platform = child.platform.as_ref();
-                    let platform = platform.map_or(0, |platform| 1 + self.platform_id(platform));
-                    write(&mut bytes, u64::from(objects.id(child.digest)));
-                    write(&mut bytes, child.size);
-                    write(&mut bytes, platform << 1 | u64::from(child.is_blob));
-                }
+                edges.extend(children.iter().map(|child| {
+                    Edge {
+                        id: objects.id(child.digest),
+                        size: child.size,
+                        flag: child.is_blob,
+                        platform: child
+                            .platform
+                            .clone()
+                            .map(|platform| self.platforms.hold(platform)),
+                    }
+                }));
+                (INDEX, "")
             }
             Shape::Image { config, layers } => {
-                write(&mut bytes, IMAGE);
-                write(&mut bytes, layers.len() as u64);
-                for edge in std::iter::once(config).chain(layers) {
-                    let id = u64::from(objects.id(edge.digest));
-                    write(&mut bytes, id << 1 | u64::from(edge.is_distributable));
-                    write(&mut bytes, edge.size);
-                }
+                let blobs = std::iter::once(config).chain(layers);
+                edges.extend(blobs.map(|blob| Edge {
+                    id: objects.id(blob.digest),
+                    size: blob.size,
+                    flag: blob.is_distributable,
+                    platform: None,
+                }));
+                (IMAGE, "")
             }
-            Shape::Unsupported(text) => write_text(&mut bytes, UNSUPPORTED, text),
-            Shape::Invalid(text) => write_text(&mut bytes, INVALID, text),
-        }
+            Shape::Unsupported(text) => (UNSUPPORTED, &**text),
+            Shape::Invalid(text) => (INVALID, &**text),
+        };
+        let size = node.size;
+        let packed = Packed {
+            id,
+            size,
+            shape,
+            text,
+        };
+        let mut bytes = Vec::new();
+        packed.write(&edges, &mut bytes);
         self.keep(id, &bytes);
-        self.scratch = bytes;
-    }
-
-    fn platform_id(&mut self, platform: &Platform) -> u64 {
-        if let Some(id) = self.platform_ids.get(platform) {
-            return *id;
-        }
-        let id = self.platforms.len() as u64;
-        self.platforms.push(platform.clone());
-        self.platform_ids.insert(platform.clone(), id);
-        id
     }
 
     fn keep(&mut self, id: u32, bytes: &[u8]) {
-        let has_room = |piece: &&mut Vec<u8>| piece.capacity() - piece.len() >= bytes.len();
+        let has_room = |piece: &&mut Vec<u8>| piece.len() + bytes.len() <= PIECE;
         let at = match self.pieces.last_mut().filter(has_room) {
             Some(piece) => {
                 let at = piece.len();
@@ -107,245 +106,141 @@ impl Nodes {
                 0
             }
         };
-        let number = |number: usize| u32::try_from(number).expect("a manifest is at most 4 MiB");
-        let place = (number(self.pieces.len() - 1), number(at));
-        self.places.insert(id, place);
+        let place = ((self.pieces.len() - 1) << PIECE_BITS) + at;
+        let place = u32::try_from(place).expect("fewer than 2^32 bytes of manifests");
+        let (pieces, hasher) = (&self.pieces, &self.hasher);
+        let hash = |place: u32| hasher.hash_one(at_place(pieces, place).head().0);
+        self.places.insert(hasher.hash_one(id), place, hash);
+        self.len += 1;
     }
 
     fn reader(&self, id: u32) -> Option<Reader<'_>> {
-        let (piece, at) = self.places.get(&id)?;
-        let bytes = self.pieces.get(*piece as usize)?.get(*at as usize..)?;
-        Some(Reader(bytes))
+        let hash = self.hasher.hash_one(id);
+        let is_it = |place: u32| at_place(&self.pieces, place).head().0 == id;
+        let place = self.places.find(hash, is_it)?;
+        Some(at_place(&self.pieces, place))
     }
 
     /// The manifest of this number, whole again.
     pub fn get(&self, id: u32, objects: &Objects) -> Option<Node> {
-        self.unpack(id, &mut |id| objects.digest(id))
-    }
-
-    /// The same, where `digest` tells whose number one is.
-    fn unpack(&self, id: u32, digest: &mut dyn FnMut(u32) -> Digest) -> Option<Node> {
-        let mut reader = self.reader(id)?;
-        let size = reader.number();
-        let (shape, count) = (reader.number(), reader.number());
-        let shape = match shape {
-            INDEX => Shape::Index(
-                (0..count)
-                    .map(|_| self.child(&mut reader, digest))
-                    .collect(),
-            ),
-            IMAGE => Shape::Image {
-                config: blob(&mut reader, digest),
-                layers: (0..count).map(|_| blob(&mut reader, digest)).collect(),
-            },
-            UNSUPPORTED => Shape::Unsupported(reader.text(count).into()),
-            _ => Shape::Invalid(reader.text(count).into()),
+        let mut edges = Vec::new();
+        let packed = self.reader(id)?.manifest(&mut edges);
+        let blob = |edge: &Edge| BlobEdge {
+            digest: objects.digest(edge.id),
+            size: edge.size,
+            is_distributable: edge.flag,
         };
+        let child = |edge: &Edge| ChildEdge {
+            digest: objects.digest(edge.id),
+            size: edge.size,
+            platform: edge
+                .platform
+                .map(|number| self.platforms.get(number).clone()),
+            is_blob: edge.flag,
+        };
+        let shape = match packed.shape {
+            INDEX => Shape::Index(edges.iter().map(child).collect()),
+            IMAGE => {
+                let (config, layers) = edges.split_first().expect("an image has a config");
+                Shape::Image {
+                    config: blob(config),
+                    layers: layers.iter().map(blob).collect(),
+                }
+            }
+            UNSUPPORTED => Shape::Unsupported(packed.text.into()),
+            _ => Shape::Invalid(packed.text.into()),
+        };
+        let size = packed.size;
         Some(Node { size, shape })
     }
 
-    fn child(&self, reader: &mut Reader<'_>, digest: &mut dyn FnMut(u32) -> Digest) -> ChildEdge {
-        let (id, size, flags) = (reader.number(), reader.number(), reader.number());
-        let platform = (flags >> 1).checked_sub(1).map(|id| {
-            let id = usize::try_from(id).ok();
-            let known = id.and_then(|id| self.platforms.get(id));
-            known.expect("it was put there").clone()
-        });
-        ChildEdge {
-            digest: digest(small(id)),
-            size,
-            platform,
-            is_blob: flags & 1 == 1,
-        }
-    }
-
     /// Tells `named` all numbers that these manifests name, and their own.
-    pub(super) fn name(&self, ids: impl Iterator<Item = u32>, mut named: impl FnMut(u32)) {
-        for id in ids {
-            named(id);
-            self.unpack(id, &mut |id| {
-                named(id);
-                Digest::default()
-            });
+    pub(super) fn name(&self, is_meant: impl Fn(u32) -> bool, mut named: impl FnMut(u32)) {
+        let mut edges = Vec::new();
+        for piece in &self.pieces {
+            let mut reader = Reader(piece);
+            while !reader.is_at_end() {
+                let packed = reader.manifest(&mut edges);
+                if is_meant(packed.id) {
+                    named(packed.id);
+                    for edge in &edges {
+                        named(edge.id);
+                    }
+                }
+            }
         }
     }
 
-    /// These manifests, after numbers have changed as `renumbered` says.
-    pub(super) fn keep_only(
-        &mut self,
-        ids: impl Iterator<Item = u32>,
-        renumbered: &[u32],
-        objects: &mut Objects,
-    ) {
-        let old = std::mem::take(self);
-        for id in ids {
-            let new = |id: u32| {
-                let new = renumbered.get(id as usize);
-                *new.expect("each number has a new one")
-            };
-            if let Some(node) = old.unpack(id, &mut |id| objects.digest(new(id))) {
-                self.insert(objects.digest(new(id)), &node, objects);
+    /// Tells `config` the numbers of the configs of all images.
+    pub(super) fn configs(&self, mut config: impl FnMut(u32)) {
+        let mut edges = Vec::new();
+        for piece in &self.pieces {
+            let mut reader = Reader(piece);
+            while !reader.is_at_end() {
+                let packed = reader.manifest(&mut edges);
+                if let Some(first) = edges.first().filter(|_| packed.shape == IMAGE) {
+                    config(first.id);
+                }
+            }
+        }
+    }
+
+    /// Forgets all other manifests, after numbers have changed as `renumbered` says.
+    pub(super) fn keep_only(&mut self, is_kept: impl Fn(u32) -> bool, renumbered: &[u32]) {
+        // What is not named here, the places above all, goes at once.
+        let Self {
+            pieces, platforms, ..
+        } = std::mem::take(self);
+        let new = |id: u32| {
+            let new = renumbered.get(id as usize);
+            *new.expect("each number has a new one")
+        };
+        let (mut edges, mut bytes) = (Vec::new(), Vec::new());
+        // Each piece goes as soon as it was copied, so that there are never two of everything.
+        for piece in pieces {
+            let mut reader = Reader(&piece);
+            while !reader.is_at_end() {
+                let mut packed = reader.manifest(&mut edges);
+                if !is_kept(packed.id) {
+                    continue;
+                }
+                packed.id = new(packed.id);
+                for edge in &mut edges {
+                    edge.id = new(edge.id);
+                    edge.platform = edge
+                        .platform
+                        .map(|number| self.platforms.hold(platforms.get(number).clone()));
+                }
+                bytes.clear();
+                packed.write(&edges, &mut bytes);
+                self.keep(packed.id, &bytes);
             }
         }
     }
 
     /// Bytes of the manifest itself.
     pub fn size(&self, id: u32) -> Option<u64> {
-        Some(self.reader(id)?.number())
+        Some(self.reader(id)?.head().1)
     }
 
     pub fn is_index(&self, id: u32) -> bool {
-        self.reader(id).is_some_and(|mut reader| {
-            reader.number();
-            reader.number() == INDEX
-        })
+        self.reader(id)
+            .is_some_and(|mut reader| reader.head().2 == INDEX)
     }
 
-    /// The numbers of all manifests.
-    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
-        self.places.keys().copied()
-    }
-}
-
-fn blob(reader: &mut Reader<'_>, digest: &mut dyn FnMut(u32) -> Digest) -> BlobEdge {
-    let flagged = reader.number();
-    let size = reader.number();
-    BlobEdge {
-        digest: digest(small(flagged >> 1)),
-        size,
-        is_distributable: flagged & 1 == 1,
+    /// Bytes of the manifests and of what finds them.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.pieces.iter().map(Vec::capacity).sum::<usize>() + self.places.bytes()
     }
 }
 
-fn small(id: u64) -> u32 {
-    u32::try_from(id).expect("it was one")
-}
-
-fn write(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push((number & 0x7f) as u8);
-}
-
-fn write_text(bytes: &mut Vec<u8>, shape: u64, text: &str) {
-    write(bytes, shape);
-    write(bytes, text.len() as u64);
-    bytes.extend_from_slice(text.as_bytes());
-}
-
-/// What was written is read in the same order.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn number(&mut self) -> u64 {
-        let mut number = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (byte, rest) = self.0.split_first().expect("it was written");
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        number
-    }
-
-    fn text(&mut self, length: u64) -> String {
-        let length = usize::try_from(length).expect("it was one");
-        let bytes = self.0.get(..length).expect("it was written");
-        String::from_utf8_lossy(bytes).into_owned()
-    }
+fn at_place(pieces: &[Vec<u8>], place: u32) -> Reader<'_> {
+    let place = place as usize;
+    let piece = pieces.get(place >> PIECE_BITS);
+    let bytes = piece.and_then(|piece| piece.get(place % PIECE..));
+    Reader(bytes.expect("manifests begin there"))
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn some_digest() -> impl Strategy<Value = Digest> {
-        any::<u8>().prop_map(|n| Digest::of(&[n]))
-    }
-
-    fn size() -> impl Strategy<Value = u64> {
-        prop_oneof![any::<u64>(), 0_u64..300, Just(u64::MAX), Just(0)]
-    }
-
-    fn some_blob() -> impl Strategy<Value = BlobEdge> {
-        (some_digest(), size(), any::<bool>()).prop_map(|(digest, size, is_distributable)| {
-            BlobEdge {
-                digest,
-                size,
-                is_distributable,
-            }
-        })
-    }
-
-    fn some_child() -> impl Strategy<Value = ChildEdge> {
-        let platform = proptest::option::of("[a-c]/[a-c]");
-        (some_digest(), size(), platform, any::<bool>()).prop_map(
-            |(digest, size, platform, is_blob)| ChildEdge {
-                digest,
-                size,
-                platform: platform.map(|platform| platform.parse().unwrap()),
-                is_blob,
-            },
-        )
-    }
-
-    fn some_node() -> impl Strategy<Value = Node> {
-        let blobs = prop::collection::vec(some_blob(), 0..20);
-        let children = prop::collection::vec(some_child(), 0..20);
-        let shape = prop_oneof![
-            (some_blob(), blobs).prop_map(|(config, layers)| Shape::Image {
-                config,
-                layers: layers.into()
-            }),
-            children.prop_map(|children| Shape::Index(children.into())),
-            ".{0,300}".prop_map(|text| Shape::Unsupported(text.into())),
-            ".{0,300}".prop_map(|text| Shape::Invalid(text.into())),
-        ];
-        (size(), shape).prop_map(|(size, shape)| Node { size, shape })
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_packed_comes_out_whole(
-            nodes in prop::collection::vec((some_digest(), some_node()), 0..60),
-        ) {
-            let (mut objects, mut packed) = (Objects::default(), Nodes::default());
-            let mut map: HashMap<Digest, Node> = HashMap::new();
-            for (digest, node) in nodes {
-                packed.insert(digest, &node, &mut objects);
-                map.entry(digest).or_insert(node);
-            }
-            prop_assert_eq!(packed.len(), map.len());
-            for (digest, node) in map {
-                let id = objects.known_id(&digest).unwrap();
-                prop_assert_eq!(packed.size(id), Some(node.size));
-                prop_assert_eq!(packed.is_index(id), matches!(node.shape, Shape::Index(_)));
-                prop_assert_eq!(packed.get(id, &objects), Some(node));
-            }
-        }
-    }
-
-    #[test]
-    fn a_manifest_may_be_longer_than_a_piece() {
-        let (mut objects, mut packed) = (Objects::default(), Nodes::default());
-        let long: String = "x".repeat(3 * PIECE);
-        for text in ["short", &long, "after"] {
-            let node = Node {
-                size: 1,
-                shape: Shape::Invalid(text.into()),
-            };
-            packed.insert(Digest::of(text.as_bytes()), &node, &mut objects);
-        }
-        for text in ["short", &long, "after"] {
-            let id = objects.known_id(&Digest::of(text.as_bytes())).unwrap();
-            let node = packed.get(id, &objects).unwrap();
-            assert_eq!(node.shape, Shape::Invalid(text.into()));
-        }
-    }
-}
+mod tests;

@@ -49,8 +49,8 @@ impl Suspects {
         let mut found: HashMap<_, Depth> = HashMap::new();
         for (key, state) in table.objects.iter() {
             let key = (key.repository, key.digest);
-            let is_known = state.suspect > Depth::Head || table.suspects.contains_key(&key);
-            if state.round == table.round && is_known {
+            let is_known = || state.suspect > Depth::Head || table.suspects.contains_key(&key);
+            if state.round == table.round && is_known() {
                 let depth = found.entry(key).or_default();
                 *depth = state.suspect.max(*depth);
             }

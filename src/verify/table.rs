@@ -1,19 +1,22 @@
 //! What is known about each object of one registry: one row for a distinct
 //! (identity, repository, digest), shared by all images that name it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::depth::Depth;
 use super::finding::Code;
-use super::node::{Node, Shape};
+use super::node::Node;
 use super::nodes::Nodes;
 use super::objects::Objects;
 use super::target::AuthId;
 use crate::oci::digest::Digest;
-use crate::oci::platform::Platform;
+
+mod configs;
+
+use configs::Configs;
 
 /// A repository's number in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -66,7 +69,9 @@ pub struct ObjectState {
     /// HEAD that lied once would make it whole again.
     pub suspect: Depth,
     /// The number of the last round that reached it; in that round it was asked for if it was due.
-    pub round: u32,
+    /// Numbers come again after 65,536 rounds, and cannot be confused: who is not reached is forgotten
+    /// when the round ends.
+    pub round: u16,
     /// The depth at which its children were last visited, in that round.
     pub depth: u8,
 }
@@ -77,7 +82,7 @@ pub struct KnownTag {
     /// What it named when it was last resolved.
     pub last: Option<Digest>,
     /// The number of the last round that means to ask for it.
-    pub round: u32,
+    pub round: u16,
 }
 
 /// The table of one registry. It lives as long as the daemon, and is filled by rounds.
@@ -88,13 +93,13 @@ pub struct Table {
     /// Manifests: immutable, so fetched once.
     nodes: Nodes,
     /// Platforms of configs of lone manifests: immutable too. `None`: the config does not say.
-    pub configs: HashMap<Digest, Option<Platform>>,
+    pub configs: Configs,
     /// A tag's number is its place among these; it holds until tags are forgotten.
     tag_ids: HashMap<TagKey, u32>,
     tags: Vec<KnownTag>,
     /// What was found broken by reading, by whichever round: see [`ObjectState::suspect`].
     pub suspects: HashMap<(RepositoryId, Digest), Depth>,
-    pub round: u32,
+    pub round: u16,
 }
 
 impl Table {
@@ -201,31 +206,46 @@ impl Table {
         if self.objects.are_of_round(round) {
             return;
         }
-        let reached = self
-            .objects
-            .iter()
-            .filter(|(key, state)| key.kind != ObjectKind::Blob && state.round == round);
-        let reached: HashSet<u32> = reached
-            .filter_map(|(key, _)| self.objects.known_id(&key.digest))
-            .collect();
-        let kept: Vec<u32> = self.nodes.ids().filter(|id| reached.contains(id)).collect();
-        let mut named = vec![false; self.objects.numbers()];
-        self.nodes.name(kept.iter().copied(), |id| {
-            if let Some(is_named) = named.get_mut(id as usize) {
-                *is_named = true;
+        let mut reached = Marks::new(&self.objects);
+        for (key, state) in self.objects.iter() {
+            if key.kind != ObjectKind::Blob && state.round == round {
+                reached.set(self.objects.known_id(&key.digest));
             }
-        });
-        let is_named = |id: u32| named.get(id as usize) == Some(&true);
-        let renumbered = self.objects.forget(round, is_named);
-        let kept = kept.into_iter();
-        self.nodes.keep_only(kept, &renumbered, &mut self.objects);
-        let nodes = self.nodes.ids();
-        let configs: HashSet<Digest> = nodes
-            .filter_map(|id| match self.nodes.get(id, &self.objects)?.shape {
-                Shape::Image { config, .. } => Some(config.digest),
-                Shape::Index(_) | Shape::Unsupported(_) | Shape::Invalid(_) => None,
-            })
-            .collect();
-        self.configs.retain(|digest, _| configs.contains(digest));
+        }
+        let mut named = Marks::new(&self.objects);
+        self.nodes
+            .name(|id| reached.has(Some(id)), |id| named.set(Some(id)));
+        let renumbered = self.objects.forget(round, |id| named.has(Some(id)));
+        self.nodes
+            .keep_only(|id| reached.has(Some(id)), &renumbered);
+        if self.configs.is_empty() {
+            return;
+        }
+        let mut of_images = Marks::new(&self.objects);
+        self.nodes.configs(|id| of_images.set(Some(id)));
+        let objects = &self.objects;
+        self.configs
+            .retain(|digest| of_images.has(objects.known_id(digest)));
     }
 }
+
+/// Some of the numbers of digests.
+struct Marks(Vec<bool>);
+
+impl Marks {
+    fn new(objects: &Objects) -> Self {
+        Self(vec![false; objects.numbers()])
+    }
+
+    fn set(&mut self, id: Option<u32>) {
+        let mark = id.and_then(|id| self.0.get_mut(id as usize));
+        *mark.expect("a number of the table") = true;
+    }
+
+    fn has(&self, id: Option<u32>) -> bool {
+        id.is_some_and(|id| self.0.get(id as usize) == Some(&true))
+    }
+}
+
+#[cfg(test)]
+mod tests;
