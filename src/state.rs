@@ -27,7 +27,7 @@ pub struct ImageState {
     pub is_pinned: bool,
     /// Which pull secret; `None` for the registry entry's own credential or nobody's.
     pub credential: Option<Arc<str>>,
-    pub users: Arc<[User]>,
+    pub users: Arc<[Arc<User>]>,
     /// What the workload can pull, by all endpoints that its node would try.
     pub report: Arc<Report>,
     /// Where there are others: each with what it says, the one that is written first.
@@ -559,7 +559,7 @@ impl State {
             is_known: remembered.is_none() && self.baseline.knows(&image.name, now),
             registry: Arc::clone(&image.registry),
             is_pinned: image.key.reference.digest().is_some(),
-            credential: match &image.puller {
+            credential: match &*image.puller {
                 Puller::Own => None,
                 Puller::Secrets { label, .. } | Puller::Unavailable { label, .. } => {
                     Some(Arc::clone(label))

@@ -2,23 +2,28 @@
 
 use super::*;
 use crate::credentials::Keyring;
-use crate::inventory::{Class, NodeConstraint, PullSecrets};
+use crate::inventory::{
+    Class, ImageUse, Inventory, NodeConstraint, PullSecret, PullSecrets, SourceState, TopOwner,
+};
+use crate::verify::finding::{Code, Report, Verdict};
 
 const SECRET: &str = r#"{"auths":{"r.example":{"username":"u","password":"p"}}}"#;
 
 fn image_use(namespace: &str, image: &str, secrets: &[&str]) -> ImageUse {
     ImageUse {
-        user: User {
-            cluster: None,
-            namespace: namespace.into(),
-            kind: "Deployment".into(),
-            name: "web".into(),
+        user: Arc::new(User {
+            owner: Arc::new(TopOwner {
+                cluster: None,
+                namespace: namespace.into(),
+                kind: "Deployment".into(),
+                name: "web".into(),
+            }),
             container: "app".into(),
             image: image.into(),
             class: Class::Runtime,
             via: None,
-        },
-        reference: image.parse(),
+        }),
+        reference: image.parse().map_err(Box::new),
         pull_secrets: secrets.iter().map(|name| Arc::from(*name)).collect(),
         constraint: Arc::default(),
     }
@@ -100,7 +105,7 @@ fn a_secret_that_cannot_be_read_is_not_one_that_does_not_exist() {
     for (secret, is_own) in [(PullSecret::Missing, true), (unreadable, false)] {
         let uses = vec![image_use("a", "r.example/app:v1", &["s"])];
         let images = collect(&source(uses, &[("a", "s", secret)], None), &needed);
-        assert_eq!(matches!(images.images[0].puller, Puller::Own), is_own);
+        assert_eq!(matches!(*images.images[0].puller, Puller::Own), is_own);
     }
 }
 
@@ -200,6 +205,8 @@ fn entries_of_one_reference_are_found_and_share_what_their_users_wrote() {
     for entry in entries {
         assert_eq!(&*entry.name, written);
         assert!(Arc::ptr_eq(&entry.name, &entry.users[0].image));
+        let mut uses = inventory.sources[0].uses.iter();
+        assert!(uses.any(|one| Arc::ptr_eq(&one.user, &entry.users[0])));
         assert!(Arc::ptr_eq(images.get(&entry.key).unwrap(), entry));
     }
     assert!(
@@ -209,7 +216,7 @@ fn entries_of_one_reference_are_found_and_share_what_their_users_wrote() {
     );
     let gone = ImageKey {
         reference: "r.example/app:v1".parse().unwrap(),
-        puller: PullerKey::Unavailable("x".into()),
+        puller: PullerKey::Unavailable("x".into()).into(),
     };
     assert!(images.get(&gone).is_none());
 }

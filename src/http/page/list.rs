@@ -70,7 +70,12 @@ impl Entry {
         let told_more = told.len().saturating_sub(FINDINGS_SHOWN);
         told.truncate(FINDINGS_SHOWN);
         let (marks, marks_more) = marks(image);
-        let mut users: Vec<&User> = image.users.iter().filter(|it| !it.is_argument()).collect();
+        let mut users: Vec<&User> = image
+            .users
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|it| !it.is_argument())
+            .collect();
         users.sort_by_key(|user| user.class);
         let is_dated = image.verdict() == Verdict::Broken && !is_malformed(image);
         Self {

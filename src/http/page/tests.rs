@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::{serve, ui_router};
-use crate::inventory::{Class, User};
+use crate::inventory::{Class, TopOwner, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::state::{Endpoint, ImageState, ObjectCounts, RegistryStatus, Snapshot, SourceStatus};
@@ -31,10 +31,12 @@ fn digest(of: &str) -> Digest {
 
 fn user(namespace: &str, kind: &str, name: &str, container: &str, image: &str) -> User {
     User {
-        cluster: None,
-        namespace: namespace.into(),
-        kind: kind.into(),
-        name: name.into(),
+        owner: Arc::new(TopOwner {
+            cluster: None,
+            namespace: namespace.into(),
+            kind: kind.into(),
+            name: name.into(),
+        }),
         container: container.into(),
         image: image.into(),
         class: Class::Runtime,
@@ -62,7 +64,7 @@ fn image(reference: &str, workload: &str, platforms: &[&str]) -> ImageState {
         registry: registry.into(),
         is_pinned: reference.contains('@'),
         credential: None,
-        users: [user(namespace, kind, name, container, reference)].into(),
+        users: [user(namespace, kind, name, container, reference).into()].into(),
         report: Arc::new(Report {
             digest: Some(digest(reference)),
             verdict: Verdict::Pullable,
@@ -269,6 +271,7 @@ fn night_images() -> Vec<ImageState> {
             )
         },
     ]
+    .map(Arc::new)
     .into();
     images[6] = without_layers(images[6].clone(), 0, 11);
     images[6] = with_report(images[6].clone(), |report| {
@@ -303,7 +306,7 @@ fn night_images() -> Vec<ImageState> {
     hostile.reference = HOSTILE.into();
     hostile.registry = "".into();
     hostile.proven_at = None;
-    hostile.users = [user("shop", "Deployment", HOSTILE, HOSTILE, HOSTILE)].into();
+    hostile.users = [user("shop", "Deployment", HOSTILE, HOSTILE, HOSTILE).into()].into();
     let message = format!(
         "`{HOSTILE}` is not an image reference: upper case or a sign that has no place there"
     );
@@ -776,14 +779,8 @@ async fn too_many_values_are_typed_and_not_chosen() {
     let mut snapshot = many(600);
     for (number, image) in snapshot.images.iter_mut().enumerate() {
         let namespace = format!("team-{number}");
-        image.users = [user(
-            &namespace,
-            "Deployment",
-            "app",
-            "app",
-            &image.reference,
-        )]
-        .into();
+        image.users =
+            [user(&namespace, "Deployment", "app", "app", &image.reference).into()].into();
     }
     let html = Site::of(snapshot).await.page("typed", "/").await;
     assert!(html.contains("<input id=\"namespace\""));

@@ -1,7 +1,7 @@
 //! A snapshot in, the text of a scrape out.
 
 use super::*;
-use crate::inventory::{Class, User};
+use crate::inventory::{Class, TopOwner, User};
 use crate::metrics::exposition::{Exposition, Format};
 use crate::registry::stats::Stats;
 use crate::state::{ImageState, ObjectCounts, SourceStatus};
@@ -10,10 +10,12 @@ use jiff::SignedDuration;
 
 fn user(namespace: &str, name: &str, class: Class) -> User {
     User {
-        cluster: None,
-        namespace: namespace.into(),
-        kind: "Deployment".into(),
-        name: name.into(),
+        owner: Arc::new(TopOwner {
+            cluster: None,
+            namespace: namespace.into(),
+            kind: "Deployment".into(),
+            name: name.into(),
+        }),
         container: "app".into(),
         image: "app:v1".into(),
         class,
@@ -28,7 +30,7 @@ fn image(reference: &str, report: Report, users: Vec<User>) -> ImageState {
         registry: "r.example".into(),
         is_pinned: false,
         credential: None,
-        users: users.into(),
+        users: users.into_iter().map(Arc::new).collect(),
         proven_at: report.proven_at,
         report: Arc::new(report),
         since: Timestamp::UNIX_EPOCH,

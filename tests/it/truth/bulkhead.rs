@@ -53,10 +53,12 @@ async fn a_host_that_hangs_holds_no_other_host_up() {
     };
     let setup = Setup::default();
     let image = |host: &String| setup.image(&format!("{host}/{REPOSITORY}:v1"), Needs::All);
+    let mut all: Vec<_> = hosts.iter().map(image).collect();
+    all.sort_by_key(|image| Arc::clone(&image.key));
     let images = Images {
         endpoints: Vec::new(),
         others: std::collections::HashMap::new(),
-        images: hosts.iter().map(image).collect(),
+        images: all,
         malformed: Vec::new(),
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

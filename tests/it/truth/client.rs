@@ -196,9 +196,9 @@ impl Setup {
             registry: reference.host().into(),
             key: Arc::new(ImageKey {
                 reference,
-                puller: key,
+                puller: key.into(),
             }),
-            puller,
+            puller: puller.into(),
             needs,
             users: [].into(),
         })
