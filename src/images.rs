@@ -15,7 +15,7 @@ use crate::verify::target::Needs;
 
 pub use self::collect::collect;
 pub use self::platforms::{PlatformChoice, PlatformSets};
-pub use self::puller::{Puller, PullerKey, with_puller};
+pub use self::puller::{Lack, Puller, PullerKey, with_puller};
 
 mod collect;
 mod platforms;

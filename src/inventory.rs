@@ -100,6 +100,8 @@ pub enum PullSecret {
     Found(Arc<Keyring>),
     /// It does not exist. The kubelet goes on without it, and so do we.
     Missing,
+    /// It is there, and nothing can be made of it. The kubelet then does not pull.
+    Malformed(String),
     /// It may exist, but pullproof may not or could not read it.
     Unreadable(String),
 }

@@ -184,7 +184,7 @@ impl Setup {
             let puller = Puller::Secrets {
                 label: "team/pull".into(),
                 credentials,
-                unread: None,
+                lack: None,
             };
             (puller, key)
         } else {
