@@ -20,6 +20,9 @@ pub mod cluster;
 pub mod extract;
 pub mod manifests;
 pub mod references;
+mod user;
+
+pub use self::user::{ARGUMENT, TopOwner, User, Via};
 
 /// Why an image must stay pullable, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,37 +61,6 @@ impl fmt::Display for Class {
     }
 }
 
-/// One container of one workload, as people look for it.
-///
-/// `kind` and `name` are those of the top owner: a Pod of a Deployment is the Deployment's.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct User {
-    /// `None` where clusters are not named.
-    pub cluster: Option<Arc<str>>,
-    /// Empty for a list.
-    pub namespace: Arc<str>,
-    /// As Kubernetes writes it (`Deployment`), or `List`.
-    pub kind: Arc<str>,
-    pub name: Arc<str>,
-    pub container: Arc<str>,
-    /// The image as it is written there, possibly malformed.
-    pub image: Arc<str>,
-    pub class: Class,
-    /// The object that named it where that is not the workload itself (`ReplicaSet/web-6f7c`).
-    #[serde(default)]
-    pub via: Option<Arc<str>>,
-}
-
-/// The kind under which references given on the command line are users of their images.
-pub const ARGUMENT: &str = "Argument";
-
-impl User {
-    /// Whether it is nobody's workload but what an operator typed.
-    pub fn is_argument(&self) -> bool {
-        &*self.kind == ARGUMENT
-    }
-}
-
 /// What a workload's nodeSelector says about the nodes that it may run on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeConstraint {
@@ -111,13 +83,16 @@ impl NodeConstraint {
 /// One use of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
-    pub user: User,
-    pub reference: Result<Reference, InvalidReference>,
+    /// Shared with the image that is made of it.
+    pub user: Arc<User>,
+    pub reference: Result<Reference, Box<InvalidReference>>,
     /// Names of the pull secrets in the user's namespace: the pod's, or else those of its
     /// service account.
     pub pull_secrets: Arc<[Arc<str>]>,
     pub constraint: Arc<NodeConstraint>,
 }
+
+const _: () = assert!(size_of::<ImageUse>() <= 64);
 
 /// What reading a pull secret gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +100,8 @@ pub enum PullSecret {
     Found(Arc<Keyring>),
     /// It does not exist. The kubelet goes on without it, and so do we.
     Missing,
+    /// It is there, and nothing can be made of it. The kubelet then does not pull.
+    Malformed(String),
     /// It may exist, but pullproof may not or could not read it.
     Unreadable(String),
 }

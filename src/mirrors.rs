@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::images::{Image, ImageKey, Images, PlatformSets, Puller, PullerKey};
-use crate::oci::reference::Reference;
+use crate::oci::reference::{Reference, Sharing};
 use crate::verify::finding::{Report, Verdict};
 use crate::verify::target::Needs;
 
@@ -113,11 +113,13 @@ pub fn with_endpoints(mut images: Images, rules: &[Rule]) -> Images {
     let mut more: BTreeMap<Arc<ImageKey>, Vec<Needs>> = BTreeMap::new();
     let mut links: HashMap<Arc<ImageKey>, Vec<Other>> = HashMap::new();
     let mut platforms = PlatformSets::default();
+    let mut sharing = Sharing::default();
+    let (own_key, own) = (Arc::new(PullerKey::Own), Arc::new(Puller::Own));
     for image in &images.images {
         for (role, reference) in others(rules, &image.key.reference) {
             let key = Arc::new(ImageKey {
-                reference,
-                puller: PullerKey::Own,
+                reference: sharing.share(reference),
+                puller: Arc::clone(&own_key),
             });
             let key = if let Some(known) = images.get(&key) {
                 let needs = more.entry(Arc::clone(&known.key)).or_default();
@@ -126,7 +128,7 @@ pub fn with_endpoints(mut images: Images, rules: &[Rule]) -> Images {
             } else {
                 let endpoint = added
                     .entry(Arc::clone(&key))
-                    .or_insert_with(|| endpoint(Arc::clone(&key), image));
+                    .or_insert_with(|| endpoint(Arc::clone(&key), image, &own));
                 endpoint.needs = platforms.union(&endpoint.needs, image.needs.clone());
                 Arc::clone(&endpoint.key)
             };
@@ -146,12 +148,12 @@ pub fn with_endpoints(mut images: Images, rules: &[Rule]) -> Images {
     images
 }
 
-fn endpoint(key: Arc<ImageKey>, of: &Image) -> Image {
+fn endpoint(key: Arc<ImageKey>, of: &Image, own: &Arc<Puller>) -> Image {
     Image {
         name: key.reference.to_string().into(),
-        registry: key.reference.host().into(),
+        registry: key.reference.shared_host(),
         key,
-        puller: Puller::Own,
+        puller: Arc::clone(own),
         needs: of.needs.clone(),
         users: [].into(),
     }

@@ -257,7 +257,7 @@ impl Prover {
                 .await;
             }
             let report = judge::judge(target, &self.table, resolved, self.cadence, now);
-            let by_secrets = matches!(image.puller, Puller::Secrets { .. });
+            let by_secrets = matches!(*image.puller, Puller::Secrets { .. });
             let own_is_anonymous =
                 target.access.is_none() && (by_secrets || target.content == AuthId::OWN);
             let report = images::with_puller(report, &image.puller, own_is_anonymous);
@@ -274,7 +274,7 @@ impl Prover {
         let reference = &image.key.reference;
         let own = own.matching(reference);
         let own_id = self.intern(own);
-        let (content, access) = match &image.puller {
+        let (content, access) = match &*image.puller {
             Puller::Own | Puller::Unavailable { .. } => (own_id, None),
             Puller::Secrets { credentials, .. } => {
                 let secrets = self.intern(credentials.clone());

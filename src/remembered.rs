@@ -107,7 +107,7 @@ impl Common {
 /// An image's name on a disk. A credential is a part of it, so it is hashed with a salt: whoever reads
 /// the disk cannot try passwords on it.
 pub fn name(salt: &Digest, key: &ImageKey) -> Digest {
-    let (kind, puller) = match &key.puller {
+    let (kind, puller) = match &*key.puller {
         PullerKey::Own => ("own", String::new()),
         PullerKey::Secrets(ids) => ("secrets", ids.join(" ")),
         PullerKey::Unavailable(label) => ("unavailable", label.to_string()),

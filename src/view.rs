@@ -143,7 +143,7 @@ impl From<&ImageState> for Image {
             platforms: platforms.collect(),
             findings: image.report.findings.to_vec(),
             endpoints: image.endpoints().iter().map(EndpointView::from).collect(),
-            used_by: users.cloned().collect(),
+            used_by: users.map(|user| User::clone(user)).collect(),
         }
     }
 }
@@ -230,7 +230,7 @@ impl InventoryView {
                     classes: Vec::new(),
                     used_by: Vec::new(),
                 });
-            image.used_by.push(image_use.user.clone());
+            image.used_by.push(User::clone(&image_use.user));
         }
         for image in images.values_mut() {
             image.used_by.sort();
@@ -351,16 +351,20 @@ impl StatusView {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::inventory::Class;
+    use crate::inventory::{Class, TopOwner};
 
     #[test]
     fn a_user_has_all_its_keys_whatever_is_known_of_it() {
         let user = User {
-            cluster: None,
-            namespace: "shop".into(),
-            kind: "Deployment".into(),
-            name: "web".into(),
+            owner: Arc::new(TopOwner {
+                cluster: None,
+                namespace: "shop".into(),
+                kind: "Deployment".into(),
+                name: "web".into(),
+            }),
             container: "app".into(),
             image: "app:1".into(),
             class: Class::Runtime,

@@ -278,7 +278,7 @@ pub fn label(exchange: &Exchange, images: &[Arc<Image>], own: &str) -> String {
         return "anonymous".to_owned();
     };
     let is_same = |other: &Arc<Credential>| other.id() == credential.id();
-    let secret = images.iter().find_map(|image| match &image.puller {
+    let secret = images.iter().find_map(|image| match &*image.puller {
         Puller::Secrets {
             label, credentials, ..
         } => credentials.iter().any(is_same).then(|| Arc::clone(label)),

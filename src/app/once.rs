@@ -50,18 +50,8 @@ impl Proven {
     }
 }
 
-/// Proves all images once, every registry at its own pace. `on_progress` gets the sums.
-pub async fn prove_all(
-    images: &Images,
-    registries: &Registries,
-    clock: &Arc<dyn Clock>,
-    on_progress: &(dyn Fn(Progress) + Sync),
-) -> Vec<RoundResult> {
-    let only_the_round = async |proven: Proven| proven.round;
-    prove_each(images, registries, clock, on_progress, only_the_round).await
-}
-
-/// The same. Of each registry that is kept which `then` makes of it as soon as its round is over.
+/// Proves all images once, every registry at its own pace. `on_progress` gets the sums. Of each registry
+/// that is kept which `then` makes of it as soon as its round is over.
 pub async fn prove_each<T>(
     images: &Images,
     registries: &Registries,
@@ -87,7 +77,7 @@ pub async fn prove_each<T>(
                     open: sum(|pair| &pair.1),
                 });
             };
-            let images = images.of_host(host);
+            let images = images.of_host(host).into_owned();
             then(prove(host, images, registries, clock, &report).await).await
         }
     });

@@ -201,24 +201,25 @@ async fn prove(
 }
 
 /// The images that a round has begun to prove, with the platforms that counted then; in order of their
-/// keys.
+/// keys. Those of one registry only: held through a long round, they would keep a whole inventory that
+/// is gone.
 #[derive(Debug, Default)]
-struct Covered(std::sync::Mutex<Vec<Arc<Image>>>);
+struct Covered(std::sync::Mutex<Arc<[Arc<Image>]>>);
 
 impl Covered {
     /// Takes all of these as covered, and forgets all others.
-    fn replace(&self, images: &[Arc<Image>]) {
-        *self.0.lock().expect("never held across a panic") = images.to_vec();
+    fn replace(&self, images: Arc<[Arc<Image>]>) {
+        *self.0.lock().expect("never held across a panic") = images;
     }
 
     /// Those that are not covered as they are now; they are from now on, and no others.
-    fn take_new(&self, images: &[Arc<Image>]) -> Vec<Arc<Image>> {
+    fn take_new(&self, images: Arc<[Arc<Image>]>) -> Vec<Arc<Image>> {
         let mut covered = self.0.lock().expect("never held across a panic");
         let is_new = |image: &&Arc<Image>| {
             images::find(&covered, &image.key).is_none_or(|before| before.needs != image.needs)
         };
         let new = images.iter().filter(is_new).cloned().collect();
-        *covered = images.to_vec();
+        *covered = images;
         new
     }
 }
@@ -242,11 +243,12 @@ impl RegistryLoop {
         let interval = Duration::try_from(interval).unwrap_or(Duration::MAX);
         loop {
             let due = Instant::now() + interval;
-            let all = self.images.borrow_and_update().of_host(&self.host);
-            covered.replace(&all);
+            let all = self.images();
+            covered.replace(Arc::clone(&all));
             if !self.round(&all, true).await {
                 return;
             }
+            drop(all);
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
                 () = self.stop.cancelled() => return,
@@ -260,12 +262,16 @@ impl RegistryLoop {
                 changed = self.images.changed() => if changed.is_err() { return },
                 () = self.stop.cancelled() => return,
             }
-            let all = self.images.borrow_and_update().of_host(&self.host);
-            let new = covered.take_new(&all);
+            let new = covered.take_new(self.images());
             if !self.round(&new, false).await {
                 return;
             }
         }
+    }
+
+    /// What there is to prove now.
+    fn images(&mut self) -> Arc<[Arc<Image>]> {
+        self.images.borrow_and_update().of_host(&self.host).into()
     }
 
     /// One round; false when it is time to end.
@@ -316,6 +322,7 @@ mod tests {
     use super::*;
     use crate::images::PlatformChoice;
     use crate::inventory::references;
+    use crate::mirrors::{self, Location, Rule};
 
     fn inventory(text: &str) -> Inventory {
         let source = references::read_text("keep", text, jiff::Timestamp::UNIX_EPOCH);
@@ -324,8 +331,9 @@ mod tests {
         }
     }
 
-    fn images(text: &str, choice: &PlatformChoice) -> Vec<Arc<Image>> {
-        images::collect(&inventory(text), &|_| choice.clone()).images
+    fn images(text: &str, choice: &PlatformChoice) -> Arc<[Arc<Image>]> {
+        let images = images::collect(&inventory(text), &|_| choice.clone());
+        images.of_host("r.example").into()
     }
 
     fn names(images: &[Arc<Image>]) -> Vec<&str> {
@@ -348,19 +356,41 @@ mod tests {
     fn new_is_what_no_round_covers_as_it_is_now() {
         let all = PlatformChoice::All;
         let covered = Covered::default();
-        covered.replace(&images("r.example/a:1\nr.example/c:1", &all));
-        let now = images("r.example/a:1\nr.example/b:1\nr.example/c:1", &all);
-        assert_eq!(names(&covered.take_new(&now)), ["r.example/b:1"]);
-        assert!(covered.take_new(&now).is_empty());
-        // What went is forgotten, so it is new when it comes back.
-        assert!(covered.take_new(&images("r.example/b:1", &all)).is_empty());
-        assert_eq!(
-            names(&covered.take_new(&now)),
-            ["r.example/a:1", "r.example/c:1"]
+        let take_new = |images: &Arc<[Arc<Image>]>| covered.take_new(Arc::clone(images));
+        covered.replace(images("r.example/a:1\nr.example/c:1", &all));
+        let now = images(
+            "r.example/a:1\nr.example/b:1\nr.example/c:1\ns.example/a:1",
+            &all,
         );
+        assert_eq!(names(&take_new(&now)), ["r.example/b:1"]);
+        assert!(take_new(&now).is_empty());
+        // What went is forgotten, so it is new when it comes back.
+        assert!(take_new(&images("r.example/b:1", &all)).is_empty());
+        assert_eq!(names(&take_new(&now)), ["r.example/a:1", "r.example/c:1"]);
         // Other platforms count: what was proven does not say enough.
         let one = PlatformChoice::These(["linux/amd64".parse().unwrap()].into());
         let now = images("r.example/b:1", &one);
-        assert_eq!(names(&covered.take_new(&now)), ["r.example/b:1"]);
+        assert_eq!(names(&take_new(&now)), ["r.example/b:1"]);
+    }
+
+    #[test]
+    fn what_is_covered_stays_so_where_images_and_endpoints_share_a_host() {
+        let location = |host: &str| Location {
+            host: host.to_owned(),
+            prefix: String::new(),
+        };
+        let rules = [Rule {
+            mirror: location("r.example"),
+            of: location("o.example"),
+        }];
+        let text = "r.example/b:1\nr.example/c:1\no.example/a:1\no.example/d:1";
+        let images = images::collect(&inventory(text), &|_| PlatformChoice::All);
+        let images = mirrors::with_endpoints(images, &rules);
+        let all: Arc<[Arc<Image>]> = images.of_host("r.example").into();
+        let in_order = ["a", "b", "c", "d"].map(|name| format!("r.example/{name}:1"));
+        assert_eq!(names(&all), in_order);
+        let covered = Covered::default();
+        assert_eq!(covered.take_new(Arc::clone(&all)).len(), 4);
+        assert!(covered.take_new(all).is_empty());
     }
 }

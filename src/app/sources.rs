@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
 use crate::inventory::cluster::{self, Access, ClusterOptions};
 use crate::inventory::{
-    ARGUMENT, Class, ImageUse, Inventory, SourceState, User, manifests, references,
+    ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
@@ -200,16 +200,16 @@ fn read_files(wanted: &Wanted, clock: &Arc<dyn Clock>) -> SourceState {
 
 fn argument(reference: &Reference) -> ImageUse {
     ImageUse {
-        user: User {
-            cluster: None,
-            namespace: "".into(),
-            kind: ARGUMENT.into(),
-            name: "".into(),
+        user: Arc::new(User {
+            owner: Arc::new(TopOwner {
+                kind: ARGUMENT.into(),
+                ..TopOwner::default()
+            }),
             container: "".into(),
             image: reference.to_string().into(),
             class: Class::Listed,
             via: None,
-        },
+        }),
         reference: Ok(reference.clone()),
         pull_secrets: [].into(),
         constraint: Arc::default(),

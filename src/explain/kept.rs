@@ -78,7 +78,7 @@ pub fn kept(image: &ImageState, tree: &Object, digest: &Digest) -> Option<Kept> 
 /// Who uses an image, without what an operator typed.
 pub fn users(image: &ImageState) -> Vec<User> {
     let users = image.users().iter().filter(|user| !user.is_argument());
-    users.cloned().collect()
+    users.map(|user| User::clone(user)).collect()
 }
 
 pub fn classes(users: &[User]) -> Vec<Class> {
@@ -99,7 +99,7 @@ pub fn users_of_digests(inventory: &Inventory, digests: &[Digest]) -> Vec<User> 
             let pinned = one.reference.as_ref().ok().and_then(Reference::digest);
             pinned.is_some_and(|digest| digests.contains(&digest))
         })
-        .map(|one| one.user.clone())
+        .map(|one| User::clone(&one.user))
         .filter(|user| !user.is_argument())
         .collect();
     users.sort();

@@ -125,7 +125,7 @@ impl Known<'_> {
         });
         let trees = first.map(|(image, _)| self.trees(image));
         let trees = trees.unwrap_or_default();
-        let endpoints = first.map(|(_, state)| &*state.endpoints());
+        let endpoints = first.map(|(_, state)| state.endpoints());
         let endpoints = endpoints.unwrap_or_default();
         let told = endpoints.iter().zip(&trees);
         let told = told.map(|(endpoint, tree)| EndpointTree {

@@ -1,24 +1,31 @@
 //! Who pulls what, and for which platforms.
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::credentials::Keyring;
-use crate::inventory::{Class, NodeConstraint, PullSecrets};
+use crate::inventory::{
+    Class, ImageUse, Inventory, NodeConstraint, PullSecret, PullSecrets, SourceState, TopOwner,
+};
+use crate::verify::finding::{Code, Report, Verdict};
 
 const SECRET: &str = r#"{"auths":{"r.example":{"username":"u","password":"p"}}}"#;
 
 fn image_use(namespace: &str, image: &str, secrets: &[&str]) -> ImageUse {
     ImageUse {
-        user: User {
-            cluster: None,
-            namespace: namespace.into(),
-            kind: "Deployment".into(),
-            name: "web".into(),
+        user: Arc::new(User {
+            owner: Arc::new(TopOwner {
+                cluster: None,
+                namespace: namespace.into(),
+                kind: "Deployment".into(),
+                name: "web".into(),
+            }),
             container: "app".into(),
             image: image.into(),
             class: Class::Runtime,
             via: None,
-        },
-        reference: image.parse(),
+        }),
+        reference: image.parse().map_err(Box::new),
         pull_secrets: secrets.iter().map(|name| Arc::from(*name)).collect(),
         constraint: Arc::default(),
     }
@@ -100,7 +107,7 @@ fn a_secret_that_cannot_be_read_is_not_one_that_does_not_exist() {
     for (secret, is_own) in [(PullSecret::Missing, true), (unreadable, false)] {
         let uses = vec![image_use("a", "r.example/app:v1", &["s"])];
         let images = collect(&source(uses, &[("a", "s", secret)], None), &needed);
-        assert_eq!(matches!(images.images[0].puller, Puller::Own), is_own);
+        assert_eq!(matches!(*images.images[0].puller, Puller::Own), is_own);
     }
 }
 
@@ -108,7 +115,7 @@ fn a_secret_that_cannot_be_read_is_not_one_that_does_not_exist() {
 fn an_unreadable_secret_makes_unknown_of_what_it_might_change() {
     let puller = Puller::Unavailable {
         label: "a/s".into(),
-        reason: "forbidden".into(),
+        lack: Lack::Unread("a/s: forbidden".into()),
     };
     let pullable = Report {
         verdict: Verdict::Pullable,
@@ -142,6 +149,85 @@ fn an_unreadable_secret_makes_unknown_of_what_it_might_change() {
         check(layer, true, Verdict::Broken),
         Some(Code::LayerMissing)
     );
+}
+
+#[test]
+fn with_a_malformed_secret_nothing_is_pullable_whatever_else_there_is() {
+    let malformed = || PullSecret::Malformed("no JSON".to_owned());
+    let secrets = [
+        ("a", "good", found(SECRET)),
+        ("a", "bad", malformed()),
+        ("a", "gone", PullSecret::Missing),
+        (
+            "a",
+            "hidden",
+            PullSecret::Unreadable("forbidden".to_owned()),
+        ),
+    ];
+    let pullable = || Report {
+        verdict: Verdict::Pullable,
+        findings: vec![].into(),
+        ..Report::never_checked()
+    };
+    let check = |image: &str, names: &[&str], report: Report| {
+        let uses = vec![image_use("a", image, names)];
+        let images = collect(&source(uses, &secrets, None), &needed);
+        with_puller(report, &images.images[0].puller, true)
+    };
+    let told = |image: &str, names: &[&str], report: Report| {
+        let report = check(image, names, report);
+        let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
+        (report.verdict, codes)
+    };
+    let fits = "r.example/app:v1";
+    let unavailable = (Verdict::Unknown, vec![Code::CredentialUnavailable]);
+    for names in [
+        &["good", "bad"][..],
+        &["bad", "good"],
+        &["gone", "bad"],
+        &["hidden", "bad"],
+        &["hidden", "good", "bad"],
+        &["bad"],
+    ] {
+        // Also what anybody may pull, on a registry for which the secret is not.
+        for image in [fits, "public.example/app:v1"] {
+            assert_eq!(told(image, names, pullable()), unavailable, "{names:?}");
+        }
+        let message = &check(fits, names, pullable()).findings[0].message;
+        assert!(message.contains("a/bad: no JSON"), "{message}");
+        // What is missing is missing for everybody.
+        let layer = Report::only(Code::LayerMissing, "x".to_owned());
+        let broken = (Verdict::Broken, vec![Code::LayerMissing]);
+        assert_eq!(told(fits, names, layer), broken, "{names:?}");
+    }
+    for names in [&["good"][..], &["gone", "good"], &["good", "hidden"]] {
+        let verdict = told(fits, names, pullable()).0;
+        assert_eq!(verdict, Verdict::Pullable, "{names:?}");
+    }
+    // The good one has looked: what it does not find is gone, and what a stranger does not find may be hidden.
+    let missing = || Report::only(Code::TagMissing, "x".to_owned());
+    let seen = told(fits, &["good", "bad"], missing());
+    assert_eq!(seen, (Verdict::Broken, vec![Code::TagMissing]));
+    assert_eq!(told(fits, &["bad"], missing()), unavailable);
+}
+
+#[test]
+fn a_secret_that_becomes_malformed_makes_another_image() {
+    let keys = [
+        PullSecret::Unreadable("forbidden".to_owned()),
+        PullSecret::Malformed("no JSON".to_owned()),
+        PullSecret::Missing,
+    ]
+    .map(|secret| {
+        ["r.example/app:v1", "public.example/app:v1"].map(|image| {
+            let uses = vec![image_use("a", image, &["good", "other"])];
+            let secrets = [("a", "good", found(SECRET)), ("a", "other", secret.clone())];
+            let images = collect(&source(uses, &secrets, None), &needed);
+            Arc::clone(&images.images[0].key)
+        })
+    });
+    let distinct: HashSet<_> = keys.iter().flatten().collect();
+    assert_eq!(distinct.len(), 6, "{keys:?}");
 }
 
 #[test]
@@ -200,6 +286,8 @@ fn entries_of_one_reference_are_found_and_share_what_their_users_wrote() {
     for entry in entries {
         assert_eq!(&*entry.name, written);
         assert!(Arc::ptr_eq(&entry.name, &entry.users[0].image));
+        let mut uses = inventory.sources[0].uses.iter();
+        assert!(uses.any(|one| Arc::ptr_eq(&one.user, &entry.users[0])));
         assert!(Arc::ptr_eq(images.get(&entry.key).unwrap(), entry));
     }
     assert!(
@@ -209,7 +297,7 @@ fn entries_of_one_reference_are_found_and_share_what_their_users_wrote() {
     );
     let gone = ImageKey {
         reference: "r.example/app:v1".parse().unwrap(),
-        puller: PullerKey::Unavailable("x".into()),
+        puller: PullerKey::Unavailable("x".into()).into(),
     };
     assert!(images.get(&gone).is_none());
 }

@@ -13,7 +13,7 @@ use crate::oci::reference::{InvalidReference, Reference, shown};
 
 use super::NodeConstraint;
 
-pub use self::intern::Interner;
+pub use self::intern::{Interner, fitting};
 pub use self::ownership::{Account, Scope, image_uses};
 
 mod intern;
@@ -59,7 +59,7 @@ pub struct PodImages {
 pub struct ContainerImage {
     pub container: Arc<str>,
     pub image: Arc<str>,
-    pub reference: Result<Reference, InvalidReference>,
+    pub reference: Result<Reference, Box<InvalidReference>>,
 }
 
 /// Any object, seen through the fields that can name an image. The kinds of Kubernetes use these
@@ -295,7 +295,7 @@ impl Spec {
             .map(|(container, image)| ContainerImage {
                 container,
                 image: interner.text(image),
-                reference: image.parse(),
+                reference: interner.reference(image),
             })
             .collect();
         let service_account = [self.service_account_name, self.service_account]

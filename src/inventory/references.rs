@@ -4,19 +4,21 @@
 //! something, and must be told. A list that cannot be read is incomplete, never empty.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::extract::Interner;
-use super::{Class, ImageUse, SourceState, User};
-use crate::oci::digest::Digest;
-use crate::oci::reference::Reference;
+use super::extract::fitting;
+use super::{Class, ImageUse, SourceState, TopOwner, User, Via};
+use crate::oci::digest::{Digest, Hasher};
+use crate::oci::reference::Sharing;
 
 /// The longest list that is read.
 pub const LIST_BYTES_MAX: u64 = 64 << 20;
+/// How much of a list is looked at at a time to tell whether it changed.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Reads a list from a file.
 pub fn read(name: &str, path: &Path, now: Timestamp) -> SourceState {
@@ -33,22 +35,22 @@ pub struct Reader {
 
 impl Reader {
     pub fn read(&mut self, name: &str, path: &Path, now: Timestamp) -> SourceState {
-        let text = match read_file(path, LIST_BYTES_MAX) {
-            Ok(text) => text,
-            Err(problem) => {
-                return SourceState {
-                    incomplete: Some(format!("{}: {problem}", path.display())),
-                    ..SourceState::unread(name)
-                };
+        if let Some((last, uses)) = &self.last
+            && digest_of(path).is_ok_and(|digest| digest == *last)
+        {
+            return complete(name, Arc::clone(uses), now);
+        }
+        match read_file(path, LIST_BYTES_MAX) {
+            Ok(text) => {
+                let uses = uses_of(name, &text);
+                self.last = Some((Digest::of(text.as_bytes()), Arc::clone(&uses)));
+                complete(name, uses, now)
             }
-        };
-        let digest = Digest::of(text.as_bytes());
-        let uses = match &self.last {
-            Some((last, uses)) if *last == digest => Arc::clone(uses),
-            Some(_) | None => uses_of(name, &text),
-        };
-        self.last = Some((digest, Arc::clone(&uses)));
-        complete(name, uses, now)
+            Err(problem) => SourceState {
+                incomplete: Some(format!("{}: {problem}", path.display())),
+                ..SourceState::unread(name)
+            },
+        }
     }
 }
 
@@ -67,37 +69,42 @@ fn complete(name: &str, uses: Arc<[ImageUse]>, now: Timestamp) -> SourceState {
 }
 
 fn uses_of(name: &str, text: &str) -> Arc<[ImageUse]> {
-    let mut interner = Interner::default();
-    let list: Arc<str> = name.into();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = || {
+        (1_u32..)
+            .zip(text.lines().map(without_comment))
+            .filter(|(_, written)| !written.is_empty())
+    };
+    let mut sharing = Sharing::default();
+    let owner = Arc::new(TopOwner {
+        cluster: None,
+        namespace: "".into(),
+        kind: "List".into(),
+        name: name.into(),
+    });
+    let container: Arc<str> = "".into();
     let pull_secrets: Arc<[Arc<str>]> = [].into();
     let constraint = Arc::default();
-    // Counted first, so that the uses of a long list are made in the place where they stay.
-    let lines: Vec<(usize, &str)> = text
-        .strip_prefix('\u{feff}')
-        .unwrap_or(text)
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index, without_comment(line)))
-        .filter(|(_, written)| !written.is_empty())
-        .collect();
-    lines
-        .into_iter()
-        .map(|(index, written)| ImageUse {
-            user: User {
-                cluster: None,
-                namespace: interner.text(""),
-                kind: interner.text("List"),
-                name: Arc::clone(&list),
-                container: interner.text(""),
-                image: interner.text(written),
-                class: Class::Listed,
-                via: Some(format!("line {}", index + 1).into()),
-            },
-            reference: written
-                .parse()
-                .map(|reference: Reference| reference.with_shared(|text| interner.text(text))),
-            pull_secrets: Arc::clone(&pull_secrets),
-            constraint: Arc::clone(&constraint),
+    // Counted first: of a known number the uses are made in the place where they stay.
+    let mut rest = lines();
+    (0..lines().count())
+        .map(|_| {
+            let (number, written) = rest.next().expect("the lines were counted");
+            ImageUse {
+                user: Arc::new(User {
+                    owner: Arc::clone(&owner),
+                    container: Arc::clone(&container),
+                    image: fitting(written).into(),
+                    class: Class::Listed,
+                    via: Some(Via::Line(number)),
+                }),
+                reference: match written.parse() {
+                    Ok(reference) => Ok(sharing.share(reference)),
+                    Err(invalid) => Err(Box::new(invalid)),
+                },
+                pull_secrets: Arc::clone(&pull_secrets),
+                constraint: Arc::clone(&constraint),
+            }
         })
         .collect()
 }
@@ -115,14 +122,12 @@ fn without_comment(line: &str) -> &str {
     line.get(..end).unwrap_or(line).trim()
 }
 
-/// The text of a regular file. A pipe or a device behind a link could block for ever.
+/// The text of a regular file.
 pub(super) fn read_file(path: &Path, bytes_max: u64) -> Result<String, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
+    let (file, length) = open(path)?;
+    // The room for it at once: a text that grows is for a moment there twice.
+    let length = length.min(bytes_max);
+    let mut text = String::with_capacity(usize::try_from(length).unwrap_or_default());
     // One byte more than may be, so that a file that grows meanwhile is not cut silently.
     let read = file
         .take(bytes_max + 1)
@@ -132,6 +137,32 @@ pub(super) fn read_file(path: &Path, bytes_max: u64) -> Result<String, String> {
         return Err(format!("it is larger than {bytes_max} bytes"));
     }
     Ok(text)
+}
+
+/// Whatever the file holds, read piece by piece.
+fn digest_of(path: &Path) -> Result<Digest, String> {
+    let (file, _) = open(path)?;
+    let mut hasher = Hasher::default();
+    let mut reader = BufReader::with_capacity(PIECE_BYTES, file.take(LIST_BYTES_MAX + 1));
+    loop {
+        let piece = reader.fill_buf().map_err(|error| error.to_string())?;
+        if piece.is_empty() {
+            return Ok(hasher.finish());
+        }
+        hasher.update(piece);
+        let length = piece.len();
+        reader.consume(length);
+    }
+}
+
+/// Opens a regular file, and says how long it is. A pipe or a device behind a link could block for ever.
+fn open(path: &Path) -> Result<(File, u64), String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    Ok((file, metadata.len()))
 }
 
 #[cfg(test)]
@@ -156,7 +187,7 @@ mod tests {
                     Ok(reference) => reference.to_string(),
                     Err(invalid) => invalid.to_string(),
                 };
-                format!("{} {reference}", by.via.as_deref().unwrap())
+                format!("{} {reference}", by.via.as_ref().unwrap())
             })
             .collect();
         assert_eq!(told.len(), 3, "{told:?}");

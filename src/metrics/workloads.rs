@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::inventory::{Class, User};
+use crate::inventory::{Class, TopOwner, User};
 use crate::state::{ImageState, Snapshot};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
 
@@ -22,15 +22,18 @@ impl<'a> Row<'a> {
     /// What tells rows of one reference apart.
     fn key(&self) -> [&'a str; 5] {
         let User {
-            cluster,
-            namespace,
-            kind,
-            name,
+            owner,
             container,
             image: _,
             class: _,
             via: _,
         } = self.user;
+        let TopOwner {
+            cluster,
+            namespace,
+            kind,
+            name,
+        } = &**owner;
         let cluster = cluster.as_deref().unwrap_or_default();
         [cluster, namespace, kind, name, container]
     }

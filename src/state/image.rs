@@ -46,7 +46,7 @@ pub struct Mirrored {
 pub struct Malformed {
     /// As it was written.
     pub reference: Arc<str>,
-    pub users: Arc<[User]>,
+    pub users: Arc<[Arc<User>]>,
 }
 
 /// One place where an image is looked for.
@@ -105,13 +105,13 @@ impl ImageState {
 
     /// Which pull secret; `None` for the registry entry's own credential or nobody's.
     pub fn credential(&self) -> Option<&str> {
-        match &self.image()?.puller {
+        match &*self.image()?.puller {
             Puller::Own => None,
             Puller::Secrets { label, .. } | Puller::Unavailable { label, .. } => Some(label),
         }
     }
 
-    pub fn users(&self) -> &[User] {
+    pub fn users(&self) -> &[Arc<User>] {
         match &self.named {
             Named::Image(image) => &image.users,
             Named::Mirrored(mirrored) => &mirrored.image.users,

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::images::{PlatformChoice, collect};
-use crate::inventory::{Class, ImageUse, SourceState, User};
+use crate::inventory::{Class, ImageUse, SourceState, TopOwner, User};
 use crate::oci::digest::Digest;
 use crate::remembered::Unsaved;
 use crate::verify::finding::{Code, Finding};
@@ -20,17 +20,19 @@ fn inventory(images: &[&str]) -> (Inventory, Arc<Images>) {
     source.uses = images
         .iter()
         .map(|image| ImageUse {
-            user: User {
-                cluster: None,
-                namespace: "shop".into(),
-                kind: "Deployment".into(),
-                name: "web".into(),
+            user: Arc::new(User {
+                owner: Arc::new(TopOwner {
+                    cluster: None,
+                    namespace: "shop".into(),
+                    kind: "Deployment".into(),
+                    name: "web".into(),
+                }),
                 container: "app".into(),
                 image: (*image).into(),
                 class: Class::Runtime,
                 via: None,
-            },
-            reference: image.parse(),
+            }),
+            reference: image.parse().map_err(Box::new),
             pull_secrets: [].into(),
             constraint: Arc::default(),
         })
@@ -315,7 +317,7 @@ fn a_secret_that_rotates_takes_no_broken_verdict_with_it() {
     let mut rotated = images.as_ref().clone();
     let mut image = rotated.images[0].as_ref().clone();
     Arc::make_mut(&mut image.key).puller =
-        crate::images::PullerKey::Secrets(vec!["new".to_owned()]);
+        crate::images::PullerKey::Secrets(vec!["new".to_owned()]).into();
     rotated.images = vec![Arc::new(image)];
     let rotated = Arc::new(rotated);
     state.set_inventory(&first, Arc::clone(&rotated));

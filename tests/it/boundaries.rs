@@ -51,6 +51,7 @@ const PURE: &[(&str, &[&str])] = &[
         "images.rs",
         &["crate::registry", "crate::app", "crate::http"],
     ),
+    ("images", &["crate::registry", "crate::app", "crate::http"]),
     (
         "state.rs",
         &[

@@ -254,7 +254,11 @@ impl UserRow {
             workload: format!("{}/{}", user.kind, user.name),
             container: user.container.to_string(),
             class: user.class.as_str(),
-            via: user.via.as_deref().unwrap_or_default().to_owned(),
+            via: user
+                .via
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             written: (*user.image != *image).then(|| reference::shown(&user.image)),
         }
     }

@@ -73,6 +73,7 @@ impl Entry {
         let mut users: Vec<&User> = image
             .users()
             .iter()
+            .map(AsRef::as_ref)
             .filter(|it| !it.is_argument())
             .collect();
         users.sort_by_key(|user| user.class);

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::{serve, ui_router};
-use crate::images::{Image, ImageKey, Puller, PullerKey};
-use crate::inventory::{Class, User};
+use crate::images::{Image, ImageKey, Lack, Puller, PullerKey};
+use crate::inventory::{Class, TopOwner, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::state::{
@@ -36,10 +36,12 @@ fn digest(of: &str) -> Digest {
 
 fn user(namespace: &str, kind: &str, name: &str, container: &str, image: &str) -> User {
     User {
-        cluster: None,
-        namespace: namespace.into(),
-        kind: kind.into(),
-        name: name.into(),
+        owner: Arc::new(TopOwner {
+            cluster: None,
+            namespace: namespace.into(),
+            kind: kind.into(),
+            name: name.into(),
+        }),
         container: container.into(),
         image: image.into(),
         class: Class::Runtime,
@@ -47,16 +49,16 @@ fn user(namespace: &str, kind: &str, name: &str, container: &str, image: &str) -
     }
 }
 
-fn written(reference: &str, users: Arc<[User]>) -> Arc<Image> {
+fn written(reference: &str, users: Arc<[Arc<User>]>) -> Arc<Image> {
     let key = ImageKey {
         reference: reference.parse().unwrap(),
-        puller: PullerKey::Own,
+        puller: PullerKey::Own.into(),
     };
     Arc::new(Image {
         name: reference.into(),
         registry: key.reference.host().into(),
         key: Arc::new(key),
-        puller: Puller::Own,
+        puller: Puller::Own.into(),
         needs: Needs::All,
         users,
     })
@@ -74,11 +76,11 @@ fn with_image(image: ImageState, change: impl FnOnce(&mut Image)) -> ImageState 
     }
 }
 
-fn unavailable(secret: &str) -> Puller {
-    Puller::Unavailable {
+fn unavailable(secret: &str) -> Arc<Puller> {
+    Arc::new(Puller::Unavailable {
         label: secret.into(),
-        reason: "forbidden".into(),
-    }
+        lack: Lack::Unread("forbidden".into()),
+    })
 }
 
 /// The one user's workload in `namespace/Kind/name`, its container named as the repository.
@@ -98,7 +100,7 @@ fn image(reference: &str, workload: &str, platforms: &[&str]) -> ImageState {
     ImageState {
         named: Named::Image(written(
             reference,
-            [user(namespace, kind, name, container, reference)].into(),
+            [user(namespace, kind, name, container, reference).into()].into(),
         )),
         report: Arc::new(Report {
             digest: Some(digest(reference)),
@@ -306,7 +308,9 @@ fn night_images() -> Vec<ImageState> {
             )
         },
     ];
-    images[3] = with_image(images[3].clone(), |image| image.users = users.into());
+    images[3] = with_image(images[3].clone(), |image| {
+        image.users = users.map(Arc::new).into();
+    });
     images[6] = without_layers(images[6].clone(), 0, 11);
     images[6] = with_report(images[6].clone(), |report| {
         report.platforms.push(PlatformReport {
@@ -339,7 +343,7 @@ fn night_images() -> Vec<ImageState> {
     let mut hostile = image("x/y", "shop/Deployment/promo", &[]);
     hostile.named = Named::Malformed(Arc::new(Malformed {
         reference: HOSTILE.into(),
-        users: [user("shop", "Deployment", HOSTILE, HOSTILE, HOSTILE)].into(),
+        users: [user("shop", "Deployment", HOSTILE, HOSTILE, HOSTILE).into()].into(),
     }));
     hostile.proven_at = None;
     let message = format!(
@@ -821,7 +825,9 @@ async fn too_many_values_are_typed_and_not_chosen() {
             "app",
             image.reference(),
         )];
-        let typed = with_image(ImageState::clone(image), |image| image.users = users.into());
+        let typed = with_image(ImageState::clone(image), |image| {
+            image.users = users.map(Arc::new).into();
+        });
         *image = Arc::new(typed);
     }
     let html = Site::of(snapshot).await.page("typed", "/").await;

@@ -11,7 +11,7 @@ use kube::Client;
 use secrecy::zeroize::Zeroizing;
 use tokio::time::{Instant, timeout_at};
 
-use crate::credentials::Keyring;
+use crate::credentials::{InvalidDockerConfig, Keyring};
 use crate::inventory::{PullSecret, PullSecrets};
 
 use super::api::{self, Failure, Secret};
@@ -92,7 +92,10 @@ impl Secrets {
             missing.remove(&key);
             match (answer, self.known.get(&key)) {
                 // A server that is away for a moment says nothing about the secret.
-                (Err(_), Some(PullSecret::Found(_) | PullSecret::Missing)) => {}
+                (
+                    Err(_),
+                    Some(PullSecret::Found(_) | PullSecret::Missing | PullSecret::Malformed(_)),
+                ) => {}
                 // The same content keeps its identity, so that nothing seems to have changed.
                 (Ok(read), Some(known)) if read == *known => {}
                 (Ok(read), _) => {
@@ -140,24 +143,105 @@ async fn read(client: &Client, (namespace, name): &Key) -> Result<PullSecret, St
     }
 }
 
+/// What the kubelet makes of it (`secretsToTrackedDockerConfigs` in `pkg/credentialprovider/secrets`).
 fn keyring(secret: &Secret) -> PullSecret {
     let (field, parse): (_, fn(&[u8]) -> _) = match secret.kind.as_str() {
         "kubernetes.io/dockerconfigjson" => {
             (".dockerconfigjson", Keyring::parse_docker_config_json)
         }
         "kubernetes.io/dockercfg" => (".dockercfg", Keyring::parse_dockercfg),
-        // The kubelet passes over any other type.
+        // It passes over any other type.
         _ => return PullSecret::Found(Arc::default()),
     };
-    let Some(content) = secret.data.get(field) else {
+    // And over one without its content.
+    let Some(content) = secret.data.get(field).filter(|it| !it.0.is_empty()) else {
         return PullSecret::Found(Arc::default());
     };
     let content = base64::engine::general_purpose::STANDARD
         .decode(content.0.as_bytes())
         .map(Zeroizing::new);
+    let malformed = |invalid| format!("its {field} is malformed: {invalid}");
     match content.map(|content| parse(&content)) {
         Ok(Ok(keyring)) => PullSecret::Found(Arc::new(keyring)),
-        Ok(Err(invalid)) => PullSecret::Unreadable(format!("its {field} is malformed: {invalid}")),
+        // The limit is ours: that the kubelet fails too is not known.
+        Ok(Err(invalid @ InvalidDockerConfig::TooLarge { .. })) => {
+            PullSecret::Unreadable(malformed(invalid))
+        }
+        Ok(Err(invalid)) => PullSecret::Malformed(malformed(invalid)),
+        // No API server says so: who knows what this answer is.
         Err(_quotes_the_secret) => PullSecret::Unreadable(format!("its {field} is not base64")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(kind: &str, field: &str, content: &str) -> PullSecret {
+        let data = json!({field: STANDARD.encode(content)});
+        keyring(&serde_json::from_value(json!({"type": kind, "data": data})).unwrap())
+    }
+
+    #[test]
+    fn a_secret_is_malformed_where_the_kubelet_does_not_pull_for_it() {
+        let entry = |auth: &str| {
+            format!(
+                r#"{{"registry.example":{{"auth":"{}"}}}}"#,
+                STANDARD.encode(auth)
+            )
+        };
+        for (entries, expected) in [
+            (entry("alice:wonder"), "1"),
+            ("{}".to_owned(), "0"),
+            (entry("no colon"), "malformed"),
+            (
+                r#"{"registry.example":{"auth":"?"}}"#.to_owned(),
+                "malformed",
+            ),
+            (r#"{"registry.example":[]}"#.to_owned(), "malformed"),
+            ("[]".to_owned(), "malformed"),
+            // The API server takes none of these; older ones may hold them.
+            ("{".to_owned(), "malformed"),
+            // One without content is passed over.
+            (String::new(), "0"),
+        ] {
+            let told = |kind: &str, field: &str, content: &str| match read(kind, field, content) {
+                PullSecret::Found(keyring) => {
+                    let image = "registry.example/app:1".parse().unwrap();
+                    keyring.matching(&image).len().to_string()
+                }
+                PullSecret::Malformed(reason) => {
+                    assert!(
+                        reason.starts_with(&format!("its {field} is malformed: ")),
+                        "{reason}"
+                    );
+                    "malformed".to_owned()
+                }
+                other => panic!("{other:?}"),
+            };
+            let config = if entries.is_empty() {
+                String::new()
+            } else {
+                format!(r#"{{"auths":{entries}}}"#)
+            };
+            let json = ("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
+            assert_eq!(told(json.0, json.1, &config), expected, "{config}");
+            let old = ("kubernetes.io/dockercfg", ".dockercfg");
+            assert_eq!(told(old.0, old.1, &entries), expected, "{entries}");
+            // Each type has its own key, and no other type counts.
+            for (kind, field) in [(json.0, old.1), (old.0, json.1), ("Opaque", json.1)] {
+                assert_eq!(told(kind, field, &config), "0", "{kind} {field}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_we_cannot_read_is_not_malformed() {
+        let long = format!(r#"{{"auths":{{}},"x":"{}"}}"#, "x".repeat(1 << 20));
+        let read = read("kubernetes.io/dockerconfigjson", ".dockerconfigjson", &long);
+        assert!(matches!(read, PullSecret::Unreadable(_)), "{read:?}");
     }
 }

@@ -140,6 +140,7 @@ fn found_user(secret: &PullSecret) -> String {
                 .map_or_else(String::new, |credential| credential.username.clone())
         }
         PullSecret::Missing => "missing".to_owned(),
+        PullSecret::Malformed(reason) => format!("malformed: {reason}"),
         PullSecret::Unreadable(reason) => format!("unreadable: {reason}"),
     }
 }
@@ -291,7 +292,7 @@ async fn secrets_are_read_by_name_and_say_what_is_wrong() {
         secret("forbidden"),
         "unreadable: secrets \"forbidden\" is forbidden"
     );
-    assert!(secret("broken").starts_with("unreadable: its .dockerconfigjson is malformed"));
+    assert!(secret("broken").starts_with("malformed: its .dockerconfigjson is malformed"));
     assert_eq!(secret("gone"), "missing");
     assert_eq!(secret("../../pods"), "missing");
     assert_eq!(state.pull_secrets.len(), names.len() + 1);

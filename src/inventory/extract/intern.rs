@@ -1,37 +1,48 @@
 //! One copy of what many objects say. Ten thousand pods of one Deployment share one template.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{PodImages, TEXT_BYTES_MAX};
+use crate::oci::reference::{InvalidReference, Reference, Sharing};
 
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: HashSet<Arc<str>>,
     images: HashSet<Arc<PodImages>>,
+    references: Sharing,
     /// The size at which to look for what nobody uses any more.
     prune_at: usize,
 }
 
 const PRUNE_AT_MIN: usize = 4096;
 
+/// The text, cut where it is longer than anything valid could be.
+pub fn fitting(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_BYTES_MAX {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
 impl Interner {
-    /// The text, cut where it is longer than anything valid could be.
+    /// The text, as far as it is [fitting].
     pub fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.texts.get(text) {
+        let fitting = fitting(text);
+        if let Some(known) = self.texts.get(&*fitting) {
             return Arc::clone(known);
         }
-        let new: Arc<str> = if text.len() <= TEXT_BYTES_MAX {
-            text.into()
-        } else {
-            let cut = format!("{}…", &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]);
-            if let Some(known) = self.texts.get(cut.as_str()) {
-                return Arc::clone(known);
-            }
-            cut.into()
-        };
+        let new: Arc<str> = fitting.into();
         self.texts.insert(Arc::clone(&new));
         new
+    }
+
+    /// Reads a reference.
+    pub(super) fn reference(&mut self, text: &str) -> Result<Reference, Box<InvalidReference>> {
+        let reference = text.parse().map_err(Box::new)?;
+        Ok(self.references.share(reference))
     }
 
     pub(super) fn images(&mut self, images: PodImages) -> Arc<PodImages> {
@@ -45,12 +56,16 @@ impl Interner {
 
     /// Forgets what is used nowhere else, at a cost that is paid for by what came in since.
     pub fn prune(&mut self) {
-        let size = self.texts.len() + self.images.len();
-        if size < self.prune_at.max(PRUNE_AT_MIN) {
+        if self.len() < self.prune_at.max(PRUNE_AT_MIN) {
             return;
         }
         self.images.retain(|images| Arc::strong_count(images) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
-        self.prune_at = 2 * (self.texts.len() + self.images.len());
+        self.references.prune();
+        self.prune_at = 2 * self.len();
+    }
+
+    fn len(&self) -> usize {
+        self.texts.len() + self.images.len() + self.references.len()
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Owner, Workload};
-use crate::inventory::{Class, ImageUse, User};
+use crate::inventory::{Class, ImageUse, TopOwner, User, Via};
 
 /// What is the same for all workloads of one source.
 #[derive(Debug, Clone)]
@@ -45,6 +45,7 @@ pub fn image_uses<'a>(
         })
         .filter_map(|workload| Some((key(workload), workload.owner.as_ref()?)))
         .collect();
+    let mut tops: HashSet<Arc<TopOwner>> = HashSet::new();
     let mut seen_pods = HashSet::new();
     let mut uses: HashMap<_, Candidate> = HashMap::new();
     for workload in workloads {
@@ -62,21 +63,32 @@ pub fn image_uses<'a>(
             continue;
         }
         let named = naming(workload, &owners, scope.class);
+        let top = TopOwner {
+            cluster: scope.cluster.clone(),
+            namespace: Arc::clone(&workload.namespace),
+            kind: Arc::clone(named.kind),
+            name: Arc::clone(named.name),
+        };
+        let top = match tops.get(&top) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let new = Arc::new(top);
+                tops.insert(Arc::clone(&new));
+                new
+            }
+        };
         let (pull_secrets, secrets_are_known) = pull_secrets(workload, &account);
         for container in &workload.images.containers {
             let candidate = Candidate {
                 secrets_are_known,
                 image_use: ImageUse {
-                    user: User {
-                        cluster: scope.cluster.clone(),
-                        namespace: Arc::clone(&workload.namespace),
-                        kind: Arc::clone(named.kind),
-                        name: Arc::clone(named.name),
+                    user: Arc::new(User {
+                        owner: Arc::clone(&top),
                         container: Arc::clone(&container.container),
                         image: Arc::clone(&container.image),
                         class: named.class,
                         via: named.via.clone(),
-                    },
+                    }),
                     reference: container.reference.clone(),
                     pull_secrets: Arc::clone(&pull_secrets),
                     constraint: Arc::clone(&workload.images.constraint),
@@ -84,9 +96,7 @@ pub fn image_uses<'a>(
             };
             let by = &candidate.image_use.user;
             let key = (
-                Arc::clone(&by.namespace),
-                Arc::clone(&by.kind),
-                Arc::clone(&by.name),
+                Arc::clone(&by.owner),
                 Arc::clone(&by.container),
                 Arc::clone(&by.image),
             );
@@ -116,7 +126,7 @@ struct Candidate {
 impl Candidate {
     /// Keeps the stronger of two that say the same, independent of their order.
     fn meet(&mut self, mut other: Self) {
-        fn strength(user: &User) -> (Reverse<Class>, Reverse<Option<&Arc<str>>>) {
+        fn strength(user: &User) -> (Reverse<Class>, Reverse<Option<&Via>>) {
             // `None` is the least, so that what the workload says itself goes before what another
             // object says for it.
             (Reverse(user.class), Reverse(user.via.as_ref()))
@@ -142,7 +152,7 @@ struct Naming<'a> {
     kind: &'a Arc<str>,
     name: &'a Arc<str>,
     class: Class,
-    via: Option<Arc<str>>,
+    via: Option<Via>,
 }
 
 fn naming<'a>(workload: &'a Workload, owners: &Owners<'a>, class: Class) -> Naming<'a> {
@@ -184,7 +194,7 @@ fn naming<'a>(workload: &'a Workload, owners: &Owners<'a>, class: Class) -> Nami
         kind: &top.kind,
         name: &top.name,
         class: if is_history { Class::Rollback } else { class },
-        via: Some(format!("{kind}/{name}").into()),
+        via: Some(Via::Object(format!("{kind}/{name}").into())),
     }
 }
 

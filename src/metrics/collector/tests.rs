@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::images::{Image, ImageKey, Puller, PullerKey};
-use crate::inventory::{Class, User};
+use crate::inventory::{Class, TopOwner, User};
 use crate::metrics::exposition::{Exposition, Format};
 use crate::registry::stats::Stats;
 use crate::state::{ImageState, Named, ObjectCounts, SourceStatus};
@@ -12,10 +12,12 @@ use jiff::{SignedDuration, Timestamp};
 
 fn user(namespace: &str, name: &str, class: Class) -> User {
     User {
-        cluster: None,
-        namespace: namespace.into(),
-        kind: "Deployment".into(),
-        name: name.into(),
+        owner: Arc::new(TopOwner {
+            cluster: None,
+            namespace: namespace.into(),
+            kind: "Deployment".into(),
+            name: name.into(),
+        }),
         container: "app".into(),
         image: "app:v1".into(),
         class,
@@ -30,11 +32,11 @@ fn image(reference: &str, report: Report, users: Vec<User>) -> ImageState {
             registry: "r.example".into(),
             key: Arc::new(ImageKey {
                 reference: reference.parse().unwrap(),
-                puller: PullerKey::Own,
+                puller: PullerKey::Own.into(),
             }),
-            puller: Puller::Own,
+            puller: Puller::Own.into(),
             needs: Needs::All,
-            users: users.into(),
+            users: users.into_iter().map(Arc::new).collect(),
         })),
         proven_at: report.proven_at,
         report: Arc::new(report),

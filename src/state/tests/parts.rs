@@ -176,7 +176,7 @@ fn an_inherited_verdict_is_on_disk_before_the_one_it_comes_from_goes() {
     let mut rotated = Images::clone(&images);
     let image = Arc::make_mut(&mut rotated.images[0]);
     Arc::make_mut(&mut image.key).puller =
-        crate::images::PullerKey::Secrets(vec!["new".to_owned()]);
+        crate::images::PullerKey::Secrets(vec!["new".to_owned()]).into();
     let rotated = Arc::new(rotated);
     state.set_inventory(&inventory, Arc::clone(&rotated));
     for left in [2, 1] {

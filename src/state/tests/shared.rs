@@ -166,7 +166,7 @@ fn a_proof_by_any_credential_is_one_of_the_reference() {
     let mut both = Images::clone(&images);
     let mut secret = Image::clone(&both.images[0]);
     Arc::make_mut(&mut secret.key).puller =
-        crate::images::PullerKey::Secrets(vec!["other".to_owned()]);
+        crate::images::PullerKey::Secrets(vec!["other".to_owned()]).into();
     both.images.push(Arc::new(secret));
     let both = Arc::new(both);
     let mut state = State::default();

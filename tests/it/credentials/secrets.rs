@@ -141,6 +141,75 @@ imagePullSecrets: [{{name: right}}]
 }
 
 #[tokio::test]
+async fn a_malformed_secret_ends_the_pull_whatever_stands_beside_it() {
+    require_shop!();
+    require!("htpasswd");
+    let (guarded, open) = (with_password(Version::V3).await, Stock::new().await);
+    let public = open.push("app:1").await;
+    let image = format!("{}/app:1", guarded.host());
+    let (cluster, namespace) = namespace().await;
+    secret(cluster, &namespace, "right", &guarded.host(), "wonder").await;
+    // An API server takes any JSON: `no colon` in base64 where a name and a password belong.
+    let content = r#"{"auths":{"registry.example":{"auth":"bm8gY29sb24="}}}"#;
+    let mut yaml = String::new();
+    for (name, kind) in [
+        ("malformed", "kubernetes.io/dockerconfigjson"),
+        // The kubelet passes over it.
+        ("opaque", "Opaque"),
+    ] {
+        yaml.push_str(&format!(
+            "apiVersion: v1
+kind: Secret
+metadata: {{name: {name}, namespace: {namespace}}}
+type: {kind}
+stringData: {{.dockerconfigjson: '{content}'}}
+---
+"
+        ));
+    }
+    let pulled = [
+        ("alone", &image, by(&["right"])),
+        ("opaque", &image, by(&["opaque", "right"])),
+    ];
+    let not_pulled = [
+        ("first", &image, by(&["malformed", "right"])),
+        ("last", &image, by(&["right", "malformed"])),
+        ("public", &public, by(&["malformed"])),
+    ];
+    for (name, image, with) in pulled.iter().chain(&not_pulled) {
+        yaml.push_str(&deployment(&namespace, name, image, with));
+    }
+    cluster.apply_yaml(&yaml).await;
+    let registries = [guarded.entry(OFTEN), open.entry(OFTEN)];
+    let kubeconfig = cluster.admin().kubeconfig;
+    let daemon = Daemon::start(&of_namespace(&kubeconfig, &namespace, &registries));
+    daemon.wait_until_ready().await;
+    for (name, ..) in &pulled {
+        let workload = format!("workload=\"{name}\"");
+        daemon
+            .wait_for_series("workload_image_pullable", &[&workload, " 1"])
+            .await;
+    }
+    for (name, ..) in &not_pulled {
+        let workload = format!("workload=\"{name}\"");
+        let told = [workload.as_str(), "credential_unavailable"];
+        daemon
+            .wait_for_series("workload_image_unknown", &told)
+            .await;
+    }
+    let pullable = all_series(&daemon, "workload_image_pullable").await;
+    assert_eq!(pullable.len(), pulled.len(), "{pullable:#?}");
+    assert!(
+        all_series(&daemon, "workload_image_failure")
+            .await
+            .is_empty()
+    );
+    let view = daemon.api("images").await.to_string();
+    assert!(view.contains(&format!("{namespace}/malformed")), "{view}");
+    assert!(!view.contains("no colon"), "{view}");
+}
+
+#[tokio::test]
 async fn a_verdict_is_that_of_the_namespace_whose_secret_it_is() {
     require_shop!();
     require!("htpasswd");

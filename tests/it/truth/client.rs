@@ -184,7 +184,7 @@ impl Setup {
             let puller = Puller::Secrets {
                 label: "team/pull".into(),
                 credentials,
-                unread: None,
+                lack: None,
             };
             (puller, key)
         } else {
@@ -196,9 +196,9 @@ impl Setup {
             registry: reference.host().into(),
             key: Arc::new(ImageKey {
                 reference,
-                puller: key,
+                puller: key.into(),
             }),
-            puller,
+            puller: puller.into(),
             needs,
             users: [].into(),
         })

@@ -60,7 +60,7 @@ pub(super) fn users(scene: &Scene<'_>) -> String {
 fn name(user: &User) -> String {
     let name = shown(&crate::cli::table::users(std::slice::from_ref(user)));
     match &user.via {
-        Some(via) => format!("{name} via {}", shown(via)),
+        Some(via) => format!("{name} via {}", shown(&via.to_string())),
         None => name,
     }
 }
