@@ -6,6 +6,7 @@ mod credentials;
 mod daemon;
 mod depth;
 mod incident;
+mod inventory;
 mod manners;
 mod mirrors;
 mod parts;
