@@ -1,8 +1,9 @@
 //! What is remembered across restarts, in one file: manifests by digest, what each image was found to
-//! be and when, and where each registry's rotation stands.
+//! be and when, where each registry's rotation stands, and which references were seen when.
 //!
 //! Nothing here makes anything green: a manifest is hashed again when it is read, and a proof keeps the
-//! time at which it was made. If the file is lost, all is looked at and fetched again.
+//! time at which it was made. If the file is lost, all is looked at and fetched again; what was seen
+//! before is then not known any more, and the ledger says from when on it knows.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,15 @@ use bytes::Bytes;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tracing::warn;
 
+use self::file::File;
+
 use crate::oci::digest::Digest;
 use crate::registry::manifest_cache::ManifestCache;
 use crate::remembered::{Common, RegistryMemory, Remembered, Unsaved};
 use crate::second::Second;
+
+mod file;
+pub mod seen;
 
 const MANIFESTS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("manifests");
 /// Canonical reference to the second of its last proof.
@@ -28,6 +34,9 @@ const SALT: TableDefinition<'_, (), &[u8; 32]> = TableDefinition::new("salt");
 
 /// How many bytes of manifests are collected before they are written: each write waits for the disk.
 const BATCH_BYTES: usize = 1 << 20;
+/// How many bytes of manifests wait for a disk that fails. The oldest beyond it are dropped, and fetched
+/// again when they are needed.
+const PENDING_BYTES_MAX: usize = 16 << 20;
 /// What redb keeps of the file in memory; its own default is 1 GiB. A manifest is read once in a
 /// process's life, so there is little to win.
 const CACHE_BYTES: usize = 8 << 20;
@@ -37,22 +46,55 @@ const CACHE_BYTES: usize = 8 << 20;
 pub enum StoreError {
     #[error("{0}: it is in use by another pullproof")]
     InUse(PathBuf),
-    #[error("{path}: {problem}; remove the file to start anew (manifests are then fetched again)")]
+    #[error(
+        "{path}: {problem}; remove the file to start anew (manifests are then fetched again, and what was \
+         seen recently is not remembered)"
+    )]
     Unusable { path: PathBuf, problem: String },
 }
 
 /// The open file. One process at a time has it.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    file: File,
     pending: std::sync::Mutex<Pending>,
 }
 
-/// Manifests that were not written yet.
+/// Manifests that were not written yet, the oldest first.
 #[derive(Debug, Default)]
 struct Pending {
     manifests: Vec<(Digest, Bytes)>,
     bytes: usize,
+    /// After a write that failed, the next one is tried with this many.
+    try_at: usize,
+}
+
+impl Pending {
+    fn push(&mut self, digest: Digest, body: Bytes) {
+        self.bytes += body.len();
+        self.manifests.push((digest, body));
+    }
+
+    fn is_due(&self) -> bool {
+        self.bytes >= self.try_at.max(BATCH_BYTES)
+    }
+
+    /// Takes back what could not be written, before what came meanwhile.
+    fn put_back(&mut self, unwritten: Self) {
+        let newer = std::mem::replace(self, unwritten);
+        self.bytes += newer.bytes;
+        self.manifests.extend(newer.manifests);
+        let mut dropped = 0;
+        while self.bytes > PENDING_BYTES_MAX
+            && let Some((_, body)) = self.manifests.get(dropped)
+        {
+            self.bytes -= body.len();
+            dropped += 1;
+        }
+        self.manifests.drain(..dropped);
+        // Not with each manifest that comes: a disk that is full stays so for a while.
+        self.try_at = self.bytes + BATCH_BYTES;
+    }
 }
 
 impl Store {
@@ -64,79 +106,55 @@ impl Store {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(|error| unusable(error.to_string()))?;
         }
-        let mut builder = Database::builder();
-        let created = builder.set_cache_size(CACHE_BYTES).create(path);
-        let database = created.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
+        let file = path.to_owned();
+        let open = move || {
+            let mut builder = Database::builder();
+            builder.set_cache_size(CACHE_BYTES).create(&file)
+        };
+        Self::open_by(open).map_err(|error| match error {
+            redb::Error::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
             other => unusable(other.to_string()),
-        })?;
+        })
+    }
+
+    fn open_by(
+        open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self, redb::Error> {
         let store = Self {
-            database,
+            file: File::open(open)?,
             pending: std::sync::Mutex::default(),
         };
         // All tables exist from now on, so that a read before the first write finds them.
-        store
-            .write(|tables| {
-                if tables.salt.get(())?.is_none() {
-                    tables.salt.insert((), &new_salt())?;
-                }
-                Ok(())
-            })
-            .map_err(|error| unusable(error.to_string()))?;
+        store.write(|tables| {
+            if tables.salt.get(())?.is_none() {
+                tables.salt.insert((), &new_salt())?;
+            }
+            Ok(())
+        })?;
+        store.make_seen_tables()?;
         Ok(store)
     }
 
     /// All that is remembered but manifests. A row that cannot be read is as if it were not there: that
     /// image is then unknown until it is looked at.
     pub fn remembered(&self) -> Result<Remembered, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let salt = transaction
-            .open_table(SALT)?
-            .get(())?
-            .map(|salt| Digest::from_bytes(*salt.value()));
-        let proven = transaction.open_table(PROVEN)?;
-        let proven = proven.iter()?.map(|row| {
-            let (reference, second) = row?;
-            Ok((reference.value().into(), Second::new(second.value())))
-        });
-        let mut images = HashMap::new();
-        let mut common = Common::default();
-        for row in transaction.open_table(IMAGES)?.iter()? {
-            let (name, image) = row?;
-            match serde_json::from_slice(image.value()) {
-                Ok(image) => {
-                    images.insert(Digest::from_bytes(*name.value()), common.share(image));
-                }
-                Err(error) => warn!(%error, "what an image was found to be cannot be read"),
-            }
-        }
-        let mut registries = HashMap::new();
-        for row in transaction.open_table(REGISTRIES)?.iter()? {
-            let (host, memory) = row?;
-            if let Some(memory) = read_registry(host.value(), memory.value()) {
-                registries.insert(host.value().to_owned(), memory);
-            }
-        }
-        Ok(Remembered {
-            salt: salt.unwrap_or_default(),
-            proven: proven.collect::<Result<_, redb::Error>>()?,
-            images,
-            registries,
-        })
+        self.file.with(read_remembered)
     }
 
     /// What is remembered of one registry.
     pub fn registry(&self, host: &str) -> Result<Option<RegistryMemory>, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(REGISTRIES)?;
-        let row = table.get(host)?;
-        Ok(row.and_then(|row| read_registry(host, row.value())))
+        self.file.with(|database| {
+            let table = database.begin_read()?.open_table(REGISTRIES)?;
+            let row = table.get(host)?;
+            Ok(row.and_then(|row| read_registry(host, row.value())))
+        })
     }
 
-    /// Remembers what changed, and writes what else is pending. All of it, or nothing.
+    /// Remembers what changed, and writes what else is pending. All of it, or nothing: what is pending is
+    /// then still so.
     pub fn remember(&self, unsaved: &Unsaved) -> Result<(), redb::Error> {
         let pending = std::mem::take(&mut *self.pending.lock().expect("never held across a panic"));
-        self.write(|tables| {
+        let written = self.write(|tables| {
             for (digest, body) in &pending.manifests {
                 tables.manifests.insert(digest.as_bytes(), &**body)?;
             }
@@ -154,33 +172,78 @@ impl Store {
                 let json = serde_json::to_vec(memory).expect("it is plain data");
                 tables.registries.insert(&**host, json.as_slice())?;
             }
-            Ok(())
-        })
+            seen::note_digests(&mut tables.led_to, unsaved)
+        });
+        if written.is_err() {
+            let mut now = self.pending.lock().expect("never held across a panic");
+            now.put_back(pending);
+        }
+        written
     }
 
     fn write(
         &self,
-        change: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::Error>,
+        change: impl Fn(&mut Tables<'_>) -> Result<(), redb::Error>,
     ) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        change(&mut Tables {
-            manifests: transaction.open_table(MANIFESTS)?,
-            proven: transaction.open_table(PROVEN)?,
-            images: transaction.open_table(IMAGES)?,
-            registries: transaction.open_table(REGISTRIES)?,
-            salt: transaction.open_table(SALT)?,
-        })?;
-        transaction.commit()?;
-        Ok(())
+        self.file.with(|database| {
+            let transaction = database.begin_write()?;
+            change(&mut Tables {
+                manifests: transaction.open_table(MANIFESTS)?,
+                proven: transaction.open_table(PROVEN)?,
+                images: transaction.open_table(IMAGES)?,
+                registries: transaction.open_table(REGISTRIES)?,
+                salt: transaction.open_table(SALT)?,
+                led_to: seen::open_led_to(&transaction)?,
+            })?;
+            transaction.commit()?;
+            Ok(())
+        })
     }
 
     fn read_manifest(&self, digest: &Digest) -> Result<Option<Bytes>, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(MANIFESTS)?;
-        Ok(table
-            .get(digest.as_bytes())?
-            .map(|body| Bytes::copy_from_slice(body.value())))
+        self.file.with(|database| {
+            let table = database.begin_read()?.open_table(MANIFESTS)?;
+            let body = table.get(digest.as_bytes())?;
+            Ok(body.map(|body| Bytes::copy_from_slice(body.value())))
+        })
     }
+}
+
+fn read_remembered(database: &Database) -> Result<Remembered, redb::Error> {
+    let transaction = database.begin_read()?;
+    let salt = transaction
+        .open_table(SALT)?
+        .get(())?
+        .map(|salt| Digest::from_bytes(*salt.value()));
+    let proven = transaction.open_table(PROVEN)?;
+    let proven = proven.iter()?.map(|row| {
+        let (reference, second) = row?;
+        Ok((reference.value().into(), Second::new(second.value())))
+    });
+    let mut images = HashMap::new();
+    let mut common = Common::default();
+    for row in transaction.open_table(IMAGES)?.iter()? {
+        let (name, image) = row?;
+        match serde_json::from_slice(image.value()) {
+            Ok(image) => {
+                images.insert(Digest::from_bytes(*name.value()), common.share(image));
+            }
+            Err(error) => warn!(%error, "what an image was found to be cannot be read"),
+        }
+    }
+    let mut registries = HashMap::new();
+    for row in transaction.open_table(REGISTRIES)?.iter()? {
+        let (host, memory) = row?;
+        if let Some(memory) = read_registry(host.value(), memory.value()) {
+            registries.insert(host.value().to_owned(), memory);
+        }
+    }
+    Ok(Remembered {
+        salt: salt.unwrap_or_default(),
+        proven: proven.collect::<Result<_, redb::Error>>()?,
+        images,
+        registries,
+    })
 }
 
 /// The tables, open for writing.
@@ -190,6 +253,7 @@ struct Tables<'a> {
     images: redb::Table<'a, &'static [u8; 32], &'static [u8]>,
     registries: redb::Table<'a, &'static str, &'static [u8]>,
     salt: redb::Table<'a, (), &'static [u8; 32]>,
+    led_to: seen::LedToTable<'a>,
 }
 
 /// A row that cannot be read is as if it were not there.
@@ -224,12 +288,11 @@ impl ManifestCache for Store {
     fn put(&self, digest: &Digest, body: &Bytes) {
         let is_full = {
             let mut pending = self.pending.lock().expect("never held across a panic");
-            pending.manifests.push((*digest, body.clone()));
-            pending.bytes += body.len();
-            pending.bytes >= BATCH_BYTES
+            pending.push(*digest, body.clone());
+            pending.is_due()
         };
         if is_full && let Err(error) = self.remember(&Unsaved::default()) {
-            warn!(%error, "the manifest cache cannot be written; manifests will be fetched again");
+            warn!(%error, "the manifest cache cannot be written yet");
         }
     }
 }
@@ -243,65 +306,4 @@ impl Drop for Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::remembered::RememberedImage;
-    use crate::verify::finding::{Code, Report};
-    use crate::verify::target::Needs;
-
-    #[test]
-    fn manifests_and_proofs_survive_and_one_process_has_the_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("sub/state.redb");
-        let body = Bytes::from_static(b"{}");
-        let digest = Digest::of(&body);
-        let store = Store::open(&path).unwrap();
-        store.put(&digest, &body);
-        let image = RememberedImage {
-            needs: Needs::These(["linux/arm64".parse().unwrap()].into()),
-            report: Arc::new(Report::only(Code::LayerMissing, "gone".to_owned())),
-            proven_at: None,
-            since: jiff::Timestamp::UNIX_EPOCH.into(),
-            asked_at: jiff::Timestamp::UNIX_EPOCH,
-        };
-        let salt = store.remembered().unwrap().salt;
-        assert_ne!(salt, Digest::default());
-        let mut unsaved = Unsaved::default();
-        unsaved.proven.push(("a".into(), Second::new(7)));
-        unsaved.images.push((digest, image.clone()));
-        unsaved
-            .registries
-            .insert("r.example".into(), RegistryMemory::default());
-        store.remember(&unsaved).unwrap();
-        assert!(matches!(Store::open(&path), Err(StoreError::InUse(_))));
-        drop(store);
-        let store = Store::open(&path).unwrap();
-        assert_eq!(store.get(&digest), Some(body));
-        let remembered = store.remembered().unwrap();
-        assert_eq!(remembered.salt, salt, "names stay what they were");
-        assert_eq!(remembered.proven, [("a".into(), Second::new(7))]);
-        assert_eq!(remembered.images, [(digest, image)].into());
-        assert_eq!(
-            store.registry("r.example").unwrap(),
-            Some(RegistryMemory::default())
-        );
-        let mut unsaved = Unsaved::default();
-        unsaved.forgotten.push(digest);
-        store.remember(&unsaved).unwrap();
-        assert!(store.remembered().unwrap().images.is_empty());
-        drop(store);
-        std::fs::write(
-            &path,
-            "garbage that is long enough to be read as a header of something else",
-        )
-        .unwrap();
-        assert!(
-            Store::open(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("remove the file")
-        );
-    }
-}
+pub(crate) mod tests;
