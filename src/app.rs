@@ -2,10 +2,15 @@
 //!
 //! Every task is spawned here, has an owner that awaits it, and ends when it is told to.
 
+pub mod acceptance;
+pub mod archive;
+pub mod beside;
+pub mod custody;
 pub mod explain;
 pub mod keeper;
 pub mod once;
 pub mod pipeline;
+pub mod recollection;
 pub mod registries;
 pub mod reload;
 pub mod serve;

@@ -53,11 +53,15 @@ pub struct Config {
 }
 
 /// Where references come from. Names are unique among all three.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sources {
     pub clusters: Vec<Cluster>,
     pub references: Vec<ReferenceList>,
     pub manifests: Vec<Manifests>,
+    /// The part of its references that a source may lose, from 0 to 1.
+    pub maximum_loss: f64,
+    /// How long what was named is remembered.
+    pub keep_seen: Duration,
 }
 
 impl Sources {

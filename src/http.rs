@@ -158,6 +158,7 @@ pub fn ui_router(snapshots: watch::Receiver<Arc<Snapshot>>) -> Router {
         .route("/style.css", get(page::style))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/images", get(api::images))
+        .route("/api/v1/inventory", get(api::inventory))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n"))
         // Image strings are written by every tenant: no script runs here, whatever they hold.
         .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"))

@@ -5,21 +5,26 @@
 //! read in full says so, and its last complete state stands in. An error is never an empty list,
 //! since a list that was empty by error is how images get lost (restic#4612, harbor#12975).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::completeness::{Rules, Shrunk};
 use crate::credentials::Keyring;
 use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
 
 pub mod cluster;
+pub mod completeness;
 pub mod extract;
+pub mod ledger;
+pub mod loss;
 pub mod manifests;
 pub mod references;
+pub mod stored;
 mod user;
 
 pub use self::user::{ARGUMENT, TopOwner, User, Via};
@@ -124,6 +129,10 @@ pub struct SourceState {
     /// The platforms of the cluster's nodes; `None` where Nodes cannot be read, and for files:
     /// then every platform is needed.
     pub platforms: Option<Arc<[Platform]>>,
+    /// What the configuration says of it.
+    pub rules: Rules,
+    /// It names much less than it did.
+    pub shrunk: Option<Shrunk>,
 }
 
 impl SourceState {
@@ -136,8 +145,16 @@ impl SourceState {
             uses: [].into(),
             pull_secrets: Arc::default(),
             platforms: None,
+            rules: Rules::default(),
+            shrunk: None,
         }
     }
+}
+
+/// The distinct references among uses.
+pub fn distinct<'a>(uses: impl Iterator<Item = &'a ImageUse>) -> HashSet<&'a Reference> {
+    uses.filter_map(|image_use| image_use.reference.as_ref().ok())
+        .collect()
 }
 
 /// The union over all sources.

@@ -81,12 +81,7 @@ impl State {
         self.sources = inventory
             .sources
             .iter()
-            .map(|source| SourceStatus {
-                name: Arc::clone(&source.name),
-                incomplete: source.incomplete.clone(),
-                complete_at: source.complete_at,
-                references: source.uses.len(),
-            })
+            .map(|source| SourceStatus::from(&**source))
             .collect();
         let gone = self.standings.replace(images);
         let images = Arc::clone(self.standings.images());

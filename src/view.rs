@@ -1,19 +1,21 @@
 //! The JSON that leaves the program: `verify`, `inventory`, `/api/v1`. Keys are stable; they are only
 //! added to. Apart from the domain's types, so that those can change. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::inventory::completeness::{self, Facts, Refusal, Shrunk};
 use crate::inventory::{Inventory, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::registry::stats::Requests;
-use crate::state::{Endpoint, ImageState, Snapshot};
+use crate::state::{Endpoint, ImageState, Snapshot, SourceStatus};
 use crate::verify::depth::Depth;
-use crate::verify::finding::{Finding, Verdict};
+use crate::verify::finding::{Code, Finding, Verdict};
 
 /// `verify -o json`.
 #[derive(Debug, Clone, Serialize)]
@@ -188,6 +190,8 @@ impl Verify {
 pub struct InventoryView {
     pub schema: &'static str,
     pub complete: bool,
+    /// What closes the gates of a collection.
+    pub refusals: Vec<Refusal>,
     pub sources: Vec<SourceView>,
     pub images: Vec<InventoryImage>,
 }
@@ -199,6 +203,26 @@ pub struct SourceView {
     pub reason: Option<String>,
     pub last_complete: Option<Timestamp>,
     pub references: usize,
+    /// Whether it may not be away.
+    pub required: bool,
+    /// Until when its last complete state stands in for one that is not complete now.
+    pub stands_until: Option<Timestamp>,
+    pub shrunk: Option<Shrunk>,
+}
+
+impl From<&SourceStatus> for SourceView {
+    fn from(source: &SourceStatus) -> Self {
+        Self {
+            name: source.name.to_string(),
+            complete: source.incomplete.is_none(),
+            reason: source.incomplete.clone(),
+            last_complete: source.complete_at,
+            references: source.references,
+            required: source.rules.is_required,
+            stands_until: source.stands_until(),
+            shrunk: source.shrunk.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -211,7 +235,7 @@ pub struct InventoryImage {
 }
 
 impl InventoryView {
-    pub fn of(inventory: &Inventory) -> Self {
+    pub fn of(inventory: &Inventory, now: Timestamp) -> Self {
         let mut images: BTreeMap<String, InventoryImage> = BTreeMap::new();
         for image_use in inventory
             .sources
@@ -235,26 +259,83 @@ impl InventoryView {
         for image in images.values_mut() {
             image.used_by.sort();
             image.used_by.dedup();
-            let mut classes: Vec<_> = image.used_by.iter().map(|user| user.class).collect();
-            classes.sort();
-            classes.dedup();
-            image.classes = classes.iter().map(ToString::to_string).collect();
+            image.classes = classes(&image.used_by);
         }
-        let sources = inventory.sources.iter().map(|source| SourceView {
-            name: source.name.to_string(),
-            complete: source.incomplete.is_none(),
-            reason: source.incomplete.clone(),
-            last_complete: source.complete_at,
-            references: source.uses.len(),
-        });
+        let sources = inventory.sources.iter();
+        let facts = sources.clone().map(|source| Facts::from(&**source));
+        let refusals = completeness::refusals(facts, now);
+        let sources = sources.map(|source| SourceView::from(&SourceStatus::from(&**source)));
         Self {
-            schema: "pullproof.dev/inventory/v1",
+            schema: INVENTORY_SCHEMA,
             complete: inventory.is_complete(),
+            refusals,
             sources: sources.collect(),
             images: images.into_values().collect(),
         }
     }
 }
+
+/// `/api/v1/inventory`: the same of a daemon, which also says when, and what it remembers.
+#[derive(Debug, Serialize)]
+pub struct DaemonInventoryView<'a> {
+    pub schema: &'static str,
+    pub at: Timestamp,
+    pub complete: bool,
+    pub refusals: Vec<Refusal>,
+    pub sources: Vec<SourceView>,
+    #[serde(serialize_with = "reference_by_reference")]
+    pub images: &'a Snapshot,
+}
+
+impl<'a> From<&'a Snapshot> for DaemonInventoryView<'a> {
+    fn from(snapshot: &'a Snapshot) -> Self {
+        let mut sources = snapshot.sources.iter();
+        Self {
+            schema: INVENTORY_SCHEMA,
+            at: snapshot.at,
+            complete: !snapshot.sources.is_empty()
+                && sources.all(|source| source.incomplete.is_none()),
+            refusals: snapshot.refusals(),
+            sources: snapshot.sources.iter().map(SourceView::from).collect(),
+            images: snapshot,
+        }
+    }
+}
+
+/// All of them at once would be the whole snapshot again, as text.
+fn reference_by_reference<S: Serializer>(
+    snapshot: &Snapshot,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let image = |entries: &[Arc<ImageState>]| {
+        let first = entries.first()?;
+        let users = entries.iter().flat_map(|entry| entry.users());
+        let mut used_by: Vec<User> = users.map(|user| User::clone(user)).collect();
+        used_by.sort();
+        used_by.dedup();
+        Some(InventoryImage {
+            reference: first.reference().to_owned(),
+            invalid: invalid(first),
+            classes: classes(&used_by),
+            used_by,
+        })
+    };
+    serializer.collect_seq(snapshot.by_reference().filter_map(image))
+}
+
+/// What is wrong with what is no reference.
+fn invalid(image: &ImageState) -> Option<String> {
+    let mut findings = image.report.findings.iter();
+    let invalid = findings.find(|finding| finding.code == Code::ReferenceInvalid);
+    invalid.map(|finding| finding.message.clone())
+}
+
+fn classes(users: &[User]) -> Vec<String> {
+    let classes: BTreeSet<_> = users.iter().map(|user| user.class).collect();
+    classes.iter().map(ToString::to_string).collect()
+}
+
+const INVENTORY_SCHEMA: &str = "pullproof.dev/inventory/v1";
 
 /// `/api/v1/images`, and the file for commands beside the daemon.
 #[derive(Debug, Clone, Serialize)]
@@ -315,13 +396,7 @@ pub struct RegistryView {
 
 impl StatusView {
     pub fn of(snapshot: &Snapshot) -> Self {
-        let sources = snapshot.sources.iter().map(|source| SourceView {
-            name: source.name.to_string(),
-            complete: source.incomplete.is_none(),
-            reason: source.incomplete.clone(),
-            last_complete: source.complete_at,
-            references: source.references,
-        });
+        let sources = snapshot.sources.iter().map(SourceView::from);
         let registries = snapshot.registries.iter().map(|registry| RegistryView {
             registry: registry.host.to_string(),
             up: registry.is_up,
@@ -351,8 +426,6 @@ impl StatusView {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::inventory::{Class, TopOwner};
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
+use super::custody::Custody;
 use super::keeper::Event;
 use super::registries::Registries;
 use super::sources::{self, Wanted};
@@ -26,11 +27,18 @@ use crate::verify::suspects::Suspects;
 /// Changes that come together are taken together.
 const DEBOUNCE: Duration = Duration::from_millis(300);
 
+/// What is remembered is looked at this often: time passes, and an operator accepts something.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Custody is one pipeline's at a time.
+pub type SharedCustody = Arc<tokio::sync::Mutex<Custody>>;
+
 /// Runs sources and provers until told to stop. `last` is what the sources of the configuration before
 /// said; what these said in the end is the result.
 pub async fn run(
     wanted: Vec<Wanted>,
     last: &[(Wanted, Arc<SourceState>)],
+    custody: SharedCustody,
     registries: Registries,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
@@ -39,8 +47,9 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let mut states = Vec::new();
     let mut said = Vec::new();
-    for wanted in wanted {
-        let (publish, state) = watch::channel(Arc::new(sources::start(&wanted, last)));
+    let started = start(wanted.clone(), last.to_vec(), Arc::clone(&custody)).await;
+    for (wanted, started) in wanted.iter().cloned().zip(started) {
+        let (publish, state) = watch::channel(Arc::new(started));
         said.push((wanted.clone(), state.clone()));
         states.push(state);
         let span = info_span!("source", name = wanted.name());
@@ -48,13 +57,15 @@ pub async fn run(
         tasks.spawn(follow.instrument(span));
     }
     let (publish, images) = watch::channel(Arc::new(Images::default()));
-    tasks.spawn(collect(
-        states,
-        registries.clone(),
+    let collector = Collector {
+        wanted,
+        custody,
+        registries: registries.clone(),
+        clock: Arc::clone(&clock),
         publish,
-        events.clone(),
-        stop.clone(),
-    ));
+        events: events.clone(),
+    };
+    tasks.spawn(collector.collect(states, stop.clone()));
     tasks.spawn(supervise(images, registries, events, clock, stop));
     while let Some(ended) = tasks.join_next().await {
         if let Err(panic) = ended {
@@ -68,47 +79,100 @@ pub async fn run(
         .collect()
 }
 
-/// Joins the sources and publishes the images whenever one of them changed.
-async fn collect(
-    mut states: Vec<watch::Receiver<Arc<SourceState>>>,
+/// With what each source begins.
+async fn start(
+    wanted: Vec<Wanted>,
+    last: Vec<(Wanted, Arc<SourceState>)>,
+    custody: SharedCustody,
+) -> Vec<SourceState> {
+    let mut custody = custody.lock_owned().await;
+    let read = move || {
+        custody.keep_only(&wanted);
+        let start = |wanted| sources::start(wanted, &last, || custody.stored(wanted));
+        wanted.iter().map(start).collect()
+    };
+    let started = tokio::task::spawn_blocking(read).await;
+    started.expect("reading what was stored does not panic")
+}
+
+/// Joins the sources, and publishes the images whenever one of them changed.
+struct Collector {
+    wanted: Vec<Wanted>,
+    custody: SharedCustody,
     registries: Registries,
+    clock: Arc<dyn Clock>,
     publish: watch::Sender<Arc<Images>>,
     events: mpsc::Sender<Event>,
-    stop: CancellationToken,
-) {
-    let mut before: Option<(Arc<Inventory>, Arc<Images>)> = None;
-    loop {
-        let sources = states
-            .iter_mut()
-            .map(|state| Arc::clone(&state.borrow_and_update()))
-            .collect();
-        let inventory = Arc::new(Inventory { sources });
-        let images = match &before {
-            // Read again, and nothing new: a second copy of all images would say the same.
-            Some((known, images)) if is_same(known, &inventory) => Arc::clone(images),
-            Some(_) | None => Arc::new(registries.images(&inventory)),
-        };
-        before = Some((Arc::clone(&inventory), Arc::clone(&images)));
-        publish.send_replace(Arc::clone(&images));
-        if events
-            .send(Event::Inventory(inventory, images))
-            .await
-            .is_err()
-        {
-            return;
+}
+
+impl Collector {
+    async fn collect(
+        self,
+        mut states: Vec<watch::Receiver<Arc<SourceState>>>,
+        stop: CancellationToken,
+    ) {
+        let mut custody = self.custody.lock().await;
+        let mut before: Option<(Arc<Inventory>, Arc<Images>)> = None;
+        loop {
+            let said = states
+                .iter_mut()
+                .map(|state| Arc::clone(&state.borrow_and_update()))
+                .collect();
+            let now = self.clock.now();
+            let sources = custody.take(&self.wanted, said, &self.registries.config, now);
+            let inventory = Inventory { sources };
+            if before
+                .as_ref()
+                .is_none_or(|(before, _)| !is_identical(before, &inventory))
+            {
+                let Some(published) = self.publish(before, inventory).await else {
+                    return;
+                };
+                custody.published(&published.1);
+                before = Some(published);
+            }
+            custody.save(&self.wanted, now, false).await;
+            let changed = states.iter_mut().map(|state| Box::pin(state.changed()));
+            let changed = futures::future::select_all(changed);
+            tokio::select! {
+                (result, ..) = changed => {
+                    if result.is_err() {
+                        // A source ends only when everything does.
+                        stop.cancelled().await;
+                        break;
+                    }
+                    tokio::time::sleep(DEBOUNCE).await;
+                }
+                () = tokio::time::sleep(TICK) => {}
+                () = stop.cancelled() => break,
+            }
         }
-        let changed =
-            futures::future::select_all(states.iter_mut().map(|state| Box::pin(state.changed())));
-        tokio::select! {
-            (result, ..) = changed => if result.is_err() {
-                // A source ends only when everything does.
-                stop.cancelled().await;
-                return;
-            },
-            () = stop.cancelled() => return,
-        }
-        tokio::time::sleep(DEBOUNCE).await;
+        custody.save(&self.wanted, self.clock.now(), true).await;
     }
+
+    /// `None` when nobody listens any more.
+    async fn publish(
+        &self,
+        before: Option<(Arc<Inventory>, Arc<Images>)>,
+        inventory: Inventory,
+    ) -> Option<(Arc<Inventory>, Arc<Images>)> {
+        let inventory = Arc::new(inventory);
+        let images = match before {
+            // Read again, and nothing new: a second copy of all images would say the same.
+            Some((known, images)) if is_same(&known, &inventory) => images,
+            Some(_) | None => Arc::new(self.registries.images(&inventory)),
+        };
+        self.publish.send_replace(Arc::clone(&images));
+        let event = Event::Inventory(Arc::clone(&inventory), Arc::clone(&images));
+        self.events.send(event).await.ok()?;
+        Some((inventory, images))
+    }
+}
+
+/// Whether both are made of the same sources' words.
+fn is_identical(one: &Inventory, other: &Inventory) -> bool {
+    one.sources.len() == other.sources.len()
+        && (one.sources.iter().zip(&other.sources)).all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 /// Whether both say the same about images, whenever and however completely they were read.

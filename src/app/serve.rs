@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::custody::Custody;
 use super::keeper::{self, Event, Memory};
-use super::pipeline;
+use super::pipeline::{self, SharedCustody};
 use super::registries::Registries;
 use super::reload::{self, Origin};
 use super::sources::{self, Wanted};
@@ -110,6 +111,7 @@ pub async fn serve(
     let stats = Stats::default();
     let memory = memory(&config)?;
     let store = memory.store.clone();
+    let custody = Arc::new(tokio::sync::Mutex::new(Custody::of(&memory)));
     let manifests: Arc<dyn ManifestCache> = match &store {
         Some(store) => Arc::clone(store) as Arc<dyn ManifestCache>,
         None => Arc::new(InMemory::default()),
@@ -157,6 +159,7 @@ pub async fn serve(
         stats,
         manifests,
         store,
+        custody,
         events,
         clock,
     };
@@ -203,6 +206,7 @@ struct Pipelines {
     stats: Stats,
     manifests: Arc<dyn ManifestCache>,
     store: Option<Arc<Store>>,
+    custody: SharedCustody,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
 }
@@ -221,7 +225,10 @@ impl Pipelines {
             let end = stop.child_token();
             let (events, clock) = (self.events.clone(), Arc::clone(&self.clock));
             let last = std::mem::take(&mut said);
-            let pipeline = pipeline::run(wanted, &last, registries, events, clock, end.clone());
+            let custody = Arc::clone(&self.custody);
+            let end_of_it = end.clone();
+            let pipeline =
+                pipeline::run(wanted, &last, custody, registries, events, clock, end_of_it);
             tokio::pin!(pipeline);
             tokio::select! {
                 _ = &mut pipeline => return,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use jiff::SignedDuration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -13,6 +14,7 @@ use tracing::warn;
 use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
 use crate::inventory::cluster::{self, Access, ClusterOptions};
+use crate::inventory::completeness::Rules;
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
@@ -63,6 +65,42 @@ impl Wanted {
             | Self::ReferencesText { name, .. }
             | Self::ManifestsText { name, .. } => name,
             Self::Arguments(_) => "arguments",
+        }
+    }
+
+    /// What it is read from, for as long as that is the same: whatever is kept of a source is of this.
+    pub fn identity(&self) -> String {
+        let shown = |paths: &[PathBuf]| {
+            let paths = paths.iter().map(|path| path.display().to_string());
+            paths.collect::<Vec<_>>().join(" ")
+        };
+        match self {
+            Self::Cluster { options, .. } => {
+                let access = match &options.access {
+                    Access::Infer => "inferred".to_owned(),
+                    Access::InCluster => "in-cluster".to_owned(),
+                    Access::Kubeconfig { file, context } => {
+                        let file = file.as_ref().map(|file| file.display().to_string());
+                        let file = file.unwrap_or_default();
+                        let context = context.as_deref().unwrap_or_default();
+                        format!("kubeconfig {file} context {context}")
+                    }
+                };
+                let namespaces = options.namespaces.join(" ");
+                format!("cluster {access} namespaces {namespaces}")
+            }
+            Self::References { file, .. } => format!("references {}", file.display()),
+            Self::Manifests { paths, .. } => format!("manifests {}", shown(paths)),
+            Self::ReferencesText { .. } | Self::ManifestsText { .. } => "text".to_owned(),
+            Self::Arguments(_) => "arguments".to_owned(),
+        }
+    }
+
+    /// What a cluster's workloads are.
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::Cluster { options, .. } => Some(options.class),
+            _ => None,
         }
     }
 
@@ -155,6 +193,21 @@ fn of_cluster(cluster: &config::Cluster) -> Wanted {
     }
 }
 
+/// What the configuration says of a source, by its name.
+pub fn rules(config: &Config, name: &str) -> Rules {
+    let cluster = config.inventory.clusters.iter().find(|it| it.name == name);
+    cluster.map_or_else(Rules::default, |cluster| Rules {
+        is_required: cluster.required,
+        max_age: cluster
+            .max_age
+            .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
+        is_whole: match &cluster.scope {
+            Scope::Everything => true,
+            Scope::Namespaces { is_all, .. } => *is_all,
+        },
+    })
+}
+
 /// Reads every source once.
 pub async fn read_once(wanted: &[Wanted], clock: &Arc<dyn Clock>) -> Inventory {
     let states = wanted.iter().map(|wanted| async {
@@ -229,11 +282,16 @@ fn with_platforms(mut state: SourceState, configured: &[Platform]) -> SourceStat
 
 /// With what a source begins to be followed. Under a new configuration one that stays as it was keeps
 /// what it said until it is read again: were it forgotten, what is broken would seem to be mended.
-pub fn start(wanted: &Wanted, last: &[(Wanted, Arc<SourceState>)]) -> SourceState {
+/// `stored` is what was complete before a restart.
+pub fn start(
+    wanted: &Wanted,
+    last: &[(Wanted, Arc<SourceState>)],
+    stored: impl FnOnce() -> Option<SourceState>,
+) -> SourceState {
     let unread = SourceState::unread(wanted.name());
     match last.iter().find(|(before, _)| before == wanted) {
         Some((_, before)) => last_complete(unread, before),
-        None => unread,
+        None => stored().unwrap_or(unread),
     }
 }
 
@@ -359,8 +417,9 @@ mod tests {
     async fn a_source_that_stays_as_it_was_keeps_what_it_said_until_it_is_read_again() {
         let said = references::read_text("prod", "a\nb\n", jiff::Timestamp::UNIX_EPOCH);
         let last = [(wanted("prod"), Arc::new(said))];
-        assert!(start(&wanted("other"), &last).uses.is_empty());
-        let begun = start(&wanted("prod"), &last);
+        let none = || None;
+        assert!(start(&wanted("other"), &last, none).uses.is_empty());
+        let begun = start(&wanted("prod"), &last, none);
         assert_eq!((begun.uses.len(), begun.incomplete.is_some()), (2, true));
 
         // Also while the cluster cannot be connected to.

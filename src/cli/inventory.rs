@@ -2,20 +2,37 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use clap::Subcommand;
+
 use super::terminal::{self, Paint};
 use super::verify::Given;
 use super::{Exit, Global, Output, table};
-use crate::app::sources;
+use crate::app::{acceptance, beside, sources};
 use crate::clock::{Clock, SystemClock};
-use crate::config::LogLevel;
+use crate::config::{Config, LogLevel};
 use crate::view::InventoryView;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct InventoryArguments {
+    #[command(subcommand)]
+    command: Option<InventoryCommand>,
     #[command(flatten)]
     given: Given,
     #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
     output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum InventoryCommand {
+    /// Accept that a source names much less than it did; the daemon beside it takes it over
+    Accept {
+        source: String,
+        /// Who accepts it [default: the user of the machine]
+        #[arg(long, value_name = "NAME", env = "PULLPROOF_BY")]
+        by: Option<String>,
+    },
 }
 
 pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Result<Exit> {
@@ -25,15 +42,39 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
     };
     global.start_log(&config, Some(LogLevel::Warn));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if let Some(InventoryCommand::Accept { source, by }) = &arguments.command {
+        return accept(&config, source, by.as_deref(), &clock);
+    }
     let wanted = arguments.given.wanted(&[], &config)?;
-    let view = InventoryView::of(&sources::read_once(&wanted, &clock).await);
+    let inventory = sources::read_once(&wanted, &clock).await;
+    let inventory = beside::judged(&config, &wanted, inventory, clock.now());
+    let view = InventoryView::of(&inventory, clock.now());
     match arguments.output {
         Output::Table => terminal::print(&table::inventory(&view, Paint::for_stdout()))?,
         Output::Json => terminal::print(&(serde_json::to_string_pretty(&view)? + "\n"))?,
     }
-    Ok(if view.complete {
+    let has_shrunk = view.sources.iter().any(|source| source.shrunk.is_some());
+    Ok(if view.complete && !has_shrunk {
         Exit::Done
     } else {
         Exit::Unknown
     })
+}
+
+fn accept(
+    config: &Config,
+    source: &str,
+    by: Option<&str>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Exit> {
+    let user = || format!("uid {}", rustix::process::getuid().as_raw());
+    let by = by.map_or_else(user, ToOwned::to_owned);
+    let directory = &config.state.directory;
+    let accepted = acceptance::accept(directory, source, &by, clock.now())
+        .with_context(|| format!("accepting what {source} names now"))?;
+    terminal::print(&match accepted {
+        Some(it) => format!("{source}: {}: accepted by {}\n", it.shrunk, it.by),
+        None => format!("{source} has not shrunk: there is nothing to accept\n"),
+    })?;
+    Ok(Exit::Done)
 }

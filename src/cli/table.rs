@@ -221,9 +221,14 @@ fn user(user: &User) -> String {
 pub fn inventory(view: &InventoryView, paint: Paint) -> String {
     let mut text = String::new();
     for source in &view.sources {
-        let state = match &source.reason {
-            None => paint.green("complete"),
-            Some(reason) => format!("{}: {reason}", paint.red("incomplete")),
+        let state = match (&source.reason, &source.shrunk) {
+            (None, None) => paint.green("complete"),
+            (None, Some(shrunk)) => format!("{}: {shrunk}", paint.red("shrunk")),
+            (Some(reason), _) => format!("{}: {reason}", paint.red("incomplete")),
+        };
+        let state = match (&source.reason, source.last_complete) {
+            (Some(_), Some(at)) => format!("{state}; here is its last complete state, of {at}"),
+            _ => state,
         };
         line(
             &mut text,

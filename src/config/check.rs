@@ -138,7 +138,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn amount<T>(
+    pub(super) fn amount<T>(
         &mut self,
         path: &str,
         text: &str,

@@ -47,6 +47,13 @@ pub(super) struct Inventory {
     pub(super) references: Option<Vec<ReferenceList>>,
     /// Kubernetes YAML on disk.
     pub(super) manifests: Option<Vec<Manifests>>,
+    /// The part of its references that a source may lose within a day. One that lost more closes the
+    /// gates until `pullproof inventory accept SOURCE`, or until the loss has stood for `keepSeen`.
+    #[schemars(with = "Option<PercentText>", extend("default" = "50%"))]
+    pub(super) maximum_loss: Option<String>,
+    /// How long a reference that nothing names any more is kept and verified.
+    #[schemars(with = "Option<DurationText>", extend("default" = "90d"))]
+    pub(super) keep_seen: Option<String>,
 }
 
 /// A Kubernetes cluster, reached by one of `context`, `kubeconfig` (or both) and `inCluster`.

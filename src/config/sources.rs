@@ -1,16 +1,30 @@
 //! The inventory's part of the check.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use crate::inventory::ledger;
+
+use super::amount;
 use super::check::Checker;
 use super::problem::quoted;
 use super::{Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, raw};
 
 const NAME_BYTES_MAX: usize = 128;
+const MAXIMUM_LOSS: f64 = 0.5;
+const KEEP_SEEN: Duration = Duration::from_hours(90 * 24);
 
 pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sources {
     let mut names = HashMap::new();
-    let mut sources = Sources::default();
+    let mut sources = Sources {
+        clusters: Vec::new(),
+        references: Vec::new(),
+        manifests: Vec::new(),
+        maximum_loss: checker.maximum_loss(raw.maximum_loss),
+        keep_seen: raw.keep_seen.map_or(KEEP_SEEN, |text| {
+            checker.duration("inventory.keepSeen", &text)
+        }),
+    };
     for (index, cluster) in raw.clusters.into_iter().flatten().enumerate() {
         let path = format!("inventory.clusters[{index}]");
         let name = checker.name(&path, cluster.name.clone(), &mut names);
@@ -34,6 +48,11 @@ pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sourc
 }
 
 impl Checker<'_, '_> {
+    fn maximum_loss(&mut self, text: Option<String>) -> f64 {
+        let loss = text.map(|text| self.amount("inventory.maximumLoss", &text, amount::percent));
+        loss.flatten().unwrap_or(MAXIMUM_LOSS)
+    }
+
     /// A source's name; it becomes a label, so it stays one short word.
     fn name(
         &mut self,
@@ -49,6 +68,12 @@ impl Checker<'_, '_> {
         {
             let message = format!(
                 "{} is not a name: expected 1 to {NAME_BYTES_MAX} characters without white space",
+                quoted(&name)
+            );
+            self.report.add(&path, message);
+        } else if name == ledger::SOURCE {
+            let message = format!(
+                "{} is the name of what pullproof remembers itself; take another",
                 quoted(&name)
             );
             self.report.add(&path, message);

@@ -11,7 +11,7 @@ use crate::images::{Image, ImageKey, Images};
 use crate::inventory::Inventory;
 use crate::oci::digest::Digest;
 use crate::oci::reference::Reference;
-use crate::state::ImageState;
+use crate::state::{ImageState, SourceStatus};
 use crate::verify::finding::{Finding, Report, Verdict};
 use crate::view::SourceView;
 
@@ -54,13 +54,7 @@ impl Known<'_> {
             sources: inventory
                 .sources
                 .iter()
-                .map(|source| SourceView {
-                    name: source.name.to_string(),
-                    complete: source.incomplete.is_none(),
-                    reason: source.incomplete.clone(),
-                    last_complete: source.complete_at,
-                    references: source.uses.len(),
-                })
+                .map(|source| SourceView::from(&SourceStatus::from(&**source)))
                 .collect(),
         })
     }

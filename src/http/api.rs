@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::UiState;
 use super::filter::Filter;
-use crate::view::{ImagesView, StatusView};
+use crate::view::{DaemonInventoryView, ImagesView, StatusView};
 
 pub(super) async fn status(State(state): State<UiState>) -> Response {
     Json(StatusView::of(&state.snapshot())).into_response()
@@ -29,6 +29,10 @@ pub(super) async fn images(
         ..ImagesView::of(&snapshot, page)
     })
     .into_response()
+}
+
+pub(super) async fn inventory(State(state): State<UiState>) -> Response {
+    Json(DaemonInventoryView::from(&*state.snapshot())).into_response()
 }
 
 pub(super) fn bad_query(rejection: &QueryRejection) -> Response {

@@ -327,6 +327,7 @@ fn state(
         uses,
         pull_secrets,
         platforms,
+        ..SourceState::unread("")
     }
 }
 

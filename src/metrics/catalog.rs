@@ -67,6 +67,10 @@ catalog! {
     INVENTORY_REFERENCES = "inventory_references", Gauge, &["source"], "Uses of images that the source names";
     INVENTORY_LAST_COMPLETE = "inventory_last_complete_timestamp_seconds", Gauge, &["source"],
         "Time at which the source was last read in full";
+    INVENTORY_REQUIRED = "inventory_required", Gauge, &["source"],
+        "Whether the source has to be there (1) or may be away (0)";
+    INVENTORY_SHRUNK = "inventory_shrunk", Gauge, &["source"],
+        "1 while the source names much less than it did, until that is accepted";
     VERIFICATION_LAST_COMPLETED = "verification_last_completed_timestamp_seconds", Gauge, &["registry"],
         "End of the last round over all images of the registry";
     VERIFICATION_LAST_CLEAN = "verification_last_clean_timestamp_seconds", Gauge, &["registry"],

@@ -243,7 +243,12 @@ fn encode_sources(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Resu
         let at = source.complete_at.map_or(0.0, seconds);
         (of(&source.name), at)
     });
-    families.gauges(&catalog::INVENTORY_LAST_COMPLETE, last)
+    families.gauges(&catalog::INVENTORY_LAST_COMPLETE, last)?;
+    let required = sources().map(|source| (of(&source.name), truth(source.rules.is_required)));
+    families.gauges(&catalog::INVENTORY_REQUIRED, required)?;
+    let shrunk = sources().filter(|source| source.shrunk.is_some());
+    let shrunk = shrunk.map(|source| (of(&source.name), 1.0));
+    families.gauges(&catalog::INVENTORY_SHRUNK, shrunk)
 }
 
 fn encode_registries(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Result {

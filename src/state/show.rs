@@ -27,11 +27,8 @@ impl State {
         self.show_malformed(&all.malformed, now);
         images.extend(self.malformed.iter().cloned());
         // Before the first inventory there is no source: that is not an empty inventory.
-        let is_complete = !self.sources.is_empty()
-            && self
-                .sources
-                .iter()
-                .all(|source| source.incomplete.is_none());
+        let is_complete =
+            !self.sources.is_empty() && self.sources.iter().all(|source| source.is_settled(now));
         let mut standings = self.standings.all();
         let is_checked = standings.all(|(_, standing)| standing.report.is_some());
         Snapshot {

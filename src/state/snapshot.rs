@@ -5,15 +5,65 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::image::ImageState;
+use crate::inventory::SourceState;
+use crate::inventory::completeness::{self, Facts, Refusal, Rules, Shrunk, Standing};
 use crate::verify::finding::Verdict;
 
 /// One source of the inventory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct SourceStatus {
     pub name: Arc<str>,
     pub incomplete: Option<String>,
     pub complete_at: Option<Timestamp>,
     pub references: usize,
+    pub rules: Rules,
+    pub shrunk: Option<Shrunk>,
+}
+
+impl From<&SourceState> for SourceStatus {
+    fn from(source: &SourceState) -> Self {
+        Self {
+            name: Arc::clone(&source.name),
+            incomplete: source.incomplete.clone(),
+            complete_at: source.complete_at,
+            references: source.uses.len(),
+            rules: source.rules.clone(),
+            shrunk: source.shrunk.clone(),
+        }
+    }
+}
+
+impl<'a> From<&'a SourceStatus> for Facts<'a> {
+    fn from(source: &'a SourceStatus) -> Self {
+        Self {
+            name: &source.name,
+            incomplete: source.incomplete.as_deref(),
+            complete_at: source.complete_at,
+            rules: &source.rules,
+            shrunk: source.shrunk.as_ref(),
+        }
+    }
+}
+
+impl SourceStatus {
+    /// Whether it hinders nobody from believing the rest: it is complete, or its last complete state
+    /// stands in, or it may be away.
+    pub fn is_settled(&self, now: Timestamp) -> bool {
+        !self.rules.is_required || self.standing(now) != Standing::Incomplete
+    }
+
+    fn standing(&self, now: Timestamp) -> Standing {
+        let reason = self.incomplete.as_deref();
+        completeness::standing(reason, self.complete_at, &self.rules, now)
+    }
+
+    /// Until when its last complete state stands in; `None` if it is complete, or if none does.
+    pub fn stands_until(&self) -> Option<Timestamp> {
+        match self.standing(Timestamp::MIN) {
+            Standing::StandsIn(until) => Some(until),
+            Standing::Complete | Standing::Incomplete => None,
+        }
+    }
 }
 
 /// Distinct objects of one registry.
@@ -52,12 +102,17 @@ pub struct Snapshot {
     /// Other endpoints of some of them, which nobody names.
     pub endpoints: Vec<Arc<ImageState>>,
     pub registries: Vec<RegistryStatus>,
-    /// Every image was looked at, and every source read in full, at least once.
+    /// Every image was looked at, and every source that has to be there is complete or stands in.
     pub is_ready: bool,
     pub baseline_images: usize,
 }
 
 impl Snapshot {
+    /// What speaks against taking the inventory for the whole truth.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        completeness::refusals(self.sources.iter().map(Facts::from), self.at)
+    }
+
     /// The entries of each reference: one for each credential that pulls it.
     pub fn by_reference(&self) -> impl Iterator<Item = &[Arc<ImageState>]> {
         by_reference(&self.images)

@@ -97,6 +97,24 @@ const PURE: &[(&str, &[&str])] = &[
         "inventory/extract",
         &["crate::registry", "crate::verify", "crate::state"],
     ),
+    (
+        "inventory/completeness.rs",
+        &["crate::registry", "crate::state", "crate::app"],
+    ),
+    (
+        "inventory/ledger.rs",
+        &[
+            "crate::registry",
+            "crate::state",
+            "crate::store",
+            "crate::app",
+        ],
+    ),
+    ("inventory/loss.rs", &["crate::"]),
+    (
+        "inventory/stored.rs",
+        &["crate::registry", "crate::state", "crate::app"],
+    ),
     ("second.rs", &["crate::"]),
     (
         "verify/finding.rs",
@@ -192,6 +210,7 @@ const SHELLS: &[(&str, &[&str])] = &[
         "store.rs",
         &["crate::state", "crate::app", "crate::inventory"],
     ),
+    ("store", &["crate::state", "crate::app", "crate::inventory"]),
 ];
 
 fn source(path: &str) -> PathBuf {

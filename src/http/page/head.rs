@@ -187,6 +187,17 @@ pub(super) fn banners(snapshot: &Snapshot, tally: &Tally<'_>, now: Timestamp) ->
                 text: words::pieces(&format!("{reason}. {stands}")),
             });
         }
+        if let Some(shrunk) = &source.shrunk {
+            let name = &source.name;
+            banners.push(Banner {
+                tone: "unknown",
+                title: format!("The source {name} has shrunk"),
+                text: words::pieces(&format!(
+                    "{shrunk}. Nothing may be collected until that is accepted: look whether it is \
+                     meant, then run `pullproof inventory accept {name}`."
+                )),
+            });
+        }
     }
     if snapshot.baseline_images > 0 {
         let text = match tally.broken_known {

@@ -205,6 +205,7 @@ fn source(name: &str, incomplete: Option<&str>, references: usize) -> SourceStat
         incomplete: incomplete.map(ToOwned::to_owned),
         complete_at: Some(ago(if incomplete.is_some() { 780 } else { 4 })),
         references,
+        ..SourceStatus::default()
     }
 }
 

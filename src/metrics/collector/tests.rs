@@ -94,6 +94,7 @@ fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
             incomplete: Some("forbidden".to_owned()),
             complete_at: None,
             references: 3,
+            ..SourceStatus::default()
         }],
         images: images.into_iter().map(Arc::new).collect(),
         registries: vec![RegistryStatus {

@@ -1,0 +1,424 @@
+//! What is kept of the sources beside their own words: how each stands to what it was, its last complete
+//! state on the disk, and what was named recently.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::acceptance;
+use super::archive::{Archive, Entry, Levels};
+use super::keeper::Memory;
+use super::recollection::Recollection;
+use super::sources::{self, Wanted};
+use crate::config::Config;
+use crate::images::Images;
+use crate::inventory::loss::{Level, LossRules};
+use crate::inventory::{ImageUse, SourceState, distinct};
+use crate::oci::digest::Digest;
+
+/// Between two writes of states lies at least this many times what the last one took.
+const REST_AFTER_WRITING: u32 = 20;
+/// The same after one that failed.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(60);
+/// That a state is still true is written this often.
+const TIMES_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// Lives as long as the daemon, from one configuration to the next.
+#[derive(Debug, Default)]
+pub struct Custody {
+    directory: Option<PathBuf>,
+    archive: Option<Archive>,
+    levels: Levels,
+    /// As they are on the disk, and when they were written.
+    written: (Levels, Option<Timestamp>),
+    held: BTreeMap<Arc<str>, Held>,
+    recollection: Recollection,
+    /// What was said of an acceptance that could not be read.
+    complaint: Option<String>,
+    rests_until: Option<Instant>,
+}
+
+/// Of one source.
+#[derive(Debug, Default)]
+struct Held {
+    /// The complete uses that were counted last.
+    counted: Option<Arc<[ImageUse]>>,
+    /// What it said itself, and what it is taken for.
+    judged: Option<(Arc<SourceState>, Arc<SourceState>)>,
+    /// What is on the disk of it.
+    saved: Option<Arc<SourceState>>,
+}
+
+impl Custody {
+    /// Reads what is remembered of before.
+    pub fn of(memory: &Memory) -> Self {
+        let archive = memory.directory.as_deref().map(Archive::of);
+        let levels = archive.as_ref().map(Archive::levels).transpose();
+        let levels = levels.unwrap_or_else(|error| {
+            warn!(%error, "what sources named before is not known: a loss since then is not seen");
+            None
+        });
+        let levels = levels.unwrap_or_default();
+        Self {
+            directory: memory.directory.clone(),
+            archive,
+            written: (levels.clone(), None),
+            levels,
+            recollection: Recollection::of(memory.store.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// What a source said before a restart.
+    pub fn stored(&self, wanted: &Wanted) -> Option<SourceState> {
+        let is_kept = is_kept(wanted) && !self.held.contains_key(wanted.name());
+        let archive = self.archive.as_ref().filter(|_| is_kept)?;
+        archive.read(wanted, &self.levels)
+    }
+
+    /// Forgets what is of other sources than these. Before any was read.
+    pub fn keep_only(&mut self, wanted: &[Wanted]) {
+        if !self.held.is_empty() {
+            return;
+        }
+        let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.name() == name);
+        self.levels.sources.retain(|name, _| is_wanted(name));
+        if let Some(archive) = &self.archive {
+            archive.keep_only(wanted.iter().map(Wanted::name));
+        }
+    }
+
+    /// What the sources are taken for, and what is remembered besides. What did not change is the same
+    /// allocation as before.
+    pub fn take(
+        &mut self,
+        wanted: &[Wanted],
+        states: Vec<Arc<SourceState>>,
+        config: &Config,
+        now: Timestamp,
+    ) -> Vec<Arc<SourceState>> {
+        let rules = LossRules {
+            maximum: config.inventory.maximum_loss,
+            stands: signed(config.inventory.keep_seen),
+        };
+        let pairs = wanted.iter().zip(states);
+        let judged = pairs.map(|(wanted, state)| {
+            let judged = self.judge(state, config, rules, now);
+            if !is_kept(wanted)
+                && let Some(held) = self.held.get_mut(wanted.name())
+            {
+                held.saved = Some(Arc::clone(&judged));
+            }
+            judged
+        });
+        let mut sources: Vec<_> = judged.collect();
+        self.recollection.see(&sources, rules.stands, now);
+        let before = self.held.get(crate::inventory::ledger::SOURCE);
+        let before = before.and_then(|held| held.saved.clone());
+        let ledger = self
+            .recollection
+            .source(&sources, now)
+            .map(|new| match before {
+                Some(before) if says_the_same(&before, &new) => before,
+                Some(_) | None => Arc::new(new),
+            });
+        let held = self.held.entry(crate::inventory::ledger::SOURCE.into());
+        held.or_default().saved.clone_from(&ledger);
+        sources.extend(ledger);
+        sources
+    }
+
+    fn judge(
+        &mut self,
+        state: Arc<SourceState>,
+        config: &Config,
+        loss: LossRules,
+        now: Timestamp,
+    ) -> Arc<SourceState> {
+        let name = &*state.name;
+        let held = self.held.entry(Arc::clone(&state.name)).or_default();
+        let entry = self.levels.sources.entry(name.to_owned()).or_default();
+        if state.incomplete.is_none() {
+            let is_counted = held.counted.as_ref();
+            if !is_counted.is_some_and(|counted| Arc::ptr_eq(counted, &state.uses)) {
+                entry.references = distinct(state.uses.iter()).len();
+                held.counted = Some(Arc::clone(&state.uses));
+            }
+            entry.complete_at = state.complete_at;
+            if let Some(directory) = &self.directory
+                && let Some(level) = &entry.level
+            {
+                match acceptance::accepted(directory, name, level) {
+                    Ok(None) => {}
+                    Ok(Some((level, acceptance))) => {
+                        info!(
+                            source = name,
+                            by = acceptance.by,
+                            "that it shrank is accepted"
+                        );
+                        entry.level = Some(level);
+                    }
+                    Err(error) => {
+                        let error = error.to_string();
+                        if self.complaint.as_ref() != Some(&error) {
+                            warn!("{error}");
+                        }
+                        self.complaint = Some(error);
+                    }
+                }
+            }
+            let before = entry.level.take();
+            let level = Level::after(before.as_ref(), entry.references, now, loss);
+            if before.is_some_and(|before| before.shrunk_since.is_none())
+                && let Some(shrunk) = level.shrunk(entry.references)
+            {
+                warn!(
+                    source = name,
+                    "{shrunk}; `pullproof inventory accept {name}` if that is meant"
+                );
+            }
+            entry.level = Some(level);
+        }
+        let shrunk = entry
+            .level
+            .as_ref()
+            .and_then(|level| level.shrunk(entry.references));
+        let rules = sources::rules(config, name);
+        if let Some((said, judged)) = &held.judged
+            && Arc::ptr_eq(said, &state)
+            && (&judged.rules, &judged.shrunk) == (&rules, &shrunk)
+        {
+            return Arc::clone(judged);
+        }
+        let judged = Arc::new(SourceState {
+            rules,
+            shrunk,
+            ..(*state).clone()
+        });
+        held.judged = Some((state, Arc::clone(&judged)));
+        judged
+    }
+
+    /// Takes the images that came of what was taken last.
+    pub fn published(&mut self, images: &Arc<Images>) {
+        self.recollection.published(images);
+    }
+
+    /// Writes what is to survive a restart; all of it at the end.
+    pub async fn save(&mut self, wanted: &[Wanted], now: Timestamp, is_end: bool) {
+        self.recollection.write().await;
+        let rests = self.rests_until.is_some_and(|until| until > Instant::now());
+        let Some(archive) = self.archive.clone().filter(|_| is_end || !rests) else {
+            return;
+        };
+        let new: Vec<(Arc<SourceState>, String)> = wanted
+            .iter()
+            .filter_map(|wanted| {
+                let held = self.held.get(wanted.name())?;
+                let (_, state) = held.judged.as_ref()?;
+                let is_new = !held
+                    .saved
+                    .as_ref()
+                    .is_some_and(|saved| says_the_same(saved, state));
+                (is_new && state.incomplete.is_none())
+                    .then(|| (Arc::clone(state), wanted.identity()))
+            })
+            .collect();
+        let (written, written_at) = &self.written;
+        let is_due = written_at.is_none_or(|at| now.duration_since(at).abs() >= TIMES_EVERY);
+        let has_times = self.levels != *written;
+        if new.is_empty() && !(has_times && (is_due || is_end || differs(&self.levels, written))) {
+            return;
+        }
+        let levels = self.levels.clone();
+        let began = Instant::now();
+        let saved = tokio::task::spawn_blocking(move || save(&archive, &new, levels)).await;
+        let took = began.elapsed();
+        let rest = match saved {
+            Ok((states, levels, problem)) => {
+                for (state, content) in states {
+                    if let Some(entry) = self.levels.sources.get_mut(&*state.name) {
+                        entry.content = Some(content);
+                    }
+                    if let Some(held) = self.held.get_mut(&state.name) {
+                        held.saved = Some(state);
+                    }
+                }
+                self.written = (levels, Some(now));
+                match problem {
+                    Some(problem) => {
+                        warn!("{problem}; after a restart the last complete state is an older one");
+                        REST_AFTER_FAILURE
+                    }
+                    None => Duration::ZERO,
+                }
+            }
+            Err(panic) => {
+                warn!(%panic, "writing the sources' states failed");
+                REST_AFTER_FAILURE
+            }
+        };
+        self.rests_until = Some(Instant::now() + rest.max(took * REST_AFTER_WRITING));
+    }
+}
+
+type Saved = (Vec<(Arc<SourceState>, Digest)>, Levels, Option<String>);
+
+/// States first: what the levels say of a content is said of one that is there.
+fn save(archive: &Archive, new: &[(Arc<SourceState>, String)], mut levels: Levels) -> Saved {
+    let mut saved = Vec::new();
+    let mut problem = None;
+    for (state, identity) in new {
+        match archive.save(state, identity) {
+            Ok(content) => {
+                if let Some(entry) = levels.sources.get_mut(&*state.name) {
+                    entry.content = Some(content);
+                }
+                saved.push((Arc::clone(state), content));
+            }
+            Err(error) => problem = Some(error.to_string()),
+        }
+    }
+    if let Err(error) = archive.save_levels(&levels) {
+        problem = Some(error.to_string());
+        levels = Levels::default();
+    }
+    (saved, levels, problem)
+}
+
+/// Whether they differ in more than times.
+fn differs(one: &Levels, other: &Levels) -> bool {
+    let untimed = |entry: &Entry| {
+        let level = entry.level.as_ref();
+        let level = level.map(|level| (level.references, level.shrunk_since));
+        (level, entry.references, entry.content)
+    };
+    let all = |levels: &Levels| -> Vec<_> {
+        let sources = levels.sources.iter();
+        sources
+            .map(|(name, entry)| (name.clone(), untimed(entry)))
+            .collect()
+    };
+    all(one) != all(other)
+}
+
+/// Whether both name the same, whenever they were read.
+fn says_the_same(one: &SourceState, other: &SourceState) -> bool {
+    Arc::ptr_eq(&one.uses, &other.uses)
+        && one.platforms == other.platforms
+        && one.incomplete == other.incomplete
+}
+
+/// Whether a source's state is kept on the disk: what was typed is gone with the command.
+fn is_kept(wanted: &Wanted) -> bool {
+    match wanted {
+        Wanted::Cluster { .. } | Wanted::References { .. } | Wanted::Manifests { .. } => true,
+        Wanted::ReferencesText { .. } | Wanted::ManifestsText { .. } | Wanted::Arguments(_) => {
+            false
+        }
+    }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::inventory::references;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn wanted(directory: &Path) -> Vec<Wanted> {
+        vec![Wanted::References {
+            name: "a list/of names".to_owned(),
+            file: directory.join("keep.txt"),
+        }]
+    }
+
+    fn memory(directory: &Path) -> Memory {
+        Memory {
+            store: None,
+            directory: Some(directory.to_owned()),
+            survives: true,
+        }
+    }
+
+    fn state(text: &str, second: i64) -> Arc<SourceState> {
+        Arc::new(references::read_text("a list/of names", text, at(second)))
+    }
+
+    async fn take(custody: &mut Custody, directory: &Path, text: &str, second: i64) -> SourceState {
+        let wanted = wanted(directory);
+        let states = vec![state(text, second)];
+        let sources = custody.take(&wanted, states, &Config::default(), at(second));
+        custody.save(&wanted, at(second), true).await;
+        (*sources[0]).clone()
+    }
+
+    #[tokio::test]
+    async fn the_last_complete_state_is_there_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let mut custody = Custody::of(&memory(path));
+        assert!(custody.stored(&wanted(path)[0]).is_none());
+        take(&mut custody, path, "a\nb", 100).await;
+        // The same again is not written, but that it is still true.
+        take(&mut custody, path, "a\nb", 200).await;
+        let mut custody = Custody::of(&memory(path));
+        let stored = custody.stored(&wanted(path)[0]).unwrap();
+        assert_eq!((stored.uses.len(), stored.complete_at), (2, Some(at(200))));
+        assert!(stored.incomplete.is_some());
+        // Of another file under the same name nothing is known.
+        let other = wanted(Path::new("/elsewhere"));
+        assert!(custody.stored(&other[0]).is_none());
+        // What is damaged is not believed.
+        let files = std::fs::read_dir(path.join("sources")).unwrap();
+        let state = files.map(|file| file.unwrap().path());
+        let state = state.filter(|file| file.extension().is_some_and(|it| it == "jsonl"));
+        let [state] = state.collect::<Vec<_>>().try_into().unwrap();
+        let text = std::fs::read_to_string(&state).unwrap();
+        std::fs::write(&state, &text[..text.len() / 2]).unwrap();
+        assert!(custody.stored(&wanted(path)[0]).is_none());
+        // What no source has any more goes.
+        custody.keep_only(&[]);
+        assert!(!state.exists());
+    }
+
+    #[tokio::test]
+    async fn a_loss_is_seen_over_a_restart_and_ends_when_it_is_accepted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let mut custody = Custody::of(&memory(path));
+        assert_eq!(take(&mut custody, path, "a\nb\nc", 100).await.shrunk, None);
+        let mut custody = Custody::of(&memory(path));
+        let shrunk = take(&mut custody, path, "a", 200).await.shrunk.unwrap();
+        assert_eq!((shrunk.from, shrunk.to, shrunk.since), (3, 1, at(200)));
+        let mut custody = Custody::of(&memory(path));
+        assert_eq!(
+            take(&mut custody, path, "a", 300).await.shrunk,
+            Some(shrunk)
+        );
+
+        let accept = |source: &str| acceptance::accept(path, source, "jane", at(400));
+        let unknown = accept("other").unwrap_err().to_string();
+        assert!(unknown.contains("known are: a list/of names"), "{unknown}");
+        let accepted = accept("a list/of names").unwrap().unwrap();
+        assert_eq!((accepted.by.as_str(), accepted.at), ("jane", at(400)));
+        assert_eq!(take(&mut custody, path, "a", 500).await.shrunk, None);
+        assert_eq!(accept("a list/of names").unwrap(), None);
+        // It was this loss that was accepted, and no later one.
+        take(&mut custody, path, "a\nb\nc", 600).await;
+        assert!(take(&mut custody, path, "a", 700).await.shrunk.is_some());
+    }
+}
