@@ -8,6 +8,7 @@ pub mod beside;
 pub mod custody;
 pub mod explain;
 pub mod keeper;
+pub mod keepset;
 pub mod once;
 pub mod pipeline;
 pub mod recollection;

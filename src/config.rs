@@ -231,6 +231,10 @@ pub struct Http {
     pub metrics: Listen,
     /// The page and `/api/v1`.
     pub ui: Listen,
+    /// The certificate with which the page and `/api/v1` are served.
+    pub tls: Option<ClientCertificate>,
+    /// A file with the token for which the keep-set is served; only beside `tls`.
+    pub token: Option<PathBuf>,
 }
 
 /// At least 1 each.

@@ -3,9 +3,12 @@
 
 pub mod api;
 pub mod filter;
+pub mod keepset;
 pub mod page;
 mod stream;
+pub mod tls;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,14 +18,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use jiff::SignedDuration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use self::keepset::KeepSetSource;
 use crate::clock::Clock;
 use crate::metrics::exposition::{Exposition, Format};
 use crate::state::Snapshot;
@@ -140,6 +144,8 @@ async fn metrics(State(state): State<MetricsState>, headers: HeaderMap) -> Respo
 #[derive(Debug, Clone)]
 struct UiState {
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// `None` where it is not to be served.
+    keepset: Option<KeepSetSource>,
 }
 
 impl UiState {
@@ -149,7 +155,10 @@ impl UiState {
 }
 
 /// `/` and `/api/v1`.
-pub fn ui_router(snapshots: watch::Receiver<Arc<Snapshot>>) -> Router {
+pub fn ui_router(
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    keepset: Option<KeepSetSource>,
+) -> Router {
     let fixed =
         |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     Router::new()
@@ -159,21 +168,21 @@ pub fn ui_router(snapshots: watch::Receiver<Arc<Snapshot>>) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/images", get(api::images))
         .route("/api/v1/inventory", get(api::inventory))
+        .route("/api/v1/keepset", get(keepset::keepset))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n"))
         // Image strings are written by every tenant: no script runs here, whatever they hold.
         .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
         .layer(CompressionLayer::new())
-        .with_state(UiState { snapshots })
+        .with_state(UiState { snapshots, keepset })
 }
 
 /// Serves until told to stop. The caller bounds how long open connections may take then.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn serve<L>(listener: L, router: Router, stop: CancellationToken) -> anyhow::Result<()>
+where
+    L: Listener<Addr = SocketAddr>,
+{
     axum::serve(listener, router)
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await

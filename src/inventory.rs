@@ -20,6 +20,7 @@ use crate::oci::reference::{InvalidReference, Reference};
 pub mod cluster;
 pub mod completeness;
 pub mod extract;
+pub mod keepset;
 pub mod ledger;
 pub mod loss;
 pub mod manifests;

@@ -141,6 +141,17 @@ impl Store {
         self.file.with(read_remembered)
     }
 
+    /// What tells this store from every other. It is a secret: names are made with it.
+    pub fn remembered_salt(&self) -> Result<Digest, redb::Error> {
+        self.file.with(|database| {
+            let table = database.begin_read()?.open_table(SALT)?;
+            let salt = table.get(())?;
+            Ok(salt
+                .map(|salt| Digest::from_bytes(*salt.value()))
+                .unwrap_or_default())
+        })
+    }
+
     /// What is remembered of one registry.
     pub fn registry(&self, host: &str) -> Result<Option<RegistryMemory>, redb::Error> {
         self.file.with(|database| {

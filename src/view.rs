@@ -17,6 +17,10 @@ use crate::state::{Endpoint, ImageState, Snapshot, SourceStatus};
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Code, Finding, Verdict};
 
+pub use self::keepset::{KeepSetView, Said};
+
+mod keepset;
+
 /// `verify -o json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verify {

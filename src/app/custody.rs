@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -18,7 +19,7 @@ use super::sources::{self, Wanted};
 use crate::config::Config;
 use crate::images::Images;
 use crate::inventory::loss::{Level, LossRules};
-use crate::inventory::{ImageUse, SourceState, distinct};
+use crate::inventory::{ImageUse, Inventory, SourceState, distinct};
 use crate::oci::digest::Digest;
 
 /// Between two writes of states lies at least this many times what the last one took.
@@ -37,6 +38,7 @@ pub struct Custody {
     /// As they are on the disk, and when they were written.
     written: (Levels, Option<Timestamp>),
     held: BTreeMap<Arc<str>, Held>,
+    inventory: watch::Sender<Arc<Inventory>>,
     recollection: Recollection,
     /// What was said of an acceptance that could not be read.
     complaint: Option<String>,
@@ -204,9 +206,15 @@ impl Custody {
         judged
     }
 
-    /// Takes the images that came of what was taken last.
-    pub fn published(&mut self, images: &Arc<Images>) {
+    /// Takes what came of what was taken last.
+    pub fn published(&mut self, inventory: &Arc<Inventory>, images: &Arc<Images>) {
         self.recollection.published(images);
+        self.inventory.send_replace(Arc::clone(inventory));
+    }
+
+    /// The inventory as it is now; without a source before the first.
+    pub fn inventory(&self) -> watch::Receiver<Arc<Inventory>> {
+        self.inventory.subscribe()
     }
 
     /// Writes what is to survive a restart; all of it at the end.

@@ -128,7 +128,7 @@ impl Collector {
                 let Some(published) = self.publish(before, inventory).await else {
                     return;
                 };
-                custody.published(&published.1);
+                custody.published(&published.0, &published.1);
                 before = Some(published);
             }
             custody.save(&self.wanted, now, false).await;

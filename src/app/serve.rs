@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 
 use super::custody::Custody;
 use super::keeper::{self, Event, Memory};
+use super::keepset;
 use super::pipeline::{self, SharedCustody};
 use super::registries::Registries;
 use super::reload::{self, Origin};
@@ -24,7 +26,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::endpoint::Listen;
 use crate::credential_source::Sources;
+use crate::http::tls::TlsListener;
 use crate::http::{self, Health};
+use crate::inventory::Inventory;
 use crate::metrics::collector::{Caps, SnapshotCollector};
 use crate::metrics::exposition::Exposition;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
@@ -111,7 +115,7 @@ pub async fn serve(
     let stats = Stats::default();
     let memory = memory(&config)?;
     let store = memory.store.clone();
-    let custody = Arc::new(tokio::sync::Mutex::new(Custody::of(&memory)));
+    let (custody, inventory) = custody(&memory);
     let manifests: Arc<dyn ManifestCache> = match &store {
         Some(store) => Arc::clone(store) as Arc<dyn ManifestCache>,
         None => Arc::new(InMemory::default()),
@@ -122,11 +126,7 @@ pub async fn serve(
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
 
     let first = Arc::clone(&configs.borrow());
-    let caps = Caps {
-        series: first.metrics.max_series as usize,
-        series_per_namespace: first.metrics.max_series_per_namespace as usize,
-    };
-    let collector = SnapshotCollector::new(snapshots.clone(), current, caps);
+    let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(
@@ -139,8 +139,16 @@ pub async fn serve(
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let metrics = http::metrics_router(exposition, health);
     tasks.spawn(http::serve(listeners.metrics, metrics, stop.clone()));
-    let ui = http::ui_router(snapshots.clone());
-    tasks.spawn(http::serve(listeners.ui, ui, stop.clone()));
+    let keepset = keepset::source(keepset::Parts {
+        http: &first.http,
+        store: store.clone(),
+        inventory,
+        snapshots: snapshots.clone(),
+        configs: configs.clone(),
+        clock: Arc::clone(&clock),
+    })?;
+    let ui = http::ui_router(snapshots.clone(), keepset);
+    serve_ui(&mut tasks, listeners.ui, &first, ui, &stop)?;
     let keep = keeper::run(memory, inbox, publish, Arc::clone(&clock), stop.clone());
     tasks.spawn(async {
         keep.await;
@@ -196,6 +204,37 @@ pub async fn serve(
         Some(ended) => ended.context("a task died")?,
         None => Ok(()),
     }
+}
+
+fn custody(memory: &Memory) -> (SharedCustody, watch::Receiver<Arc<Inventory>>) {
+    let custody = Custody::of(memory);
+    let inventory = custody.inventory();
+    (Arc::new(tokio::sync::Mutex::new(custody)), inventory)
+}
+
+fn caps(config: &Config) -> Caps {
+    Caps {
+        series: config.metrics.max_series as usize,
+        series_per_namespace: config.metrics.max_series_per_namespace as usize,
+    }
+}
+
+/// Serves the page, with TLS where that is configured.
+fn serve_ui(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    listener: TcpListener,
+    config: &Config,
+    router: Router,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    match &config.http.tls {
+        Some(tls) => {
+            let listener = TlsListener::new(listener, &tls.file, &tls.key_file)?;
+            tasks.spawn(http::serve(listener, router, stop.clone()));
+        }
+        None => drop(tasks.spawn(http::serve(listener, router, stop.clone()))),
+    }
+    Ok(())
 }
 
 /// What stays the same from one configuration to the next.

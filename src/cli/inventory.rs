@@ -28,8 +28,9 @@ pub struct InventoryArguments {
 enum InventoryCommand {
     /// Accept that a source names much less than it did; the daemon beside it takes it over
     Accept {
+        /// Its name, as `pullproof inventory` shows it
         source: String,
-        /// Who accepts it [default: the user of the machine]
+        /// Who accepts it [default: the id of the user]
         #[arg(long, value_name = "NAME", env = "PULLPROOF_BY")]
         by: Option<String>,
     },

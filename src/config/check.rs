@@ -12,8 +12,8 @@ use crate::oci::platform::Platform;
 use super::endpoint::Listen;
 use super::problem::{Report, quoted};
 use super::{
-    Config, Depth, Http, Log, LogFormat, LogLevel, Metrics, NeededPlatforms, Network,
-    STATE_DIRECTORY, State, Verify, amount, duration, raw, registry, sources,
+    ClientCertificate, Config, Depth, Http, Log, LogFormat, LogLevel, Metrics, NeededPlatforms,
+    Network, STATE_DIRECTORY, State, Verify, amount, duration, raw, registry, sources,
 };
 
 /// What every check needs.
@@ -206,7 +206,23 @@ impl Checker<'_, '_> {
             // The default of one may meet what is written for the other.
             self.report.add("http.ui", message);
         }
-        Http { metrics, ui }
+        let tls = raw.tls.map(|tls| ClientCertificate {
+            file: self.file("http.tls.file", tls.file.unwrap_or_default()),
+            key_file: self.file("http.tls.keyFile", tls.key_file.unwrap_or_default()),
+        });
+        let token = raw.token.and_then(|token| token.file);
+        let token = token.map(|file| self.file("http.token.file", file));
+        if token.is_some() && tls.is_none() && !self.report.has("http.tls") {
+            let message = "without TLS everybody on the way could read it; add `tls: {file: FILE, \
+                           keyFile: FILE}` beside it";
+            self.report.add("http.token", message);
+        }
+        Http {
+            metrics,
+            ui,
+            tls,
+            token,
+        }
     }
 
     fn listen(&mut self, path: &str, text: Option<String>, port: u16) -> Listen {

@@ -70,6 +70,14 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
         let named_at = format!("inventory.manifests[{index}].path");
         push(named_at, &manifests.path, FileKind::Manifests);
     }
+    if let Some(certificate) = &config.http.tls {
+        let (file, key) = (&certificate.file, &certificate.key_file);
+        push("http.tls.file".to_owned(), file, FileKind::Certificates);
+        push("http.tls.keyFile".to_owned(), key, FileKind::PrivateKey);
+    }
+    if let Some(token) = &config.http.token {
+        push("http.token.file".to_owned(), token, FileKind::Secret);
+    }
     for (index, registry) in config.registries.iter().enumerate() {
         let path = format!("registries[{index}]");
         if let Some(ca) = &registry.tls.ca {

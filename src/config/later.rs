@@ -23,7 +23,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "aliases",
         ],
     ),
-    ("http", &["tls", "token"]),
     ("metrics", &["labels"]),
 ];
 

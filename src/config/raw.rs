@@ -305,6 +305,21 @@ pub(super) struct Http {
     /// The page and `/api/v1`.
     #[schemars(with = "Option<ListenText>", extend("default" = ":8081"))]
     pub(super) ui: Option<String>,
+    /// The certificate with which the page and `/api/v1` are served; without one, without TLS.
+    pub(super) tls: Option<ServerCertificate>,
+    /// Whoever knows this token is served `/api/v1/keepset`; needs `tls`.
+    pub(super) token: Option<File>,
+}
+
+/// A certificate chain and its key, in PEM.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["file", "keyFile"]))]
+pub(super) struct ServerCertificate {
+    /// The chain's file, the server's own certificate first.
+    pub(super) file: Option<String>,
+    /// The private key's file.
+    pub(super) key_file: Option<String>,
 }
 
 /// Limits of what is exported; what does not fit is counted.

@@ -680,7 +680,8 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
     let config = parsed(example());
     let default = Config::default();
     assert_eq!(config.verify, default.verify);
-    assert_eq!(config.http, default.http);
+    assert_eq!(config.http.metrics, default.http.metrics);
+    assert_eq!(config.http.ui, default.http.ui);
     assert_eq!(config.metrics, default.metrics);
     assert_eq!(config.network, default.network);
     assert_eq!(config.log, default.log);

@@ -15,7 +15,7 @@ use crate::second::Second;
 const SEEN: TableDefinition<'_, &str, (i64, i64)> = TableDefinition::new("seen");
 /// Canonical reference and a digest that it led to, to the hours of the first and last time.
 const LED_TO: TableDefinition<'_, (&str, &[u8; 32]), (i64, i64)> = TableDefinition::new("led_to");
-/// [`SINCE`] and [`ALIVE`].
+/// [`SINCE`], [`ALIVE`] and [`LIVES`].
 const TIMES: TableDefinition<'_, &str, i64> = TableDefinition::new("seen_times");
 
 pub(super) type LedToTable<'a> = redb::Table<'a, (&'static str, &'static [u8; 32]), (i64, i64)>;
@@ -25,6 +25,9 @@ const NAMED: i64 = i64::MAX;
 const SINCE: &str = "since";
 /// The second at which what is marked as named last was.
 const ALIVE: &str = "alive";
+
+/// How often a daemon began on this file.
+const LIVES: &str = "lives";
 
 const HOUR: i64 = 3600;
 
@@ -118,6 +121,19 @@ impl Store {
             }
             transaction.commit()?;
             Ok(())
+        })
+    }
+
+    /// Counts the starts of daemons on this file; yields the number of this one, from 1.
+    pub fn begin_life(&self) -> Result<u64, redb::Error> {
+        self.file.with(|database| {
+            let transaction = database.begin_write()?;
+            let mut times = transaction.open_table(TIMES)?;
+            let before = times.get(LIVES)?.map_or(0, |lives| lives.value());
+            times.insert(LIVES, before + 1)?;
+            drop(times);
+            transaction.commit()?;
+            Ok(u64::try_from(before + 1).unwrap_or_default())
         })
     }
 

@@ -110,6 +110,15 @@ const PURE: &[(&str, &[&str])] = &[
             "crate::app",
         ],
     ),
+    (
+        "inventory/keepset.rs",
+        &[
+            "crate::registry",
+            "crate::state",
+            "crate::store",
+            "crate::app",
+        ],
+    ),
     ("inventory/loss.rs", &["crate::"]),
     (
         "inventory/stored.rs",
@@ -293,6 +302,28 @@ fn tasks_are_spawned_by_app_and_delays_come_from_one_file() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What collects garbage takes a complete inventory: if another place could make one, that would say
+/// nothing. The fields are private, which the compiler holds; here it is held that nothing else does.
+#[test]
+fn only_one_function_takes_an_inventory_for_the_whole_truth() {
+    let code = code(&source("inventory/completeness.rs"));
+    let declared = "#[derive(Debug)]\npub struct CompleteInventory {\n    inventory: \
+                    Arc<Inventory>,\n    at: Timestamp,\n}";
+    assert!(
+        code.contains(declared),
+        "its fields are private, and nothing is derived that makes one"
+    );
+    let made = code.matches("CompleteInventory {").count();
+    // The declaration, the methods, and the one place.
+    assert_eq!(made, 3);
+    assert_eq!(code.matches("Ok(CompleteInventory {").count(), 1);
+    assert!(!code.contains("-> Self") || !code.contains("for CompleteInventory"));
+    let keepset = fs::read_to_string(source("inventory/keepset.rs")).unwrap();
+    let makers = keepset.matches("-> Self").count();
+    assert_eq!(makers, 1, "a keep-set is made of a complete inventory only");
+    assert!(keepset.contains("complete: &CompleteInventory,"));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The inventory against real API servers: what is found, and what is said when it cannot be.
 
 mod complete;
+mod keepset;
 mod ledger;

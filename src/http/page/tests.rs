@@ -432,7 +432,7 @@ impl Site {
         #[expect(clippy::disallowed_methods, reason = "the test's own server")]
         tokio::spawn(serve(
             listener,
-            ui_router(snapshots),
+            ui_router(snapshots, None),
             CancellationToken::new(),
         ));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -89,6 +89,9 @@ async fn the_example_is_a_valid_configuration_once_its_files_are_there() {
     write("config.json", "{\"auths\": {}}");
     write("aws-credentials", "[default]\n");
     write("azure-secret", "a secret");
+    write("server.pem", certificate);
+    write("server-key.pem", "-----BEGIN PRIVATE KEY-----\n");
+    write("token", "a secret");
     write("google.json", "{\"type\": \"service_account\"}");
     std::fs::create_dir(home.path().join("deploy")).unwrap();
     for arguments in [

@@ -213,11 +213,10 @@ async fn a_change_is_proven_within_seconds_and_what_is_deleted_is_gone() {
     ];
     cluster.apply_yaml(&yaml.concat()).await;
     let registries = [stock.entry(SELDOM)];
-    let daemon = Daemon::start(&of_namespace(
-        &cluster.admin().kubeconfig,
-        &namespace,
-        &registries,
-    ));
+    let configuration = of_namespace(&cluster.admin().kubeconfig, &namespace, &registries);
+    // Nothing is remembered, so what is gone is gone.
+    let configuration = configuration.replace("inventory: {", "inventory: {keepSeen: 0s, ");
+    let daemon = Daemon::start(&configuration);
     daemon.wait_until_ready().await;
     daemon
         .wait_for_series("workload_image_pullable", &["web", &first, " 1"])

@@ -174,7 +174,8 @@ fn has_every_key(view: &Value) {
             "used_by": [user]}],
         "inventory": {"complete": bool, "images": number, "not_followed": number,
             "sources": [{"name": string, "complete": bool, "reason": none,
-                "last_complete": string, "references": number}]},
+                "last_complete": string, "references": number, "required": bool,
+                "stands_until": none, "shrunk": none}]},
     });
     assert_eq!(shown, expected);
 }

@@ -1,0 +1,178 @@
+//! What must stay pullable, for whoever collects garbage. Pure.
+//!
+//! It is made of a [`CompleteInventory`] and nothing else: of a part of the truth there is no keep-set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Class;
+use super::completeness::CompleteInventory;
+use crate::oci::digest::{Digest, Hasher};
+use crate::oci::reference::Reference;
+
+/// That a reference led to a digest, and when it last did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedTo {
+    pub reference: Box<str>,
+    pub digest: Digest,
+    pub last: Timestamp,
+}
+
+/// Why one reference is kept, and what it led to within `keepSeen`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    pub classes: BTreeSet<Class>,
+    pub digests: BTreeSet<Digest>,
+}
+
+/// Every reference that must stay pullable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepSet {
+    references: BTreeMap<Reference, Kept>,
+    at: Timestamp,
+}
+
+impl KeepSet {
+    /// All that a complete inventory names, with the digests that it led to within `keep`. A digest of a
+    /// reference that is neither named nor remembered is nobody's any more.
+    pub fn of(
+        complete: &CompleteInventory,
+        led_to: impl Iterator<Item = LedTo>,
+        keep: SignedDuration,
+    ) -> Self {
+        let at = complete.at();
+        let mut references: BTreeMap<Reference, Kept> = BTreeMap::new();
+        let sources = complete.inventory().sources.iter();
+        for image_use in sources.flat_map(|source| source.uses.iter()) {
+            let Ok(reference) = &image_use.reference else {
+                continue;
+            };
+            if !references.contains_key(reference) {
+                let kept = Kept {
+                    digests: reference.digest().into_iter().collect(),
+                    ..Kept::default()
+                };
+                references.insert(reference.clone(), kept);
+            }
+            if let Some(kept) = references.get_mut(reference) {
+                kept.classes.insert(image_use.user.class);
+            }
+        }
+        for LedTo {
+            reference,
+            digest,
+            last,
+        } in led_to
+        {
+            let kept = reference.parse().ok();
+            let kept = kept.and_then(|reference: Reference| references.get_mut(&reference));
+            if let Some(kept) = kept
+                && at.duration_since(last) <= keep
+            {
+                kept.digests.insert(digest);
+            }
+        }
+        Self { references, at }
+    }
+
+    pub fn references(&self) -> &BTreeMap<Reference, Kept> {
+        &self.references
+    }
+
+    /// When it was complete.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The digest of its content after some words that belong to it: a line for each reference in order,
+    /// with its classes and digests.
+    pub fn hash(&self, words: &str) -> Digest {
+        let mut hasher = Hasher::default();
+        hasher.update(format!("{words}\n").as_bytes());
+        for (reference, kept) in &self.references {
+            let classes: Vec<&str> = kept.classes.iter().map(|class| class.as_str()).collect();
+            let digests: Vec<String> = kept.digests.iter().map(ToString::to_string).collect();
+            let line = format!("{reference} {} {}\n", classes.join(","), digests.join(","));
+            hasher.update(line.as_bytes());
+        }
+        hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::inventory::completeness::complete;
+    use crate::inventory::{Inventory, references};
+
+    const KEEP: SignedDuration = SignedDuration::from_secs(100);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn led_to(reference: &str, digest: &str, last: i64) -> LedTo {
+        LedTo {
+            reference: reference.into(),
+            digest: Digest::of(digest.as_bytes()),
+            last: at(last),
+        }
+    }
+
+    fn keep_set(text: &str, led_to: &[LedTo]) -> KeepSet {
+        let source = references::read_text("keep", text, at(1000));
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(source)],
+        });
+        KeepSet::of(
+            &complete(&inventory, at(1000)).unwrap(),
+            led_to.iter().cloned(),
+            KEEP,
+        )
+    }
+
+    #[test]
+    fn it_holds_what_is_named_and_what_that_led_to_recently() {
+        let pinned = Digest::of(b"pinned");
+        let text = format!("r.example/a:1\nr.example/b@{pinned}\nnot a reference\nr.example/a:1");
+        let kept = keep_set(
+            &text,
+            &[
+                led_to("r.example/a:1", "now", 1000),
+                led_to("r.example/a:1", "before", 900),
+                led_to("r.example/a:1", "long ago", 899),
+                led_to("r.example/gone:1", "now", 1000),
+            ],
+        );
+        let digests = |text: &str| -> Vec<Digest> {
+            let reference: Reference = text.parse().unwrap();
+            kept.references()[&reference]
+                .digests
+                .iter()
+                .copied()
+                .collect()
+        };
+        assert_eq!(kept.references().len(), 2);
+        let mut expected = vec![Digest::of(b"now"), Digest::of(b"before")];
+        expected.sort_unstable();
+        assert_eq!(digests("r.example/a:1"), expected);
+        assert_eq!(digests(&format!("r.example/b@{pinned}")), [pinned]);
+    }
+
+    #[test]
+    fn its_hash_is_that_of_all_of_it() {
+        let one = keep_set("r.example/a:1\nr.example/b:1", &[]);
+        let same = keep_set("r.example/b:1\nr.example/a:1", &[]);
+        assert_eq!(one.hash("daemon 1"), same.hash("daemon 1"));
+        assert_ne!(one.hash("daemon 1"), one.hash("daemon 2"));
+        assert_ne!(one.hash(""), keep_set("r.example/a:1", &[]).hash(""));
+        let led = keep_set(
+            "r.example/a:1\nr.example/b:1",
+            &[led_to("r.example/a:1", "x", 1000)],
+        );
+        assert_ne!(one.hash(""), led.hash(""));
+    }
+}
