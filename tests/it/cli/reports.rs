@@ -24,7 +24,7 @@ impl Scene {
         let root = tempfile::tempdir().unwrap();
         let registry = Registry::start(Options::new(Version::V3, root.path())).await;
         let clients = Clients::of(&registry).await;
-        let host = registry.host().clone();
+        let host = registry.host();
         let lost = format!("{host}/shop/lost:1");
         push_image(&clients, &format!("{host}/shop/app:1"), "app").await;
         push_image(&clients, &lost, "lost").await;
