@@ -8,14 +8,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("", &["gc", "retention", "leaderElection"]),
     (
         "inventory",
-        &[
-            "peers",
-            "customResources",
-            "releases",
-            "mentions",
-            "maximumLoss",
-            "keepSeen",
-        ],
+        &["peers", "releases", "mentions", "maximumLoss", "keepSeen"],
     ),
     (
         "registries[]",

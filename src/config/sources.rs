@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::check::Checker;
 use super::problem::quoted;
-use super::{Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, raw};
+use super::{Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, custom, raw};
 
 const NAME_BYTES_MAX: usize = 128;
 
@@ -30,6 +30,7 @@ pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sourc
             path: checker.file(&format!("{path}.path"), manifests.path.unwrap_or_default()),
         });
     }
+    sources.custom_resources = custom::check(checker, raw.custom_resources.unwrap_or_default());
     sources
 }
 

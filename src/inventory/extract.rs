@@ -13,11 +13,15 @@ use crate::oci::reference::{InvalidReference, Reference, shown};
 
 use super::NodeConstraint;
 
+pub use self::custom::{CustomResource, Extracted};
 pub use self::intern::{Interner, fitting};
-pub use self::ownership::{Account, Scope, image_uses};
+pub use self::ownership::{Account, Origin, Scope, image_uses, image_uses_of};
+pub use self::path::{FieldPath, InvalidPath};
 
+mod custom;
 mod intern;
 mod ownership;
+mod path;
 
 /// How much of a string is kept: twice what a valid reference may have. The API server takes an
 /// image of a megabyte.

@@ -1,1 +1,3 @@
 //! The inventory against real API servers: what is found, and what is said when it cannot be.
+
+mod custom;

@@ -1,4 +1,4 @@
-//! The three questions to an API server: a page of a list, a watch, a secret.
+//! The questions to an API server: a page of a list, a watch, a secret, and what it offers.
 //!
 //! Asked by way of kube's client but not its `Api`: that logs a body which it cannot parse, a secret's
 //! among them, and its watch ends quietly on errors, so that nobody could tell whether it is healthy.
@@ -16,18 +16,21 @@ use kube::api::{ListParams, WatchParams};
 use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::inventory::extract::{Object, nullable};
 
+use super::kinds::{Resource, Shape};
+
 /// The API server cuts its own work off at 60 s.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
-/// Objects have at most some 1.5 MiB (etcd), so a page of few always fits.
-pub(super) const PAGE_BYTES_MAX: u64 = 32 << 20;
 /// An event is one object.
 const EVENT_BYTES_MAX: u64 = 8 << 20;
 /// A secret has at most 1 MiB; base64 makes it more.
 const SECRET_BYTES_MAX: u64 = 4 << 20;
+/// What an API group offers; a large one has some 100 KiB.
+const DISCOVERY_BYTES_MAX: u64 = 4 << 20;
 /// How much of a message is passed on.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -42,6 +45,8 @@ pub(super) enum Failure {
     Unauthenticated(String),
     /// 404
     Absent,
+    /// Discovery answered, and does not have the kind.
+    NotInstalled,
     TooLarge,
     Other(String),
 }
@@ -51,19 +56,72 @@ impl Failure {
         match self {
             Self::Gone => "its resource version is too old",
             Self::Absent => "the API server does not have it",
+            Self::NotInstalled => "it is not installed",
             Self::TooLarge => "the answer is too large",
             Self::Refused(text) | Self::Unauthenticated(text) | Self::Other(text) => text,
         }
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug)]
 pub(super) struct Page {
-    #[serde(deserialize_with = "nullable")]
     pub metadata: PageMetadata,
-    #[serde(deserialize_with = "nullable")]
-    pub items: Vec<Object>,
+    pub items: Vec<Item>,
+}
+
+/// An object, read in one of the [shapes](Shape).
+#[derive(Debug)]
+pub(super) enum Item {
+    Typed(Box<Object>),
+    Free(Value),
+}
+
+impl Item {
+    pub(super) fn resource_version(&self) -> &str {
+        match self {
+            Self::Typed(object) => &object.metadata.resource_version,
+            Self::Free(object) => text_of(object, "resourceVersion"),
+        }
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        match self {
+            Self::Typed(object) => &object.metadata.namespace,
+            Self::Free(object) => text_of(object, "namespace"),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Typed(object) => &object.metadata.name,
+            Self::Free(object) => text_of(object, "name"),
+        }
+    }
+}
+
+fn text_of<'a>(object: &'a Value, field: &str) -> &'a str {
+    let text = object.get("metadata").and_then(|it| it.get(field));
+    text.and_then(Value::as_str).unwrap_or_default()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct RawPage<T> {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: PageMetadata,
+    #[serde(default = "Vec::new", deserialize_with = "nullable")]
+    items: Vec<T>,
+}
+
+fn parse_page<T: DeserializeOwned>(
+    content: &[u8],
+    item: impl Fn(T) -> Item,
+) -> Result<Page, Failure> {
+    let page: RawPage<T> = parse(content)?;
+    Ok(Page {
+        metadata: page.metadata,
+        items: page.items.into_iter().map(item).collect(),
+    })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,17 +137,28 @@ pub(super) struct PageMetadata {
 /// a cache that may lag behind or go back in time.
 pub(super) async fn page(
     client: &Client,
-    path: &str,
+    resource: &Resource,
     limit: u32,
     continue_token: Option<&str>,
 ) -> Result<Page, Failure> {
     let mut parameters = ListParams::default().limit(limit);
     parameters.continue_token = continue_token.map(ToOwned::to_owned);
-    let request = kube::core::Request::new(path)
+    let request = kube::core::Request::new(&resource.path)
         .list(&parameters)
         .map_err(|error| other(&error))?;
-    let content = whole(client, request, PAGE_BYTES_MAX).await?;
-    parse(&content)
+    let content = whole(client, request, resource.shape.page_bytes()).await?;
+    match resource.shape {
+        Shape::Typed => parse_page(&content, Item::Typed),
+        Shape::Free => parse_page(&content, Item::Free),
+    }
+}
+
+/// The answer to a question without parameters, as JSON.
+pub(super) async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, Failure> {
+    let request = Request::get(path)
+        .body(Vec::new())
+        .map_err(|error| other(&error))?;
+    parse(&whole(client, request, DISCOVERY_BYTES_MAX).await?)
 }
 
 /// A secret's manifest.
@@ -161,24 +230,45 @@ fn parse<T: DeserializeOwned>(content: &[u8]) -> Result<T, Failure> {
 /// An open watch.
 pub(super) struct Watch {
     reader: Pin<Box<dyn AsyncBufRead + Send>>,
+    shape: Shape,
     line: Vec<u8>,
 }
 
 /// One line of a watch.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Added or modified.
+    Put(Item),
+    Deleted(Item),
+    Bookmark(Item),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-pub(super) enum Event {
-    Added(Box<Object>),
-    Modified(Box<Object>),
-    Deleted(Box<Object>),
-    Bookmark(Box<Object>),
+enum RawEvent<T> {
+    Added(T),
+    Modified(T),
+    Deleted(T),
+    Bookmark(T),
     Error(Status),
+}
+
+fn parse_event<T: DeserializeOwned>(
+    line: &[u8],
+    item: impl Fn(T) -> Item,
+) -> Result<Event, Failure> {
+    match parse(line)? {
+        RawEvent::Added(object) | RawEvent::Modified(object) => Ok(Event::Put(item(object))),
+        RawEvent::Deleted(object) => Ok(Event::Deleted(item(object))),
+        RawEvent::Bookmark(object) => Ok(Event::Bookmark(item(object))),
+        RawEvent::Error(status) => Err(status.into()),
+    }
 }
 
 /// The part of a `Status` that says what happened.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Status {
+struct Status {
     #[serde(deserialize_with = "nullable")]
     code: u16,
     #[serde(deserialize_with = "nullable")]
@@ -191,7 +281,7 @@ impl Watch {
     /// Returns when the server has answered 200.
     pub(super) async fn open(
         client: &Client,
-        path: &str,
+        resource: &Resource,
         version: &str,
         seconds: u32,
     ) -> Result<Self, Failure> {
@@ -200,7 +290,7 @@ impl Watch {
             bookmarks: true,
             ..WatchParams::default()
         };
-        let mut request = kube::core::Request::new(path)
+        let mut request = kube::core::Request::new(&resource.path)
             .watch(&parameters, version)
             .map_err(|error| other(&error))?;
         // From 1.37 on each event is a gzip member of its own, and the client reads only the first
@@ -217,6 +307,7 @@ impl Watch {
             .map_err(|error| failure(&error))?;
         Ok(Self {
             reader: Box::pin(reader),
+            shape: resource.shape,
             line: Vec::new(),
         })
     }
@@ -241,10 +332,11 @@ impl Watch {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
-            return match parse(&self.line)? {
-                Event::Error(status) => Err(status.into()),
-                event => Ok(Some(event)),
+            let event = match self.shape {
+                Shape::Typed => parse_event(&self.line, Item::Typed),
+                Shape::Free => parse_event(&self.line, Item::Free),
             };
+            return event.map(Some);
         }
     }
 }
