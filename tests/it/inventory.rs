@@ -1,3 +1,4 @@
 //! The inventory against real API servers: what is found, and what is said when it cannot be.
 
 mod custom;
+mod rights;

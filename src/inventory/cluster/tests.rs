@@ -15,6 +15,7 @@ use crate::oci::platform::Platform;
 use self::server::{Answer, Server, page};
 
 mod custom;
+mod rights;
 mod server;
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
