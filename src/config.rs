@@ -63,6 +63,8 @@ pub struct Sources {
     pub manifests: Vec<Manifests>,
     /// Read in every cluster.
     pub custom_resources: Vec<Arc<CustomResource>>,
+    /// Whether what merely mentions an image of a listed registry keeps it.
+    pub mentions: bool,
 }
 
 impl Sources {

@@ -81,11 +81,14 @@ pub fn of_config(config: &Config) -> Vec<Wanted> {
 
 /// Lets every cluster be read beyond Kubernetes' own kinds, as the configuration says.
 pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
+    let hosts = config.registries.iter().map(|entry| entry.host.clone());
+    let beyond = Beyond {
+        custom_resources: config.inventory.custom_resources.clone(),
+        mentions: config.inventory.mentions.then(|| hosts.collect()),
+    };
     for wanted in wanted {
         if let Wanted::Cluster { options, .. } = wanted {
-            options.beyond = Beyond {
-                custom_resources: config.inventory.custom_resources.clone(),
-            };
+            options.beyond = beyond.clone();
         }
     }
 }

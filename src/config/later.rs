@@ -8,7 +8,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("", &["gc", "retention", "leaderElection"]),
     (
         "inventory",
-        &["peers", "releases", "mentions", "maximumLoss", "keepSeen"],
+        &["peers", "releases", "maximumLoss", "keepSeen"],
     ),
     (
         "registries[]",

@@ -50,6 +50,11 @@ pub(super) struct Inventory {
     /// Kinds that Kubernetes does not know and whose objects name images, in every cluster that has
     /// them.
     pub(super) custom_resources: Option<Vec<CustomResource>>,
+    /// Whether text that starts like an image of one of `registries` keeps that image: in ConfigMaps
+    /// where listing them is granted, in the environment and the arguments of containers, in custom
+    /// resources. It never pages.
+    #[schemars(extend("default" = false))]
+    pub(super) mentions: Option<bool>,
 }
 
 /// A kind that Kubernetes does not know, and where its objects name images. A path is made of

@@ -30,6 +30,7 @@ pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sourc
             path: checker.file(&format!("{path}.path"), manifests.path.unwrap_or_default()),
         });
     }
+    sources.mentions = raw.mentions.unwrap_or(false);
     sources.custom_resources = custom::check(checker, raw.custom_resources.unwrap_or_default());
     sources
 }

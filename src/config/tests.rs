@@ -474,6 +474,18 @@ inventory:
 }
 
 #[test]
+fn mentions_are_of_listed_registries() {
+    let config = parsed("{inventory: {mentions: true}, registries: [{host: registry.example}]}");
+    assert!(config.inventory.mentions && !Config::default().inventory.mentions);
+    check(
+        "inventory: {mentions: true}",
+        &[
+            "1:23 inventory.mentions: only images of listed registries are looked for; add `registries: [{host: HOST}]`",
+        ],
+    );
+}
+
+#[test]
 fn addresses_to_listen_on_and_ranges() {
     check(
         "http: {metrics: 'localhost', ui: ':8080'}\nnetwork: {clusterCIDRs: [10.0.0.0/8, 10.1.0.0/8, ten]}",

@@ -74,6 +74,9 @@ pub struct ClusterOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beyond {
     pub custom_resources: Vec<Arc<CustomResource>>,
+    /// The hosts of registries whose images count where they are merely mentioned; `None`: that is not
+    /// looked for.
+    pub mentions: Option<Arc<[String]>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,11 +15,13 @@ use super::NodeConstraint;
 
 pub use self::custom::{CustomResource, Extracted};
 pub use self::intern::{Interner, fitting};
+pub use self::mentions::{Mention, Part, Search};
 pub use self::ownership::{Account, Origin, Scope, image_uses, image_uses_of};
 pub use self::path::{FieldPath, InvalidPath};
 
 mod custom;
 mod intern;
+mod mentions;
 mod ownership;
 mod path;
 
@@ -56,7 +58,13 @@ pub struct PodImages {
     pub pull_secrets: Arc<[Arc<str>]>,
     pub service_account: Arc<str>,
     pub constraint: Arc<NodeConstraint>,
+    /// Images that the object merely mentions; few have any.
+    pub mentioned: Option<Box<Mentioned>>,
 }
+
+/// Each with its place for a container.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Mentioned(pub Box<[ContainerImage]>);
 
 /// One container, or a volume by the name `volume:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -314,6 +322,7 @@ impl Spec {
                 os: self.node_selector.os,
                 architecture: self.node_selector.architecture,
             }),
+            mentioned: None,
         };
         interner.images(images)
     }

@@ -1,4 +1,5 @@
 //! The inventory against real API servers: what is found, and what is said when it cannot be.
 
 mod custom;
+mod mentions;
 mod rights;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::inventory::extract::{Object, nullable};
+use crate::inventory::extract::{Mention, Metadata, Object, Search, nullable};
 
 use super::kinds::{Resource, Shape};
 
@@ -69,39 +69,53 @@ pub(super) struct Page {
     pub items: Vec<Item>,
 }
 
+/// An object.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub body: Body,
+    /// What it mentions, where that is looked for.
+    pub mentions: Vec<Mention>,
+}
+
 /// An object, read in one of the [shapes](Shape).
 #[derive(Debug)]
-pub(super) enum Item {
+pub(super) enum Body {
     Typed(Box<Object>),
     Free(Value),
+    Names(Box<NamedObject>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct NamedObject {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
 }
 
 impl Item {
     pub(super) fn resource_version(&self) -> &str {
-        match self {
-            Self::Typed(object) => &object.metadata.resource_version,
-            Self::Free(object) => text_of(object, "resourceVersion"),
-        }
+        self.body.text(|it| &it.resource_version, "resourceVersion")
     }
 
     pub(super) fn namespace(&self) -> &str {
-        match self {
-            Self::Typed(object) => &object.metadata.namespace,
-            Self::Free(object) => text_of(object, "namespace"),
-        }
+        self.body.text(|it| &it.namespace, "namespace")
     }
 
     pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Typed(object) => &object.metadata.name,
-            Self::Free(object) => text_of(object, "name"),
-        }
+        self.body.text(|it| &it.name, "name")
     }
 }
 
-fn text_of<'a>(object: &'a Value, field: &str) -> &'a str {
-    let text = object.get("metadata").and_then(|it| it.get(field));
-    text.and_then(Value::as_str).unwrap_or_default()
+impl Body {
+    fn text(&self, of: fn(&Metadata) -> &String, field: &str) -> &str {
+        match self {
+            Self::Typed(object) => of(&object.metadata),
+            Self::Names(object) => of(&object.metadata),
+            Self::Free(object) => {
+                let text = object.get("metadata").and_then(|it| it.get(field));
+                text.and_then(Value::as_str).unwrap_or_default()
+            }
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,12 +129,24 @@ struct RawPage<T> {
 
 fn parse_page<T: DeserializeOwned>(
     content: &[u8],
-    item: impl Fn(T) -> Item,
+    resource: &Resource,
+    body: impl Fn(T) -> Body,
 ) -> Result<Page, Failure> {
     let page: RawPage<T> = parse(content)?;
+    let mentions = match &resource.search {
+        Some(search) => search
+            .in_page(content)
+            .map_err(|error| unreadable(&error))?,
+        None => Vec::new(),
+    };
+    let mut mentions = mentions.into_iter();
+    let items = page.items.into_iter().map(|object| Item {
+        body: body(object),
+        mentions: mentions.next().unwrap_or_default(),
+    });
     Ok(Page {
         metadata: page.metadata,
-        items: page.items.into_iter().map(item).collect(),
+        items: items.collect(),
     })
 }
 
@@ -148,8 +174,9 @@ pub(super) async fn page(
         .map_err(|error| other(&error))?;
     let content = whole(client, request, resource.shape.page_bytes()).await?;
     match resource.shape {
-        Shape::Typed => parse_page(&content, Item::Typed),
-        Shape::Free => parse_page(&content, Item::Free),
+        Shape::Typed => parse_page(&content, resource, Body::Typed),
+        Shape::Free => parse_page(&content, resource, Body::Free),
+        Shape::Names => parse_page(&content, resource, Body::Names),
     }
 }
 
@@ -223,14 +250,18 @@ async fn whole(
 }
 
 fn parse<T: DeserializeOwned>(content: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(content)
-        .map_err(|error| Failure::Other(told(&format!("the answer cannot be read: {error}"))))
+    serde_json::from_slice(content).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &serde_json::Error) -> Failure {
+    Failure::Other(told(&format!("the answer cannot be read: {error}")))
 }
 
 /// An open watch.
 pub(super) struct Watch {
     reader: Pin<Box<dyn AsyncBufRead + Send>>,
     shape: Shape,
+    search: Option<Search>,
     line: Vec<u8>,
 }
 
@@ -255,12 +286,22 @@ enum RawEvent<T> {
 
 fn parse_event<T: DeserializeOwned>(
     line: &[u8],
-    item: impl Fn(T) -> Item,
+    search: Option<&Search>,
+    body: impl Fn(T) -> Body,
 ) -> Result<Event, Failure> {
+    let item = |object| -> Result<Item, Failure> {
+        let mentions = search.map(|search| search.in_event(line)).transpose();
+        Ok(Item {
+            body: body(object),
+            mentions: mentions
+                .map_err(|error| unreadable(&error))?
+                .unwrap_or_default(),
+        })
+    };
     match parse(line)? {
-        RawEvent::Added(object) | RawEvent::Modified(object) => Ok(Event::Put(item(object))),
-        RawEvent::Deleted(object) => Ok(Event::Deleted(item(object))),
-        RawEvent::Bookmark(object) => Ok(Event::Bookmark(item(object))),
+        RawEvent::Added(object) | RawEvent::Modified(object) => Ok(Event::Put(item(object)?)),
+        RawEvent::Deleted(object) => Ok(Event::Deleted(item(object)?)),
+        RawEvent::Bookmark(object) => Ok(Event::Bookmark(item(object)?)),
         RawEvent::Error(status) => Err(status.into()),
     }
 }
@@ -308,6 +349,7 @@ impl Watch {
         Ok(Self {
             reader: Box::pin(reader),
             shape: resource.shape,
+            search: resource.search.clone(),
             line: Vec::new(),
         })
     }
@@ -332,9 +374,11 @@ impl Watch {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
+            let search = self.search.as_ref();
             let event = match self.shape {
-                Shape::Typed => parse_event(&self.line, Item::Typed),
-                Shape::Free => parse_event(&self.line, Item::Free),
+                Shape::Typed => parse_event(&self.line, search, Body::Typed),
+                Shape::Free => parse_event(&self.line, search, Body::Free),
+                Shape::Names => parse_event(&self.line, search, Body::Names),
             };
             return event.map(Some);
         }

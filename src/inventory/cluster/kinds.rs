@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::inventory::extract::CustomResource;
+use crate::inventory::extract::{CustomResource, Part, Search};
 
 /// One resource of the API, in a namespace or in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) struct Kind {
     /// In which turn it is listed when all are listed once. An image moves from owner to child (a
     /// `Job` outlives its `CronJob`), so owners go first: whatever moves meanwhile is seen again.
     pub turn: usize,
+    /// What is looked for in its objects besides.
+    search: Option<Search>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) enum Content {
     /// Nodes may be forbidden: then every platform is needed.
     Node,
     Custom(Arc<CustomResource>),
+    /// What may mention images, and may be forbidden.
+    Mentions,
 }
 
 /// What is to be asked for, and how the answer is read.
@@ -37,6 +41,7 @@ pub(super) enum Content {
 pub(super) struct Resource {
     pub path: String,
     pub shape: Shape,
+    pub search: Option<Search>,
 }
 
 /// How an object is read.
@@ -46,13 +51,15 @@ pub(super) enum Shape {
     Typed,
     /// As it is. It takes several times the room of its text.
     Free,
+    /// Its metadata alone.
+    Names,
 }
 
 impl Shape {
     /// How many objects a page has; for `Typed` as many as client-go asks for.
     pub(super) fn page_objects(self) -> u32 {
         match self {
-            Self::Typed => 500,
+            Self::Typed | Self::Names => 500,
             Self::Free => 100,
         }
     }
@@ -60,7 +67,7 @@ impl Shape {
     /// Objects have at most some 1.5 MiB (etcd), so a page of few always fits.
     pub(super) fn page_bytes(self) -> u64 {
         match self {
-            Self::Typed => 32 << 20,
+            Self::Typed | Self::Names => 32 << 20,
             Self::Free => 8 << 20,
         }
     }
@@ -89,6 +96,7 @@ pub(super) static KINDS: [Kind; 12] = [
         is_optional: false,
         content: Content::Node,
         turn: 0,
+        search: None,
     },
 ];
 
@@ -117,6 +125,7 @@ const fn native(
         is_optional: false,
         content,
         turn,
+        search: None,
     }
 }
 
@@ -132,6 +141,26 @@ impl Kind {
             is_optional: true,
             content: Content::Custom(Arc::clone(resource)),
             turn: 0,
+            search: None,
+        }
+    }
+
+    /// The kind whose objects hold text for others.
+    pub(super) fn config_map() -> Self {
+        native("ConfigMap", "", "configmaps", Content::Mentions, 0)
+    }
+
+    /// The same, with its objects searched for images of these hosts.
+    pub(super) fn searched(self, hosts: &Arc<[String]>) -> Self {
+        let part = match self.content {
+            Content::Workload => Part::Containers,
+            Content::Custom(_) | Content::Mentions => Part::Whole,
+            Content::Account | Content::Node => return self,
+        };
+        let hosts = Arc::clone(hosts);
+        Self {
+            search: Some(Search { hosts, part }),
+            ..self
         }
     }
 
@@ -181,7 +210,9 @@ impl Kind {
             shape: match self.content {
                 Content::Workload | Content::Account | Content::Node => Shape::Typed,
                 Content::Custom(_) => Shape::Free,
+                Content::Mentions => Shape::Names,
             },
+            search: self.search.clone(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::inventory::{ImageUse, summary};
 use crate::oci::platform::Platform;
 
 use super::Beyond;
-use super::api::{Failure, Item};
+use super::api::{Body, Failure, Item};
 use super::discovery::DISCOVERY_INTERVAL;
 use super::kinds::{Content, KINDS, Kind, Resource};
 
@@ -100,7 +100,12 @@ impl World {
     pub(super) fn new(scope: Scope, namespaces: &[String], beyond: &Beyond) -> Self {
         let mut units = Vec::new();
         let custom = beyond.custom_resources.iter().map(Kind::custom);
-        for kind in KINDS.iter().cloned().chain(custom).map(Arc::new) {
+        let mentions = beyond.mentions.as_ref().map(|_| Kind::config_map());
+        for kind in KINDS.iter().cloned().chain(custom).chain(mentions) {
+            let kind = Arc::new(match &beyond.mentions {
+                Some(hosts) => kind.searched(hosts),
+                None => kind,
+            });
             let everywhere = namespaces.is_empty() || !kind.is_namespaced();
             let scopes: Vec<Option<Arc<str>>> = if everywhere {
                 vec![None]
@@ -389,7 +394,7 @@ impl Unit {
     /// Whether the images are known without it.
     fn may_be_refused(&self) -> bool {
         match self.kind.content {
-            Content::Account | Content::Node => true,
+            Content::Account | Content::Node | Content::Mentions => true,
             Content::Workload | Content::Custom(_) => false,
         }
     }
@@ -456,22 +461,36 @@ fn reduce(
     interner: &mut Interner,
 ) -> ((Arc<str>, Arc<str>), Option<Record>) {
     let key = (interner.text(item.namespace()), interner.text(item.name()));
-    let record = match (&kind.content, item) {
-        (Content::Custom(resource), Item::Free(object)) => {
-            let extracted = resource.extract(&object, interner);
+    let Item { body, mentions } = item;
+    let of_mentions = |interner: &mut Interner| {
+        let (namespace, name) = &key;
+        Workload::of_mentions(&kind.name, namespace, name, &mentions, interner)
+    };
+    let record = match (&kind.content, body) {
+        (Content::Custom(resource), Body::Free(object)) => {
+            let mut extracted = resource.extract(&object, interner);
+            if !mentions.is_empty() {
+                let mentioned = of_mentions(interner);
+                extracted.workloads = extracted.workloads.into_iter().chain([mentioned]).collect();
+            }
             let says_nothing = extracted == Extracted::default();
             (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
         }
-        (Content::Workload, Item::Typed(object)) => {
-            Some(Record::Workload(object.into_workload(&kind.name, interner)))
+        (Content::Workload, Body::Typed(object)) => {
+            let workload = object.into_workload(&kind.name, interner);
+            Some(Record::Workload(
+                workload.with_mentions(&mentions, interner),
+            ))
         }
-        (Content::Account, Item::Typed(object)) => {
+        (Content::Account, Body::Typed(object)) => {
             let secrets = secret_names(&object.image_pull_secrets, interner);
             (!secrets.is_empty()).then_some(Record::Account(secrets))
         }
-        (Content::Node, Item::Typed(object)) => node(&object).map(Record::Node),
-        (Content::Custom(_), Item::Typed(_))
-        | (Content::Workload | Content::Account | Content::Node, Item::Free(_)) => {
+        (Content::Node, Body::Typed(object)) => node(&object).map(Record::Node),
+        (Content::Mentions, Body::Names(_)) => {
+            (!mentions.is_empty()).then(|| Record::Workload(of_mentions(interner)))
+        }
+        (_, Body::Free(_) | Body::Typed(_) | Body::Names(_)) => {
             unreachable!("a resource's shape follows from its content")
         }
     };

@@ -123,6 +123,7 @@ impl Reading<'_> {
             pull_secrets: pull_secrets.into(),
             service_account: self.interner.text("default"),
             constraint: Arc::new(NodeConstraint::default()),
+            mentioned: None,
         };
         let images = self.interner.images(images);
         self.workload(images);

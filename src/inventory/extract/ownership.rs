@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Owner, Workload};
+use super::{ContainerImage, Owner, PodImages, Workload};
 use crate::inventory::{Class, ImageUse, TopOwner, User, Via};
 
 /// What is the same for all workloads of one source.
@@ -59,6 +59,7 @@ pub fn image_uses_of<'a>(
     let mut tops: HashSet<Arc<TopOwner>> = HashSet::new();
     let mut seen_pods = HashSet::new();
     let mut uses: HashMap<_, Candidate> = HashMap::new();
+    let mut mentions = Vec::new();
     for (origin, workload) in workloads {
         // Pods of one owner and one template say the same. They are many, so they are told apart by
         // address, which equals identity within one interner.
@@ -90,6 +91,13 @@ pub fn image_uses_of<'a>(
             }
         };
         let (pull_secrets, secrets_are_known) = pull_secrets(origin, workload, &account);
+        if workload.images.mentioned.is_some() {
+            mentions.push(Mentioning {
+                top: Arc::clone(&top),
+                pull_secrets: Arc::clone(&pull_secrets),
+                images: &workload.images,
+            });
+        }
         for container in &workload.images.containers {
             let candidate = Candidate {
                 secrets_are_known,
@@ -126,8 +134,57 @@ pub fn image_uses_of<'a>(
         .into_values()
         .map(|candidate| candidate.image_use)
         .collect();
+    add_mentions(&mut uses, mentions);
     uses.sort_unstable_by(|a, b| a.user.cmp(&b.user));
     uses
+}
+
+/// A workload that mentions images.
+struct Mentioning<'a> {
+    top: Arc<TopOwner>,
+    pull_secrets: Arc<[Arc<str>]>,
+    images: &'a PodImages,
+}
+
+/// A mention counts once for each (user, image), and only where the user does not name the image.
+fn add_mentions(uses: &mut Vec<ImageUse>, mentions: Vec<Mentioning<'_>>) {
+    if mentions.is_empty() {
+        return;
+    }
+    let key = |image_use: &ImageUse| {
+        let by = &image_use.user;
+        (Arc::clone(&by.owner), Arc::clone(&by.image))
+    };
+    let mut known: HashSet<_> = uses.iter().map(key).collect();
+    for Mentioning {
+        top: owner,
+        pull_secrets,
+        images,
+    } in mentions
+    {
+        let mentioned = images.mentioned.iter().flat_map(|it| &it.0);
+        for ContainerImage {
+            container,
+            image,
+            reference,
+        } in mentioned
+        {
+            if known.insert((Arc::clone(&owner), Arc::clone(image))) {
+                uses.push(ImageUse {
+                    user: Arc::new(User {
+                        owner: Arc::clone(&owner),
+                        container: Arc::clone(container),
+                        image: Arc::clone(image),
+                        class: Class::Mentioned,
+                        via: None,
+                    }),
+                    reference: reference.clone(),
+                    pull_secrets: Arc::clone(&pull_secrets),
+                    constraint: Arc::clone(&images.constraint),
+                });
+            }
+        }
+    }
 }
 
 struct Candidate {

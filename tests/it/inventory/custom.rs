@@ -256,6 +256,7 @@ fn options(cluster: &Cluster, namespace: &str, group: &str) -> ClusterOptions {
         namespaces: vec![namespace.to_owned()],
         beyond: Beyond {
             custom_resources: vec![Arc::new(resource)],
+            ..Beyond::default()
         },
     }
 }

@@ -18,6 +18,7 @@ fn rollouts() -> ClusterOptions {
     ClusterOptions {
         beyond: Beyond {
             custom_resources: vec![Arc::new(rollout)],
+            ..Beyond::default()
         },
         ..options()
     }
