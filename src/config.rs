@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::inventory::extract::CustomResource;
+use crate::inventory::extract::{CustomResource, Releases};
 use crate::mirrors::Rule;
 use crate::oci::platform::Platform;
 use crate::verify::depth::Depth;
@@ -65,6 +65,8 @@ pub struct Sources {
     pub custom_resources: Vec<Arc<CustomResource>>,
     /// Whether what merely mentions an image of a listed registry keeps it.
     pub mentions: bool,
+    /// Whose history is read in every cluster that has it.
+    pub releases: Releases,
 }
 
 impl Sources {

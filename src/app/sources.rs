@@ -85,6 +85,7 @@ pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
     let beyond = Beyond {
         custom_resources: config.inventory.custom_resources.clone(),
         mentions: config.inventory.mentions.then(|| hosts.collect()),
+        releases: config.inventory.releases,
     };
     for wanted in wanted {
         if let Wanted::Cluster { options, .. } = wanted {

@@ -55,6 +55,25 @@ pub(super) struct Inventory {
     /// resources. It never pages.
     #[schemars(extend("default" = false))]
     pub(super) mentions: Option<bool>,
+    /// Whose history is read, for what a rollback would pull. Once true, one that cannot be read makes the
+    /// cluster incomplete.
+    pub(super) releases: Option<Releases>,
+}
+
+/// Whose history is read.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Releases {
+    /// Applications of Argo CD: the images in their status, and the overrides of images in their history.
+    #[schemars(extend("default" = false))]
+    pub(super) argocd: Option<bool>,
+    /// ImagePolicies and Kustomizations of Flux: the images that they chose. What its HelmReleases deployed
+    /// is Helm's.
+    #[schemars(extend("default" = false))]
+    pub(super) flux: Option<bool>,
+    /// Every revision that Helm keeps in a Secret. It needs the right to list Secrets.
+    #[schemars(extend("default" = false))]
+    pub(super) helm: Option<bool>,
 }
 
 /// A kind that Kubernetes does not know, and where its objects name images. A path is made of

@@ -474,6 +474,18 @@ inventory:
 }
 
 #[test]
+fn releases_are_read_where_they_are_asked_for() {
+    let releases = parsed("inventory: {releases: {helm: true}}")
+        .inventory
+        .releases;
+    assert_eq!(
+        (releases.argocd, releases.flux, releases.helm),
+        (false, false, true)
+    );
+    assert_eq!(Config::default().inventory.releases, Releases::default());
+}
+
+#[test]
 fn mentions_are_of_listed_registries() {
     let config = parsed("{inventory: {mentions: true}, registries: [{host: registry.example}]}");
     assert!(config.inventory.mentions && !Config::default().inventory.mentions);

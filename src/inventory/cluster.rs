@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 
-use super::extract::{CustomResource, Scope};
+use super::extract::{CustomResource, Releases, Scope};
 use super::{Class, SourceState};
 
 use self::api::Failure;
@@ -77,6 +77,7 @@ pub struct Beyond {
     /// The hosts of registries whose images count where they are merely mentioned; `None`: that is not
     /// looked for.
     pub mentions: Option<Arc<[String]>>,
+    pub releases: Releases,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

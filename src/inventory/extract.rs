@@ -14,16 +14,20 @@ use crate::oci::reference::{InvalidReference, Reference, shown};
 use super::NodeConstraint;
 
 pub use self::custom::{CustomResource, Extracted};
+pub use self::helm::Release;
 pub use self::intern::{Interner, fitting};
 pub use self::mentions::{Mention, Part, Search};
 pub use self::ownership::{Account, Origin, Scope, image_uses, image_uses_of};
 pub use self::path::{FieldPath, InvalidPath};
+pub use self::releases::{Releases, Teller};
 
 mod custom;
+mod helm;
 mod intern;
 mod mentions;
 mod ownership;
 mod path;
+mod releases;
 
 /// How much of a string is kept: twice what a valid reference may have. The API server takes an
 /// image of a megabyte.
@@ -407,6 +411,16 @@ const NATIVE_KINDS: [&str; 10] = [
     "PodTemplate",
     "ControllerRevision",
 ];
+
+/// Whether [`workloads`] may find anything in it. A `Secret` is not among them.
+fn may_name_images(manifest: &Value) -> bool {
+    let kind = manifest
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let containers = manifest.pointer("/spec/template/spec/containers");
+    NATIVE_KINDS.contains(&kind) || kind.ends_with("List") || containers.is_some()
+}
 
 /// Takes `.spec.template` if it is a pod's.
 fn pod_template(fields: &mut serde_json::Map<String, Value>) -> Option<Value> {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::inventory::extract::{Mention, Metadata, Object, Search, nullable};
+use crate::inventory::extract::{Mention, Metadata, Object, Release, Search, nullable};
 
 use super::kinds::{Resource, Shape};
 
@@ -83,6 +83,34 @@ pub(super) enum Body {
     Typed(Box<Object>),
     Free(Value),
     Names(Box<NamedObject>),
+    Release(Box<ReleaseSecret>),
+}
+
+/// A Secret with a revision of a release of Helm.
+#[derive(Debug)]
+pub(super) struct ReleaseSecret {
+    pub metadata: Metadata,
+    /// Or what is wrong with it.
+    pub release: Result<Release, &'static str>,
+}
+
+#[derive(Default, Deserialize)]
+struct RawReleaseSecret {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "nullable")]
+    data: BTreeMap<String, Hidden>,
+}
+
+impl RawReleaseSecret {
+    fn unpack(self) -> Body {
+        let release = self.data.get("release");
+        let release = release.ok_or("it has no release in its data");
+        Body::Release(Box::new(ReleaseSecret {
+            release: release.and_then(|packed| Release::unpack(&packed.0)),
+            metadata: self.metadata,
+        }))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,6 +138,7 @@ impl Body {
         match self {
             Self::Typed(object) => of(&object.metadata),
             Self::Names(object) => of(&object.metadata),
+            Self::Release(secret) => of(&secret.metadata),
             Self::Free(object) => {
                 let text = object.get("metadata").and_then(|it| it.get(field));
                 text.and_then(Value::as_str).unwrap_or_default()
@@ -132,7 +161,7 @@ fn parse_page<T: DeserializeOwned>(
     resource: &Resource,
     body: impl Fn(T) -> Body,
 ) -> Result<Page, Failure> {
-    let page: RawPage<T> = parse(content)?;
+    let page: RawPage<T> = parse_as(content, resource.shape)?;
     let mentions = match &resource.search {
         Some(search) => search
             .in_page(content)
@@ -169,6 +198,7 @@ pub(super) async fn page(
 ) -> Result<Page, Failure> {
     let mut parameters = ListParams::default().limit(limit);
     parameters.continue_token = continue_token.map(ToOwned::to_owned);
+    parameters.field_selector = resource.field_selector.map(ToOwned::to_owned);
     let request = kube::core::Request::new(&resource.path)
         .list(&parameters)
         .map_err(|error| other(&error))?;
@@ -177,6 +207,13 @@ pub(super) async fn page(
         Shape::Typed => parse_page(&content, resource, Body::Typed),
         Shape::Free => parse_page(&content, resource, Body::Free),
         Shape::Names => parse_page(&content, resource, Body::Names),
+        // It takes a while to unpack them, and others wait for this thread.
+        Shape::Release => {
+            let resource = resource.clone();
+            let unpack = move || parse_page(&content, &resource, RawReleaseSecret::unpack);
+            let unpacked = tokio::task::spawn_blocking(unpack).await;
+            unpacked.map_err(|error| other(&error))?
+        }
     }
 }
 
@@ -253,6 +290,14 @@ fn parse<T: DeserializeOwned>(content: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(content).map_err(|error| unreadable(&error))
 }
 
+/// Where the answer holds secrets, what cannot be read of it is not told.
+fn parse_as<T: DeserializeOwned>(content: &[u8], shape: Shape) -> Result<T, Failure> {
+    parse(content).map_err(|failure| match shape {
+        Shape::Release => Failure::Other("the answer holds no secrets".to_owned()),
+        Shape::Typed | Shape::Free | Shape::Names => failure,
+    })
+}
+
 fn unreadable(error: &serde_json::Error) -> Failure {
     Failure::Other(told(&format!("the answer cannot be read: {error}")))
 }
@@ -286,6 +331,7 @@ enum RawEvent<T> {
 
 fn parse_event<T: DeserializeOwned>(
     line: &[u8],
+    shape: Shape,
     search: Option<&Search>,
     body: impl Fn(T) -> Body,
 ) -> Result<Event, Failure> {
@@ -298,7 +344,7 @@ fn parse_event<T: DeserializeOwned>(
                 .unwrap_or_default(),
         })
     };
-    match parse(line)? {
+    match parse_as(line, shape)? {
         RawEvent::Added(object) | RawEvent::Modified(object) => Ok(Event::Put(item(object)?)),
         RawEvent::Deleted(object) => Ok(Event::Deleted(item(object)?)),
         RawEvent::Bookmark(object) => Ok(Event::Bookmark(item(object)?)),
@@ -329,6 +375,7 @@ impl Watch {
         let parameters = WatchParams {
             timeout: Some(seconds),
             bookmarks: true,
+            field_selector: resource.field_selector.map(ToOwned::to_owned),
             ..WatchParams::default()
         };
         let mut request = kube::core::Request::new(&resource.path)
@@ -374,11 +421,12 @@ impl Watch {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
-            let search = self.search.as_ref();
-            let event = match self.shape {
-                Shape::Typed => parse_event(&self.line, search, Body::Typed),
-                Shape::Free => parse_event(&self.line, search, Body::Free),
-                Shape::Names => parse_event(&self.line, search, Body::Names),
+            let (shape, search) = (self.shape, self.search.as_ref());
+            let event = match shape {
+                Shape::Typed => parse_event(&self.line, shape, search, Body::Typed),
+                Shape::Free => parse_event(&self.line, shape, search, Body::Free),
+                Shape::Names => parse_event(&self.line, shape, search, Body::Names),
+                Shape::Release => parse_event(&self.line, shape, search, RawReleaseSecret::unpack),
             };
             return event.map(Some);
         }

@@ -52,18 +52,19 @@ pub(super) async fn find(shared: &Shared, unit: usize) -> Result<(), Failure> {
         return Ok(());
     }
     let client = shared.client();
-    let found = match in_version(&client, &kind, &kind.version).await {
-        Ok(Some(found)) => found,
-        Ok(None) | Err(Failure::Absent) => return Err(elsewhere(&client, &kind).await),
+    let (version, found) = match in_version(&client, &kind, &kind.version).await {
+        Ok(Some(found)) => (kind.version.to_string(), found),
+        Ok(None) | Err(Failure::Absent) => elsewhere(&client, &kind).await?,
         Err(failure) => return Err(failure),
     };
-    // It becomes part of a path.
-    if !is_object_name(&found.name) {
+    // They become parts of a path.
+    if !is_object_name(&found.name) || !is_object_name(&version) {
         return Err(Failure::Other(
             "discovery gives it a name that is none".to_owned(),
         ));
     }
-    shared.tell(|world, _now| world.found(unit, kind.found(&found.name, found.namespaced)));
+    let found = kind.found(version, found.name, found.namespaced);
+    shared.tell(|world, _now| world.found(unit, found));
     Ok(())
 }
 
@@ -78,38 +79,42 @@ async fn in_version(
     Ok(resources.find(|resource| *resource.kind == *kind.name && !resource.name.contains('/')))
 }
 
-/// Why the kind is not in its version.
-async fn elsewhere(client: &Client, kind: &Kind) -> Failure {
+/// Where a kind is that is not in its version, or why that is nowhere.
+async fn elsewhere(client: &Client, kind: &Kind) -> Result<(String, Resource), Failure> {
     let groups: GroupList = match api::get(client, "/apis").await {
         Ok(groups) => groups,
         // That nothing at all is there is no answer about one kind.
-        Err(Failure::Absent) => return Failure::Other("discovery does not answer".to_owned()),
-        Err(failure) => return failure,
+        Err(Failure::Absent) => {
+            return Err(Failure::Other("discovery does not answer".to_owned()));
+        }
+        Err(failure) => return Err(failure),
     };
     let group = groups.groups.into_iter().find(|it| *it.name == *kind.group);
     for Version { version } in group.into_iter().flat_map(|group| group.versions) {
-        match in_version(client, kind, &version).await {
+        let failure = match in_version(client, kind, &version).await {
             // It has just come.
             Ok(Some(_)) if *version == *kind.version => {
-                return Failure::Other("discovery is not of one mind about it".to_owned());
+                Failure::Other("discovery is not of one mind about it".to_owned())
             }
+            Ok(Some(found)) if kind.takes_any_version => return Ok((version, found)),
             Ok(Some(_)) => {
                 let Kind {
                     group,
                     version: wanted,
                     ..
                 } = kind;
-                return Failure::Other(format!(
+                Failure::Other(format!(
                     "it is not served as {group}/{wanted}, but as {group}/{version}; write that \
                      apiVersion"
-                ));
+                ))
             }
-            Ok(None) => {}
+            Ok(None) => continue,
             Err(Failure::Absent) => {
-                return Failure::Other(format!("{version} is listed by discovery, and not there"));
+                Failure::Other(format!("{version} is listed by discovery, and not there"))
             }
-            Err(failure) => return failure,
-        }
+            Err(failure) => failure,
+        };
+        return Err(failure);
     }
-    Failure::NotInstalled
+    Err(Failure::NotInstalled)
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::inventory::extract::{CustomResource, Part, Search};
+use crate::inventory::extract::{CustomResource, Part, Releases, Search, Teller};
 
 /// One resource of the API, in a namespace or in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Kind {
     is_namespaced: bool,
     /// Whether the API server may not have it: then discovery is asked before each list.
     pub is_optional: bool,
+    /// Whether another version than its own will do.
+    pub takes_any_version: bool,
     pub content: Content,
     /// In which turn it is listed when all are listed once. An image moves from owner to child (a
     /// `Job` outlives its `CronJob`), so owners go first: whatever moves meanwhile is seen again.
@@ -34,12 +36,17 @@ pub(super) enum Content {
     Custom(Arc<CustomResource>),
     /// What may mention images, and may be forbidden.
     Mentions,
+    /// An object that writes images out.
+    Teller(Teller),
+    /// Revisions of Helm's releases.
+    Helm,
 }
 
 /// What is to be asked for, and how the answer is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resource {
     pub path: String,
+    pub field_selector: Option<&'static str>,
     pub shape: Shape,
     pub search: Option<Search>,
 }
@@ -53,6 +60,8 @@ pub(super) enum Shape {
     Free,
     /// Its metadata alone.
     Names,
+    /// As a revision of a release of Helm: unpacked at once, since it holds secrets.
+    Release,
 }
 
 impl Shape {
@@ -61,13 +70,14 @@ impl Shape {
         match self {
             Self::Typed | Self::Names => 500,
             Self::Free => 100,
+            Self::Release => 20,
         }
     }
 
     /// Objects have at most some 1.5 MiB (etcd), so a page of few always fits.
     pub(super) fn page_bytes(self) -> u64 {
         match self {
-            Self::Typed | Self::Names => 32 << 20,
+            Self::Typed | Self::Names | Self::Release => 32 << 20,
             Self::Free => 8 << 20,
         }
     }
@@ -94,6 +104,7 @@ pub(super) static KINDS: [Kind; 12] = [
         plural: Some(Cow::Borrowed("nodes")),
         is_namespaced: false,
         is_optional: false,
+        takes_any_version: false,
         content: Content::Node,
         turn: 0,
         search: None,
@@ -123,6 +134,7 @@ const fn native(
         plural: Some(Cow::Borrowed(plural)),
         is_namespaced: true,
         is_optional: false,
+        takes_any_version: false,
         content,
         turn,
         search: None,
@@ -139,10 +151,47 @@ impl Kind {
             plural: None,
             is_namespaced: true,
             is_optional: true,
+            takes_any_version: false,
             content: Content::Custom(Arc::clone(resource)),
             turn: 0,
             search: None,
         }
+    }
+
+    /// What keeps the history of these.
+    pub(super) fn releases(releases: Releases) -> Vec<Self> {
+        let teller = |name, group, version, teller| Self {
+            name: Cow::Borrowed(name),
+            group: Cow::Borrowed(group),
+            version: Cow::Borrowed(version),
+            plural: None,
+            is_namespaced: true,
+            is_optional: true,
+            takes_any_version: true,
+            content: Content::Teller(teller),
+            turn: 0,
+            search: None,
+        };
+        let mut kinds = Vec::new();
+        if releases.argocd {
+            let group = "argoproj.io";
+            kinds.push(teller(
+                "Application",
+                group,
+                "v1alpha1",
+                Teller::Application,
+            ));
+        }
+        if releases.flux {
+            let group = "image.toolkit.fluxcd.io";
+            kinds.push(teller("ImagePolicy", group, "v1", Teller::ImagePolicy));
+            let group = "kustomize.toolkit.fluxcd.io";
+            kinds.push(teller("Kustomization", group, "v1", Teller::Kustomization));
+        }
+        if releases.helm {
+            kinds.push(native("Secret", "", "secrets", Content::Helm, 0));
+        }
+        kinds
     }
 
     /// The kind whose objects hold text for others.
@@ -155,7 +204,7 @@ impl Kind {
         let part = match self.content {
             Content::Workload => Part::Containers,
             Content::Custom(_) | Content::Mentions => Part::Whole,
-            Content::Account | Content::Node => return self,
+            Content::Account | Content::Node | Content::Teller(_) | Content::Helm => return self,
         };
         let hosts = Arc::clone(hosts);
         Self {
@@ -165,9 +214,10 @@ impl Kind {
     }
 
     /// With what discovery tells of it.
-    pub(super) fn found(&self, plural: &str, is_namespaced: bool) -> Self {
+    pub(super) fn found(&self, version: String, plural: String, is_namespaced: bool) -> Self {
         Self {
-            plural: Some(Cow::Owned(plural.to_owned())),
+            version: Cow::Owned(version),
+            plural: Some(Cow::Owned(plural)),
             is_namespaced,
             ..self.clone()
         }
@@ -207,10 +257,13 @@ impl Kind {
                 Some(namespace) => format!("{api}/namespaces/{namespace}/{plural}"),
                 None => format!("{api}/{plural}"),
             },
+            // Other secrets are not even sent.
+            field_selector: (self.content == Content::Helm).then_some("type=helm.sh/release.v1"),
             shape: match self.content {
                 Content::Workload | Content::Account | Content::Node => Shape::Typed,
-                Content::Custom(_) => Shape::Free,
+                Content::Custom(_) | Content::Teller(_) => Shape::Free,
                 Content::Mentions => Shape::Names,
+                Content::Helm => Shape::Release,
             },
             search: self.search.clone(),
         }

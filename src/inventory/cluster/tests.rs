@@ -16,6 +16,7 @@ use self::server::{Answer, Server, page};
 
 mod custom;
 mod mentions;
+mod releases;
 mod rights;
 mod server;
 

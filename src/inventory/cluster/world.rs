@@ -101,7 +101,9 @@ impl World {
         let mut units = Vec::new();
         let custom = beyond.custom_resources.iter().map(Kind::custom);
         let mentions = beyond.mentions.as_ref().map(|_| Kind::config_map());
-        for kind in KINDS.iter().cloned().chain(custom).chain(mentions) {
+        let releases = Kind::releases(beyond.releases);
+        let all = KINDS.iter().cloned().chain(custom).chain(mentions);
+        for kind in all.chain(releases) {
             let kind = Arc::new(match &beyond.mentions {
                 Some(hosts) => kind.searched(hosts),
                 None => kind,
@@ -269,7 +271,16 @@ impl World {
             };
             workloads.iter().map(move |workload| (origin, workload))
         });
-        let uses = image_uses_of(workloads, &self.scope, |namespace, name| {
+        let records = self.units.iter().flat_map(|unit| unit.records.values());
+        let history = records.flat_map(|record| {
+            let history: &[_] = match record {
+                Record::Extracted(extracted) => &extracted.history,
+                Record::Workload(_) | Record::Account(_) | Record::Node(_) => &[],
+            };
+            let history = history.iter();
+            history.map(|(via, workload)| (Origin::History(via.as_ref()), workload))
+        });
+        let uses = image_uses_of(workloads.chain(history), &self.scope, |namespace, name| {
             self.account(namespace, name)
         });
         View {
@@ -395,7 +406,7 @@ impl Unit {
     fn may_be_refused(&self) -> bool {
         match self.kind.content {
             Content::Account | Content::Node | Content::Mentions => true,
-            Content::Workload | Content::Custom(_) => false,
+            Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm => false,
         }
     }
 
@@ -450,6 +461,9 @@ impl Record {
             let lost = before.workloads.iter();
             let lost = lost.filter(|workload| !new.workloads.contains(workload));
             new.workloads = new.workloads.iter().chain(lost).cloned().collect();
+            let lost = before.history.iter();
+            let lost = lost.filter(|it| !new.history.contains(it));
+            new.history = new.history.iter().chain(lost).cloned().collect();
         }
     }
 }
@@ -476,6 +490,21 @@ fn reduce(
             let says_nothing = extracted == Extracted::default();
             (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
         }
+        (Content::Teller(teller), Body::Free(object)) => {
+            let extracted = teller.extract(&object, interner);
+            let says_nothing = extracted == Extracted::default();
+            (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
+        }
+        (Content::Helm, Body::Release(secret)) => {
+            let extracted = match secret.release {
+                Ok(release) => release.extract(&key.1, interner),
+                Err(problem) => Extracted {
+                    problem: Some(format!("Secret {}/{}: {problem}", key.0, key.1).into()),
+                    ..Extracted::default()
+                },
+            };
+            Some(Record::Extracted(Box::new(extracted)))
+        }
         (Content::Workload, Body::Typed(object)) => {
             let workload = object.into_workload(&kind.name, interner);
             Some(Record::Workload(
@@ -490,7 +519,7 @@ fn reduce(
         (Content::Mentions, Body::Names(_)) => {
             (!mentions.is_empty()).then(|| Record::Workload(of_mentions(interner)))
         }
-        (_, Body::Free(_) | Body::Typed(_) | Body::Names(_)) => {
+        (_, Body::Free(_) | Body::Typed(_) | Body::Names(_) | Body::Release(_)) => {
             unreachable!("a resource's shape follows from its content")
         }
     };

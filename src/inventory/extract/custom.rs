@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::inventory::NodeConstraint;
+use crate::inventory::{NodeConstraint, Via};
 use crate::oci::reference::shown;
 
 use super::path::FieldPath;
@@ -25,10 +25,12 @@ pub struct CustomResource {
     pub pull_secrets: Vec<FieldPath>,
 }
 
-/// What one object of a custom resource gave.
+/// What one object gave that is no workload of Kubernetes itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extracted {
     pub workloads: Box<[Workload]>,
+    /// What a rollback would pull, each with what says so.
+    pub history: Box<[(Option<Via>, Workload)]>,
     /// Why that may not be all; names the object and the place.
     pub problem: Option<Box<str>>,
 }
@@ -61,6 +63,7 @@ impl CustomResource {
         reading.images(object);
         Extracted {
             workloads: reading.workloads.into(),
+            history: Box::default(),
             problem: reading.problem.map(Into::into),
         }
     }

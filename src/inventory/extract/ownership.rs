@@ -32,11 +32,13 @@ const OWNERS_MAX: usize = 8;
 
 /// Where a workload was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum Origin<'a> {
     /// A kind of Kubernetes itself.
     Kubernetes,
     /// A configured custom resource.
     Custom,
+    /// What keeps a history, and where in it.
+    History(Option<&'a Via>),
 }
 
 /// The uses of these workloads of Kubernetes' own kinds, sorted by user.
@@ -51,7 +53,7 @@ pub fn image_uses<'a>(
 
 /// The uses of all these workloads, sorted by user.
 pub fn image_uses_of<'a>(
-    workloads: impl Iterator<Item = (Origin, &'a Workload)> + Clone,
+    workloads: impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone,
     scope: &Scope,
     account: impl Fn(&str, &str) -> Account,
 ) -> Vec<ImageUse> {
@@ -221,7 +223,7 @@ struct Owners<'a> {
 type Key<'a> = (bool, &'a str, &'a str, &'a str);
 
 impl<'a> Owners<'a> {
-    fn of(workloads: impl Iterator<Item = (Origin, &'a Workload)> + Clone) -> Self {
+    fn of(workloads: impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone) -> Self {
         let custom: HashSet<Key<'a>> = workloads
             .clone()
             .filter(|(origin, _)| *origin == Origin::Custom)
@@ -240,8 +242,9 @@ impl<'a> Owners<'a> {
         };
         for (origin, workload) in workloads {
             let is_native = origin == Origin::Kubernetes;
-            // Nothing belongs to a Pod.
-            if is_native && &*workload.kind == "Pod" {
+            // Nothing belongs to a Pod, or to what is no more.
+            let is_pod = is_native && &*workload.kind == "Pod";
+            if is_pod || matches!(origin, Origin::History(_)) {
                 continue;
             }
             if let Some(owner) = all.above(origin, workload) {
@@ -255,7 +258,7 @@ impl<'a> Owners<'a> {
 
     /// The owner whose people look for the workload's images. A Deployment belongs to some operator at
     /// times, but its people look for the Deployment, unless that operator's resource is configured.
-    fn above(&self, origin: Origin, workload: &'a Workload) -> Option<&'a Owner> {
+    fn above(&self, origin: Origin<'_>, workload: &'a Workload) -> Option<&'a Owner> {
         let owner = workload.owner.as_ref()?;
         let climbs = origin == Origin::Kubernetes
             && matches!(
@@ -290,7 +293,7 @@ struct Naming<'a> {
 }
 
 fn naming<'a>(
-    origin: Origin,
+    origin: Origin<'_>,
     workload: &'a Workload,
     owners: &Owners<'a>,
     class: Class,
@@ -302,6 +305,14 @@ fn naming<'a>(
         owner: _,
         images: _,
     } = workload;
+    if let Origin::History(via) = origin {
+        return Naming {
+            kind,
+            name,
+            class: Class::Rollback,
+            via: via.cloned(),
+        };
+    }
     let Some(owner) = owners.above(origin, workload) else {
         return Naming {
             kind,
@@ -339,7 +350,7 @@ fn naming<'a>(
 
 /// The secrets that the node would use, and whether they are known.
 fn pull_secrets(
-    origin: Origin,
+    origin: Origin<'_>,
     workload: &Workload,
     account: impl Fn(&str, &str) -> Account,
 ) -> (Arc<[Arc<str>]>, bool) {

@@ -41,7 +41,7 @@ spec:
     )
 }
 
-async fn define(cluster: &Cluster, definitions: &[(&str, &str, &str, &str)]) {
+pub(crate) async fn define(cluster: &Cluster, definitions: &[(&str, &str, &str, &str)]) {
     let yaml: String = definitions
         .iter()
         .map(|(group, version, kind, plural)| definition(group, version, kind, plural))
