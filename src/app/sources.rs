@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
-use crate::inventory::cluster::{self, Access, ClusterOptions};
+use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions};
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
@@ -90,6 +90,27 @@ impl Wanted {
 
 /// The sources that a configuration names; the current cluster if it names none.
 pub fn of_config(config: &Config) -> Vec<Wanted> {
+    let mut wanted = named(config);
+    with_beyond(&mut wanted, config);
+    wanted
+}
+
+/// Lets every cluster be read beyond Kubernetes' own kinds, as the configuration says.
+pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
+    let hosts = config.registries.iter().map(|entry| entry.host.clone());
+    let beyond = Beyond {
+        custom_resources: config.inventory.custom_resources.clone(),
+        mentions: config.inventory.mentions.then(|| hosts.collect()),
+        releases: config.inventory.releases,
+    };
+    for wanted in wanted {
+        if let Wanted::Cluster { options, .. } = wanted {
+            options.beyond = beyond.clone();
+        }
+    }
+}
+
+fn named(config: &Config) -> Vec<Wanted> {
     if config.inventory.is_empty() {
         return vec![current_cluster()];
     }
@@ -120,6 +141,7 @@ fn current_cluster() -> Wanted {
         access: Access::Infer,
         class: Class::Runtime,
         namespaces: Vec::new(),
+        beyond: Beyond::default(),
     };
     Wanted::Cluster {
         options,
@@ -138,6 +160,7 @@ pub fn of_context(context: &str) -> Wanted {
         },
         class: Class::Runtime,
         namespaces: Vec::new(),
+        beyond: Beyond::default(),
     };
     Wanted::Cluster {
         options,
@@ -164,6 +187,7 @@ fn of_cluster(cluster: &config::Cluster) -> Wanted {
             Scope::Everything => Vec::new(),
             Scope::Namespaces { names, .. } => names.clone(),
         },
+        beyond: Beyond::default(),
     };
     Wanted::Cluster {
         options,

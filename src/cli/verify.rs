@@ -170,6 +170,7 @@ impl Given {
         if wanted.is_empty() {
             wanted = sources::of_config(config);
         }
+        sources::with_beyond(&mut wanted, config);
         Ok(wanted)
     }
 

@@ -61,6 +61,12 @@ pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
     reading.into_state(name, now)
 }
 
+/// The values of a text's documents; those that cannot be read are errors without a word of the text.
+pub(super) fn values(text: &str) -> impl Iterator<Item = Result<Value, ()>> {
+    let documents = documents(text).into_iter();
+    documents.map(|document| parse(&document).map_err(|_quotes_the_text| ()))
+}
+
 #[derive(Default)]
 struct Reading {
     interner: Interner,

@@ -1,1 +1,8 @@
 //! The inventory against real API servers: what is found, and what is said when it cannot be.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod custom;
+mod mentions;
+mod releases;
+mod rights;
