@@ -229,6 +229,14 @@ impl From<&SourceStatus> for SourceView {
     }
 }
 
+impl SourceView {
+    pub fn all(inventory: &Inventory) -> Vec<Self> {
+        let sources = inventory.sources.iter();
+        let sources = sources.map(|source| Self::from(&SourceStatus::from(&**source)));
+        sources.collect()
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct InventoryImage {
     pub reference: String,
@@ -265,15 +273,16 @@ impl InventoryView {
             image.used_by.dedup();
             image.classes = classes(&image.used_by);
         }
-        let sources = inventory.sources.iter();
-        let facts = sources.clone().map(|source| Facts::from(&**source));
+        let facts = inventory
+            .sources
+            .iter()
+            .map(|source| Facts::from(&**source));
         let refusals = completeness::refusals(facts, now);
-        let sources = sources.map(|source| SourceView::from(&SourceStatus::from(&**source)));
         Self {
             schema: INVENTORY_SCHEMA,
             complete: inventory.is_complete(),
             refusals,
-            sources: sources.collect(),
+            sources: SourceView::all(inventory),
             images: images.into_values().collect(),
         }
     }

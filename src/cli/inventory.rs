@@ -5,9 +5,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Subcommand;
 
+use super::output::{Output, structured};
+use super::table::{self, Breadth};
 use super::terminal::{self, Paint};
 use super::verify::Given;
-use super::{Exit, Global, Output, table};
+use super::{Exit, Global};
 use crate::app::{acceptance, beside, sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogLevel};
@@ -50,10 +52,14 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
     let inventory = sources::read_once(&wanted, &clock).await;
     let inventory = beside::judged(&config, &wanted, inventory, clock.now());
     let view = InventoryView::of(&inventory, clock.now());
-    match arguments.output {
-        Output::Table => terminal::print(&table::inventory(&view, Paint::for_stdout()))?,
-        Output::Json => terminal::print(&(serde_json::to_string_pretty(&view)? + "\n"))?,
-    }
+    let breadth = if arguments.output == Output::Wide {
+        Breadth::Wide
+    } else {
+        Breadth::Usual
+    };
+    let text = structured(arguments.output, &view)?;
+    let text = text.unwrap_or_else(|| table::inventory(&view, breadth, Paint::for_stdout()));
+    terminal::print(&text)?;
     let has_shrunk = view.sources.iter().any(|source| source.shrunk.is_some());
     Ok(if view.complete && !has_shrunk {
         Exit::Done

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::inventory::extract::Releases;
 use crate::inventory::ledger;
 
 use super::amount;
 use super::check::Checker;
 use super::problem::quoted;
-use super::{Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, raw};
+use super::{Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, custom, raw};
 
 const NAME_BYTES_MAX: usize = 128;
 const MAXIMUM_LOSS: f64 = 0.5;
@@ -20,6 +21,9 @@ pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sourc
         clusters: Vec::new(),
         references: Vec::new(),
         manifests: Vec::new(),
+        custom_resources: Vec::new(),
+        mentions: false,
+        releases: Releases::default(),
         maximum_loss: checker.maximum_loss(raw.maximum_loss),
         keep_seen: raw.keep_seen.map_or(KEEP_SEEN, |text| {
             checker.duration("inventory.keepSeen", &text)
@@ -44,6 +48,14 @@ pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sourc
             path: checker.file(&format!("{path}.path"), manifests.path.unwrap_or_default()),
         });
     }
+    sources.mentions = raw.mentions.unwrap_or(false);
+    let releases = raw.releases.unwrap_or_default();
+    sources.releases = Releases {
+        argocd: releases.argocd.unwrap_or(false),
+        flux: releases.flux.unwrap_or(false),
+        helm: releases.helm.unwrap_or(false),
+    };
+    sources.custom_resources = custom::check(checker, raw.custom_resources.unwrap_or_default());
     sources
 }
 

@@ -1,5 +1,11 @@
 //! The inventory against real API servers: what is found, and what is said when it cannot be.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod complete;
+mod custom;
 mod keepset;
 mod ledger;
+mod mentions;
+mod releases;
+mod rights;
