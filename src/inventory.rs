@@ -16,10 +16,13 @@ use crate::credentials::Keyring;
 use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
 
+use self::running::RunningUse;
+
 pub mod cluster;
 pub mod extract;
 pub mod manifests;
 pub mod references;
+pub mod running;
 mod user;
 
 pub use self::user::{ARGUMENT, TopOwner, User, Via};
@@ -119,6 +122,8 @@ pub struct SourceState {
     pub complete_at: Option<Timestamp>,
     /// The last complete state while incomplete.
     pub uses: Arc<[ImageUse]>,
+    /// What nodes say of some of the uses, in their order.
+    pub running: Arc<[Arc<RunningUse>]>,
     /// By namespace and name; holds every secret that `uses` names.
     pub pull_secrets: Arc<PullSecrets>,
     /// The platforms of the cluster's nodes; `None` where Nodes cannot be read, and for files:
@@ -134,6 +139,7 @@ impl SourceState {
             incomplete: Some("it was not read yet".to_owned()),
             complete_at: None,
             uses: [].into(),
+            running: [].into(),
             pull_secrets: Arc::default(),
             platforms: None,
         }

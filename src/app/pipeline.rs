@@ -117,6 +117,7 @@ fn is_same(one: &Inventory, other: &Inventory) -> bool {
         && one.sources.iter().zip(&other.sources).all(|(one, other)| {
             Arc::ptr_eq(one, other)
                 || (Arc::ptr_eq(&one.uses, &other.uses) || one.uses == other.uses)
+                    && (Arc::ptr_eq(&one.running, &other.running) || one.running == other.running)
                     && one.pull_secrets == other.pull_secrets
                     && one.platforms == other.platforms
         })

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::inventory::extract::{
     Account, Interner, Object, Scope, Workload, image_uses, secret_names,
 };
+use crate::inventory::running::{RunningUse, running_uses};
 use crate::inventory::{ImageUse, summary};
 use crate::oci::platform::Platform;
 
@@ -65,6 +66,7 @@ enum Health {
 #[derive(Debug)]
 pub(super) struct View {
     pub uses: Vec<ImageUse>,
+    pub running: Vec<Arc<RunningUse>>,
     pub incomplete: Option<String>,
     pub complete_at: Option<Timestamp>,
     pub platforms: Option<Vec<Platform>>,
@@ -229,10 +231,11 @@ impl World {
                 Record::Workload(workload) => Some(workload),
                 Record::Account(_) | Record::Node(_) => None,
             });
-        let uses = image_uses(workloads, &self.scope, |namespace, name| {
+        let uses = image_uses(workloads.clone(), &self.scope, |namespace, name| {
             self.account(namespace, name)
         });
         View {
+            running: running_uses(workloads, &uses),
             uses,
             incomplete: summary(&problems),
             complete_at: self.complete_at,

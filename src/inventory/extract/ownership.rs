@@ -35,16 +35,7 @@ pub fn image_uses<'a>(
     scope: &Scope,
     account: impl Fn(&str, &str) -> Account,
 ) -> Vec<ImageUse> {
-    let owners: Owners<'a> = workloads
-        .clone()
-        .filter(|workload| {
-            matches!(
-                &*workload.kind,
-                "ReplicaSet" | "ReplicationController" | "Job"
-            )
-        })
-        .filter_map(|workload| Some((key(workload), workload.owner.as_ref()?)))
-        .collect();
+    let owners = Owners::of(workloads.clone());
     let mut tops: HashSet<Arc<TopOwner>> = HashSet::new();
     let mut seen_pods = HashSet::new();
     let mut uses: HashMap<_, Candidate> = HashMap::new();
@@ -142,7 +133,28 @@ impl Candidate {
     }
 }
 
-type Owners<'a> = HashMap<(&'a str, &'a str, &'a str), &'a Owner>;
+/// The owners of what stands between a Pod and its top owner.
+pub(in crate::inventory) struct Owners<'a>(HashMap<(&'a str, &'a str, &'a str), &'a Owner>);
+
+impl<'a> Owners<'a> {
+    pub(in crate::inventory) fn of(workloads: impl Iterator<Item = &'a Workload>) -> Self {
+        let between = workloads.filter(|workload| {
+            matches!(
+                &*workload.kind,
+                "ReplicaSet" | "ReplicationController" | "Job"
+            )
+        });
+        let owned = between.filter_map(|workload| Some((key(workload), workload.owner.as_ref()?)));
+        Self(owned.collect())
+    }
+
+    /// The kind and the name of the workload that this one belongs to, or is.
+    pub(in crate::inventory) fn top(&self, workload: &'a Workload) -> (&'a str, &'a str) {
+        // Whose it is does not depend on what it counts as.
+        let named = naming(workload, self, Class::Runtime);
+        (named.kind, named.name)
+    }
+}
 
 fn key(workload: &Workload) -> (&str, &str, &str) {
     (&workload.kind, &workload.namespace, &workload.name)
@@ -162,6 +174,7 @@ fn naming<'a>(workload: &'a Workload, owners: &Owners<'a>, class: Class) -> Nami
         name,
         owner,
         images: _,
+        status: _,
     } = workload;
     // A Deployment belongs to some operator at times, but its people look for the Deployment.
     let climbs = matches!(
@@ -177,7 +190,7 @@ fn naming<'a>(workload: &'a Workload, owners: &Owners<'a>, class: Class) -> Nami
         };
     };
     for _ in 0..OWNERS_MAX {
-        let above = owners.get(&(&*top.kind, &**namespace, &*top.name));
+        let above = owners.0.get(&(&*top.kind, &**namespace, &*top.name));
         match above.filter(|_| top.is_native) {
             Some(owner) => top = owner,
             None => break,
