@@ -2,6 +2,7 @@
 //!
 //! Every task is spawned here, has an owner that awaits it, and ends when it is told to.
 
+pub mod apart;
 pub mod explain;
 pub mod keeper;
 pub mod once;

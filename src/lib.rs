@@ -47,6 +47,7 @@ pub mod config;
 pub mod credential_source;
 pub mod credentials;
 pub mod demo;
+pub mod drift;
 pub mod explain;
 pub mod files;
 pub mod http;

@@ -265,6 +265,7 @@ mod tests {
             proven_at: None,
             since: jiff::Timestamp::UNIX_EPOCH.into(),
             asked_at: jiff::Timestamp::UNIX_EPOCH,
+            platforms: None,
         };
         let salt = store.remembered().unwrap().salt;
         assert_ne!(salt, Digest::default());

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::drift::{self, Disagreement, Drift};
+use crate::inventory::running::Reason;
 use crate::inventory::{Inventory, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
@@ -73,6 +75,9 @@ pub struct Image {
     pub findings: Vec<Finding>,
     /// Where the image has mirrors, or is one: every endpoint, with what it says itself.
     pub endpoints: Vec<EndpointView>,
+    pub drift: Vec<DriftView>,
+    /// Where nodes say that they cannot pull what was proven to be there.
+    pub kubelet: Vec<DisagreementView>,
     pub used_by: Vec<User>,
 }
 
@@ -95,6 +100,49 @@ impl From<&Endpoint> for EndpointView {
             digest: endpoint.report.digest,
             verdict: endpoint.report.verdict,
             findings: endpoint.report.findings.to_vec(),
+        }
+    }
+}
+
+/// One thing that drifts.
+#[derive(Debug, Clone, Serialize)]
+pub struct DriftView {
+    pub drift: drift::Kind,
+    /// What runs, or what the other registry serves.
+    pub digest: Option<Digest>,
+    pub platform: Option<Platform>,
+    /// The endpoint that serves another digest.
+    pub registry: Option<String>,
+    /// Whom it is about.
+    pub used_by: Vec<User>,
+}
+
+impl From<&Drift> for DriftView {
+    fn from(drift: &Drift) -> Self {
+        Self {
+            drift: drift.kind,
+            digest: drift.digest,
+            platform: drift.platform.clone(),
+            registry: drift.registry.as_deref().map(ToOwned::to_owned),
+            used_by: drift.users.iter().map(|user| User::clone(user)).collect(),
+        }
+    }
+}
+
+/// What a node says other than we do.
+#[derive(Debug, Clone, Serialize)]
+pub struct DisagreementView {
+    pub reason: Reason,
+    pub message: String,
+    pub used_by: User,
+}
+
+impl From<&Disagreement> for DisagreementView {
+    fn from(disagreement: &Disagreement) -> Self {
+        Self {
+            reason: disagreement.refusal.reason,
+            message: disagreement.refusal.message.to_string(),
+            used_by: User::clone(&disagreement.user),
         }
     }
 }
@@ -143,6 +191,12 @@ impl From<&ImageState> for Image {
             platforms: platforms.collect(),
             findings: image.report.findings.to_vec(),
             endpoints: image.endpoints().iter().map(EndpointView::from).collect(),
+            drift: image.drift().iter().map(DriftView::from).collect(),
+            kubelet: image
+                .disagreements()
+                .iter()
+                .map(DisagreementView::from)
+                .collect(),
             used_by: users.map(|user| User::clone(user)).collect(),
         }
     }

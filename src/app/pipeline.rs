@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
+use super::apart::Parted;
 use super::keeper::Event;
 use super::registries::Registries;
 use super::sources::{self, Wanted};
@@ -20,6 +21,7 @@ use crate::images::{self, Image, Images};
 use crate::inventory::{Inventory, SourceState};
 use crate::prover::{self, Prover};
 use crate::remembered::RegistryMemory;
+use crate::state::RoundPart;
 use crate::verify::depth::Rotation;
 use crate::verify::suspects::Suspects;
 
@@ -48,14 +50,16 @@ pub async fn run(
         tasks.spawn(follow.instrument(span));
     }
     let (publish, images) = watch::channel(Arc::new(Images::default()));
+    let parted = Arc::new(Parted::default());
     tasks.spawn(collect(
         states,
         registries.clone(),
+        Arc::clone(&parted),
         publish,
         events.clone(),
         stop.clone(),
     ));
-    tasks.spawn(supervise(images, registries, events, clock, stop));
+    tasks.spawn(supervise(images, registries, parted, events, clock, stop));
     while let Some(ended) = tasks.join_next().await {
         if let Err(panic) = ended {
             // Fail closed: with a part of us gone, what we say is no longer what is.
@@ -72,11 +76,13 @@ pub async fn run(
 async fn collect(
     mut states: Vec<watch::Receiver<Arc<SourceState>>>,
     registries: Registries,
+    parted: Arc<Parted>,
     publish: watch::Sender<Arc<Images>>,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
 ) {
     let mut before: Option<(Arc<Inventory>, Arc<Images>)> = None;
+    let mut is_parted_anew = false;
     loop {
         let sources = states
             .iter_mut()
@@ -85,9 +91,12 @@ async fn collect(
         let inventory = Arc::new(Inventory { sources });
         let images = match &before {
             // Read again, and nothing new: a second copy of all images would say the same.
-            Some((known, images)) if is_same(known, &inventory) => Arc::clone(images),
-            Some(_) | None => Arc::new(registries.images(&inventory)),
+            Some((known, images)) if !is_parted_anew && is_same(known, &inventory) => {
+                Arc::clone(images)
+            }
+            Some(_) | None => Arc::new(parted.add(registries.images(&inventory))),
         };
+        is_parted_anew = false;
         before = Some((Arc::clone(&inventory), Arc::clone(&images)));
         publish.send_replace(Arc::clone(&images));
         if events
@@ -105,6 +114,7 @@ async fn collect(
                 stop.cancelled().await;
                 return;
             },
+            () = parted.changed() => is_parted_anew = true,
             () = stop.cancelled() => return,
         }
         tokio::time::sleep(DEBOUNCE).await;
@@ -127,6 +137,7 @@ fn is_same(one: &Inventory, other: &Inventory) -> bool {
 async fn supervise(
     mut images: watch::Receiver<Arc<Images>>,
     registries: Registries,
+    parted: Arc<Parted>,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -150,6 +161,7 @@ async fn supervise(
                     host.as_str().into(),
                     images.clone(),
                     registries.clone(),
+                    Arc::clone(&parted),
                     events.clone(),
                     Arc::clone(&clock),
                     stop.clone(),
@@ -177,6 +189,7 @@ async fn prove(
     host: Arc<str>,
     images: watch::Receiver<Arc<Images>>,
     registries: Registries,
+    parted: Arc<Parted>,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -192,6 +205,7 @@ async fn prove(
         suspects: Arc::clone(&suspects),
         images: images.clone(),
         registries: registries.clone(),
+        parted: Arc::clone(&parted),
         events: events.clone(),
         clock: Arc::clone(&clock),
         stop: stop.clone(),
@@ -217,7 +231,9 @@ impl Covered {
     fn take_new(&self, images: Arc<[Arc<Image>]>) -> Vec<Arc<Image>> {
         let mut covered = self.0.lock().expect("never held across a panic");
         let is_new = |image: &&Arc<Image>| {
-            images::find(&covered, &image.key).is_none_or(|before| before.needs != image.needs)
+            images::find(&covered, &image.key).is_none_or(|before| {
+                before.needs != image.needs || before.running_ids() != image.running_ids()
+            })
         };
         let new = images.iter().filter(is_new).cloned().collect();
         *covered = images;
@@ -232,6 +248,7 @@ struct RegistryLoop {
     suspects: Arc<Suspects>,
     images: watch::Receiver<Arc<Images>>,
     registries: Registries,
+    parted: Arc<Parted>,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -295,7 +312,8 @@ impl RegistryLoop {
         }
         let round = async {
             if let Some(prover) = &mut self.prover {
-                let tell = |part| -> BoxFuture<'_, ()> {
+                let tell = |part: RoundPart| -> BoxFuture<'_, ()> {
+                    self.parted.take(&part.compared);
                     // Nobody listens any more when the daemon ends.
                     Box::pin(self.events.send(Event::Part(part)).map(drop))
                 };
@@ -311,6 +329,7 @@ impl RegistryLoop {
             result = round => result,
             () = self.stop.cancelled() => return false,
         };
+        self.parted.take(&result.compared);
         self.events
             .send(Event::Round(Box::new(result)))
             .await
