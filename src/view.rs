@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::drift::{self, Disagreement, Drift};
-use crate::inventory::running::Reason;
+use crate::inventory::running::{Reason, RunningUse};
 use crate::inventory::{Inventory, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
@@ -261,12 +261,18 @@ pub struct InventoryImage {
     /// Why it is no image reference; null if it is one.
     pub invalid: Option<String>,
     pub classes: Vec<String>,
+    /// The digests that Pods run of it, whatever they are of and whatever it leads to now: all are kept.
+    pub running: Vec<Digest>,
     pub used_by: Vec<User>,
 }
 
 impl InventoryView {
     pub fn of(inventory: &Inventory) -> Self {
         let mut images: BTreeMap<String, InventoryImage> = BTreeMap::new();
+        let told = inventory.sources.iter();
+        let told = told.flat_map(|source| source.running.iter());
+        let told: HashMap<&User, &RunningUse> =
+            told.map(|of_use| (&*of_use.user, &**of_use)).collect();
         for image_use in inventory
             .sources
             .iter()
@@ -282,13 +288,19 @@ impl InventoryView {
                     reference,
                     invalid,
                     classes: Vec::new(),
+                    running: Vec::new(),
                     used_by: Vec::new(),
                 });
             image.used_by.push(User::clone(&image_use.user));
+            let of_use = told.get(&*image_use.user);
+            let running = of_use.iter().flat_map(|of_use| &of_use.running);
+            image.running.extend(running.map(|one| one.id.digest));
         }
         for image in images.values_mut() {
             image.used_by.sort();
             image.used_by.dedup();
+            image.running.sort_unstable();
+            image.running.dedup();
             let mut classes: Vec<_> = image.used_by.iter().map(|user| user.class).collect();
             classes.sort();
             classes.dedup();

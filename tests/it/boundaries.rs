@@ -97,6 +97,32 @@ const PURE: &[(&str, &[&str])] = &[
         "inventory/extract",
         &["crate::registry", "crate::verify", "crate::state"],
     ),
+    (
+        "inventory/running.rs",
+        &["crate::registry", "crate::verify", "crate::state"],
+    ),
+    (
+        "inventory/running",
+        &["crate::registry", "crate::verify", "crate::state"],
+    ),
+    (
+        "drift.rs",
+        &[
+            "crate::registry",
+            "crate::state",
+            "crate::store",
+            "crate::app",
+        ],
+    ),
+    (
+        "drift",
+        &[
+            "crate::registry",
+            "crate::state",
+            "crate::store",
+            "crate::app",
+        ],
+    ),
     ("second.rs", &["crate::"]),
     (
         "verify/finding.rs",

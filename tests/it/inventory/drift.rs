@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::pods::{pod, runs};
-use crate::cli::run::lose_blob;
+use crate::cli::run::{lose_blob, pullproof_in};
 use crate::daemon::shop::{
     OFTEN, Stock, all_series, entry, namespace, of_list, of_namespace, require_shop, value,
 };
@@ -100,6 +100,59 @@ async fn a_tag_moves_under_what_runs_and_what_runs_is_lost_and_found() {
     daemon.wait_for_no_series(DRIFT, &["tag_moved"]).await;
     daemon.wait_for_no_series(proof, &[&by_digest]).await;
     assert!(told(&daemon, "app:1").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_command_that_runs_once_tells_the_same() {
+    require_shop!();
+    let stock = Stock::new().await;
+    let host = stock.host();
+    let image = format!("{host}/app:1");
+    let [kept, lost] = [
+        push_image(&stock.clients, &image, "kept").await,
+        push_image(&stock.clients, &image, "lost").await,
+    ];
+    stock.push("app:1").await;
+    let (cluster, namespace) = namespace().await;
+    for (name, digest) in [("first", &kept), ("second", &lost)] {
+        cluster.apply_yaml(&pod(&namespace, name, &image)).await;
+        runs(cluster, &namespace, name, &format!("{host}/app@{digest}")).await;
+    }
+    lose_blob(&stock.registry, &lost);
+    let home = tempfile::tempdir().unwrap();
+    let kubeconfig = cluster.admin().kubeconfig;
+    let text = of_namespace(&kubeconfig, &namespace, &[stock.entry(OFTEN)]);
+    std::fs::write(home.path().join("pullproof.yaml"), text).unwrap();
+    let ended = pullproof_in(home.path(), &["verify", "-o", "json"]).await;
+    let view = ended.json();
+    assert_eq!(
+        view["summary"],
+        serde_json::json!({"images": 1, "pullable": 1, "broken": 0, "unknown": 0})
+    );
+    let drift = view["images"][0]["drift"].as_array().unwrap().iter();
+    let drift = drift.map(|one| {
+        let digest = one["digest"].as_str().unwrap();
+        let who = one["used_by"][0]["name"].as_str().unwrap();
+        (one["drift"].as_str().unwrap(), digest, who)
+    });
+    let mut drift: Vec<_> = drift.collect();
+    drift.sort_unstable();
+    let mut expected = [
+        ("running_digest_missing", &*lost, "second"),
+        ("tag_moved", &*kept, "first"),
+        ("tag_moved", &*lost, "second"),
+    ];
+    expected.sort_unstable();
+    assert_eq!(drift, expected);
+
+    // Whatever runs is kept, as far as the inventory goes: it asks no registry.
+    let ended = pullproof_in(home.path(), &["inventory", "-o", "json"]).await;
+    let mut running = [kept, lost];
+    running.sort_unstable();
+    assert_eq!(
+        ended.json()["images"][0]["running"],
+        serde_json::json!(running)
+    );
 }
 
 #[tokio::test]
