@@ -4,7 +4,6 @@
 
 mod address;
 mod drift;
-mod explain;
 mod form;
 mod head;
 mod image;

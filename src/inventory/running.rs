@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::extract::{Interner, Owners, PodImages, Workload, nullable};
+use super::extract::{Interner, Origin, Owners, PodImages, Workload, nullable};
 use super::{ImageUse, User};
 
 pub use self::image_id::{ImageId, Place};
@@ -125,11 +125,11 @@ pub(in crate::inventory) fn reduce<'a>(
 /// What nodes say of each of these uses, in the order of the uses. Nothing is told of one of which they
 /// say nothing.
 pub(in crate::inventory) fn running_uses<'a>(
-    workloads: impl Iterator<Item = &'a Workload> + Clone,
+    workloads: impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone,
     uses: &[ImageUse],
 ) -> Vec<Arc<RunningUse>> {
     let pods = workloads.clone();
-    let pods = pods.filter_map(|pod| Some((pod, pod.status.as_deref()?)));
+    let pods = pods.filter_map(|(origin, pod)| Some((origin, pod, pod.status.as_deref()?)));
     let mut pods = pods.peekable();
     if pods.peek().is_none() {
         return Vec::new();
@@ -137,7 +137,7 @@ pub(in crate::inventory) fn running_uses<'a>(
     let owners = Owners::of(workloads);
     let mut seen = HashSet::new();
     let mut told: BTreeMap<usize, Told<'_>> = BTreeMap::new();
-    for (pod, status) in pods {
+    for (origin, pod, status) in pods {
         // They are many, so they are told apart by address, which equals identity within one interner.
         if let Some(owner) = &pod.owner
             && !seen.insert((
@@ -150,7 +150,7 @@ pub(in crate::inventory) fn running_uses<'a>(
         {
             continue;
         }
-        let (kind, name) = owners.top(pod);
+        let (kind, name) = owners.top(origin, pod);
         for said in &status.containers {
             let mut containers = pod.images.containers.iter();
             let Some(image) = containers.find(|one| one.container == said.container) else {

@@ -1,5 +1,11 @@
 //! The inventory against real API servers: what is found, and what is said when it cannot be.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod custom;
 mod drift;
 mod kubelet;
+mod mentions;
 mod pods;
+mod releases;
+mod rights;

@@ -12,10 +12,9 @@ use tracing::debug;
 
 use super::Shared;
 use super::api::{self, Event, Failure, Watch};
+use super::discovery::{self, DISCOVERY_INTERVAL};
 use super::world::Records;
 
-/// As many objects as client-go asks for.
-const PAGE_OBJECTS_MAX: u32 = 500;
 /// How often a list is begun anew because its continue token expired before it counts as failed.
 const LIST_RESTARTS_MAX: usize = 3;
 /// How long the server is asked to hold a watch, in seconds: at random between these, so that twelve
@@ -45,7 +44,10 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
                 Ok(version) => version,
                 Err(failure) => {
                     fail(shared, unit, &failure);
-                    sleep(backoff.next()).await;
+                    match failure {
+                        Failure::NotInstalled => sleep(DISCOVERY_INTERVAL).await,
+                        _ => sleep(backoff.next()).await,
+                    }
                     continue;
                 }
             },
@@ -77,7 +79,8 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
             Err(failure) => {
                 fail(shared, unit, &failure);
                 watches_failed += 1;
-                if watches_failed < WATCH_FAILURES_MAX {
+                // What was there is gone: only discovery can tell whether it will stay so.
+                if watches_failed < WATCH_FAILURES_MAX && failure != Failure::Absent {
                     version = Some(watched.version);
                 } else {
                     watches_failed = 0;
@@ -89,7 +92,7 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
 }
 
 fn fail(shared: &Shared, unit: usize, failure: &Failure) {
-    shared.tell(|world, _now| world.fail(unit, failure));
+    shared.tell(|world, now| world.fail(unit, failure, now));
     if matches!(failure, Failure::Unauthenticated(_)) {
         shared.renew.notify_one();
     }
@@ -97,6 +100,7 @@ fn fail(shared: &Shared, unit: usize, failure: &Failure) {
 
 /// Reads the whole list and puts it in place of what was known. Its version.
 pub(super) async fn list(shared: &Shared, unit: usize) -> Result<String, Failure> {
+    discovery::find(shared, unit).await?;
     for _ in 0..LIST_RESTARTS_MAX {
         match try_list(shared, unit).await {
             Ok((records, version)) => {
@@ -115,15 +119,21 @@ pub(super) async fn list(shared: &Shared, unit: usize) -> Result<String, Failure
 }
 
 async fn try_list(shared: &Shared, unit: usize) -> Result<(Records, String), Failure> {
-    let path = shared.path(unit);
+    let resource = shared.resource(unit);
     let mut records = Records::new();
     let mut version = None;
     let mut continue_token = None;
-    let mut limit = PAGE_OBJECTS_MAX;
+    let mut limit = resource.shape.page_objects();
     loop {
         // Pages are the largest thing in memory: only so many at a time.
         let _permit = shared.pages.acquire().await;
-        let page = api::page(&shared.client(), &path, limit, continue_token.as_deref()).await;
+        let page = api::page(
+            &shared.client(),
+            &resource,
+            limit,
+            continue_token.as_deref(),
+        )
+        .await;
         let page = match page {
             Err(Failure::TooLarge) if limit > 1 => {
                 limit = (limit / 8).max(1);
@@ -155,8 +165,8 @@ async fn watch(shared: &Shared, unit: usize, version: String) -> Watched {
 
 async fn try_watch(shared: &Shared, unit: usize, version: &mut String) -> Result<(), Failure> {
     let seconds = WATCH_SECONDS.start() + random() % (WATCH_SECONDS.end() - WATCH_SECONDS.start());
-    let path = shared.path(unit);
-    let mut watch = Watch::open(&shared.client(), &path, version, seconds).await?;
+    let resource = shared.resource(unit);
+    let mut watch = Watch::open(&shared.client(), &resource, version, seconds).await?;
     shared.tell(|world, now| world.well(unit, now));
     let closes = Instant::now() + Duration::from_secs(seconds.into());
     let mut heard = Instant::now();
@@ -175,18 +185,12 @@ async fn try_watch(shared: &Shared, unit: usize, version: &mut String) -> Result
         let Some(event) = event? else {
             return Ok(());
         };
-        let (Event::Added(object)
-        | Event::Modified(object)
-        | Event::Deleted(object)
-        | Event::Bookmark(object)) = &event
-        else {
-            continue;
-        };
-        let seen = object.metadata.resource_version.clone();
+        let (Event::Put(item) | Event::Deleted(item) | Event::Bookmark(item)) = &event;
+        let seen = item.resource_version().to_owned();
         shared.tell(|world, now| match event {
-            Event::Added(object) | Event::Modified(object) => world.put(unit, *object, now),
-            Event::Deleted(object) => world.remove(unit, &object, now),
-            Event::Bookmark(_) | Event::Error(_) => world.well(unit, now),
+            Event::Put(item) => world.put(unit, item, now),
+            Event::Deleted(item) => world.remove(unit, &item, now),
+            Event::Bookmark(_) => world.well(unit, now),
         });
         if !seen.is_empty() {
             *version = seen;

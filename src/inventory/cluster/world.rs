@@ -10,14 +10,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::inventory::extract::{
-    Account, Interner, Object, Scope, Workload, image_uses, secret_names,
+    Account, Extracted, Interner, Object, Origin, Scope, Workload, image_uses_of, secret_names,
 };
 use crate::inventory::running::{RunningUse, running_uses};
 use crate::inventory::{ImageUse, summary};
 use crate::oci::platform::Platform;
 
-use super::api::Failure;
-use super::kinds::{Content, KINDS, Kind};
+use super::Beyond;
+use super::api::{Body, Failure, Item};
+use super::discovery::DISCOVERY_INTERVAL;
+use super::kinds::{Content, KINDS, Kind, Resource};
 
 /// The name that stands in for the secrets of a service account which cannot be read. No secret
 /// has a colon in its name.
@@ -35,12 +37,15 @@ pub(super) struct World {
 /// One resource in one namespace or in all.
 #[derive(Debug)]
 struct Unit {
-    kind: &'static Kind,
+    kind: Arc<Kind>,
     namespace: Option<Arc<str>>,
     records: Records,
     health: Health,
     /// When the server last said something of it.
     heard_at: Option<Timestamp>,
+    /// Whether discovery has had it, and since when it has not.
+    was_installed: bool,
+    gone_at: Option<Timestamp>,
 }
 
 /// By namespace and name.
@@ -51,12 +56,15 @@ pub(super) enum Record {
     Workload(Workload),
     Account(Arc<[Arc<str>]>),
     Node(Platform),
+    Extracted(Box<Extracted>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Health {
     Unread,
     Well,
+    /// Proven not to be there.
+    NotInstalled,
     /// 403
     Refused(String),
     Failing(String),
@@ -68,6 +76,8 @@ pub(super) struct View {
     pub uses: Vec<ImageUse>,
     pub running: Vec<Arc<RunningUse>>,
     pub incomplete: Option<String>,
+    /// What is not granted or not there, and need not be.
+    pub absent: Vec<String>,
     pub complete_at: Option<Timestamp>,
     pub platforms: Option<Vec<Platform>>,
     /// Why service accounts cannot be read, by the namespace of a use.
@@ -89,10 +99,18 @@ impl View {
 
 impl World {
     /// `namespaces`: none means all.
-    pub(super) fn new(scope: Scope, namespaces: &[String]) -> Self {
+    pub(super) fn new(scope: Scope, namespaces: &[String], beyond: &Beyond) -> Self {
         let mut units = Vec::new();
-        for kind in &KINDS {
-            let everywhere = namespaces.is_empty() || kind.content == Content::Node;
+        let custom = beyond.custom_resources.iter().map(Kind::custom);
+        let mentions = beyond.mentions.as_ref().map(|_| Kind::config_map());
+        let releases = Kind::releases(beyond.releases);
+        let all = KINDS.iter().cloned().chain(custom).chain(mentions);
+        for kind in all.chain(releases) {
+            let kind = Arc::new(match &beyond.mentions {
+                Some(hosts) => kind.searched(hosts),
+                None => kind,
+            });
+            let everywhere = namespaces.is_empty() || !kind.is_namespaced();
             let scopes: Vec<Option<Arc<str>>> = if everywhere {
                 vec![None]
             } else {
@@ -102,11 +120,13 @@ impl World {
                     .collect()
             };
             units.extend(scopes.into_iter().map(|namespace| Unit {
-                kind,
+                kind: Arc::clone(&kind),
                 namespace,
                 records: Records::new(),
                 health: Health::Unread,
                 heard_at: None,
+                was_installed: false,
+                gone_at: None,
             }));
         }
         Self {
@@ -122,21 +142,35 @@ impl World {
         self.units.len()
     }
 
-    pub(super) fn kind(&self, unit: usize) -> &'static Kind {
-        self.unit(unit).kind
+    pub(super) fn kind(&self, unit: usize) -> Arc<Kind> {
+        Arc::clone(&self.unit(unit).kind)
     }
 
-    pub(super) fn path(&self, unit: usize) -> String {
+    pub(super) fn resource(&self, unit: usize) -> Resource {
         let unit = self.unit(unit);
-        unit.kind.path(unit.namespace.as_deref())
+        unit.kind.address(unit.namespace.as_deref())
+    }
+
+    /// Discovery has it.
+    pub(super) fn found(&mut self, unit: usize, kind: Kind) -> bool {
+        let unit = self.unit_mut(unit);
+        unit.was_installed = true;
+        unit.gone_at = None;
+        if *unit.kind != kind {
+            unit.kind = Arc::new(kind);
+        }
+        false
     }
 
     /// Reduces a page into records that are not yet anybody's.
-    pub(super) fn reduce(&mut self, unit: usize, objects: Vec<Object>, records: &mut Records) {
+    pub(super) fn reduce(&mut self, unit: usize, items: Vec<Item>, records: &mut Records) {
         let kind = self.kind(unit);
-        for object in objects {
-            let (key, record) = reduce(kind, object, &mut self.interner);
-            if let Some(record) = record {
+        for item in items {
+            let (key, record) = reduce(&kind, item, &mut self.interner);
+            if let Some(mut record) = record {
+                if let Some(before) = self.unit(unit).records.get(&key) {
+                    record.keep(before);
+                }
                 records.insert(key, record);
             }
         }
@@ -153,14 +187,17 @@ impl World {
         true
     }
 
-    pub(super) fn put(&mut self, unit: usize, object: Object, now: Timestamp) -> bool {
+    pub(super) fn put(&mut self, unit: usize, item: Item, now: Timestamp) -> bool {
         let kind = self.kind(unit);
-        let (key, record) = reduce(kind, object, &mut self.interner);
+        let (key, record) = reduce(&kind, item, &mut self.interner);
         let unit = self.unit_mut(unit);
         unit.heard_at = Some(now);
         match record {
             Some(record) if unit.records.get(&key) == Some(&record) => false,
-            Some(record) => {
+            Some(mut record) => {
+                if let Some(before) = unit.records.get(&key) {
+                    record.keep(before);
+                }
                 unit.records.insert(key, record);
                 true
             }
@@ -168,10 +205,10 @@ impl World {
         }
     }
 
-    pub(super) fn remove(&mut self, unit: usize, object: &Object, now: Timestamp) -> bool {
+    pub(super) fn remove(&mut self, unit: usize, item: &Item, now: Timestamp) -> bool {
         let key = (
-            self.interner.text(&object.metadata.namespace),
-            self.interner.text(&object.metadata.name),
+            self.interner.text(item.namespace()),
+            self.interner.text(item.name()),
         );
         let unit = self.unit_mut(unit);
         unit.heard_at = Some(now);
@@ -185,8 +222,11 @@ impl World {
         mem::replace(&mut unit.health, Health::Well) != Health::Well
     }
 
-    pub(super) fn fail(&mut self, unit: usize, failure: &Failure) -> bool {
+    pub(super) fn fail(&mut self, unit: usize, failure: &Failure, now: Timestamp) -> bool {
         let unit = self.unit_mut(unit);
+        if *failure == Failure::NotInstalled {
+            return unit.not_installed(now);
+        }
         let resource = unit.kind.resource();
         let text = failure.text();
         // `cronjobs.batch is forbidden: …` says itself what it is about.
@@ -203,6 +243,7 @@ impl World {
             Failure::Gone
             | Failure::Unauthenticated(_)
             | Failure::Absent
+            | Failure::NotInstalled
             | Failure::TooLarge
             | Failure::Other(_) => Health::Failing(reason),
         };
@@ -223,21 +264,33 @@ impl World {
                 .flatten()
                 .max(self.complete_at);
         }
-        let workloads = self
-            .units
-            .iter()
-            .flat_map(|unit| unit.records.values())
-            .filter_map(|record| match record {
-                Record::Workload(workload) => Some(workload),
-                Record::Account(_) | Record::Node(_) => None,
-            });
-        let uses = image_uses(workloads.clone(), &self.scope, |namespace, name| {
+        let records = self.units.iter().flat_map(|unit| unit.records.values());
+        let workloads = records.flat_map(|record| {
+            let (origin, workloads): (_, &[Workload]) = match record {
+                Record::Workload(workload) => (Origin::Kubernetes, std::slice::from_ref(workload)),
+                Record::Extracted(extracted) => (Origin::Custom, &extracted.workloads),
+                Record::Account(_) | Record::Node(_) => (Origin::Kubernetes, &[]),
+            };
+            workloads.iter().map(move |workload| (origin, workload))
+        });
+        let records = self.units.iter().flat_map(|unit| unit.records.values());
+        let history = records.flat_map(|record| {
+            let history: &[_] = match record {
+                Record::Extracted(extracted) => &extracted.history,
+                Record::Workload(_) | Record::Account(_) | Record::Node(_) => &[],
+            };
+            let history = history.iter();
+            history.map(|(via, workload)| (Origin::History(via.as_ref()), workload))
+        });
+        let workloads = workloads.chain(history);
+        let uses = image_uses_of(workloads.clone(), &self.scope, |namespace, name| {
             self.account(namespace, name)
         });
         View {
             running: running_uses(workloads, &uses),
             uses,
             incomplete: summary(&problems),
+            absent: self.absent(),
             complete_at: self.complete_at,
             platforms: self.platforms(),
             accounts_refused: self
@@ -248,10 +301,17 @@ impl World {
                     Health::Refused(reason) | Health::Failing(reason) => {
                         Some((unit.namespace.clone(), reason.clone()))
                     }
-                    Health::Unread | Health::Well => None,
+                    Health::Unread | Health::Well | Health::NotInstalled => None,
                 })
                 .collect(),
         }
+    }
+
+    fn absent(&self) -> Vec<String> {
+        let mut absent: Vec<String> = self.units.iter().filter_map(Unit::absent).collect();
+        absent.sort_unstable();
+        absent.dedup();
+        absent
     }
 
     fn account(&self, namespace: &str, name: &str) -> Account {
@@ -267,7 +327,9 @@ impl World {
             Some(unit) if unit.is_known() => match unit.records.get(&key) {
                 Some(Record::Account(secrets)) => Account::Known(Arc::clone(secrets)),
                 // One that is not there gives no secrets: those without any are not kept.
-                Some(Record::Workload(_) | Record::Node(_)) | None => Account::Known([].into()),
+                Some(Record::Workload(_) | Record::Node(_) | Record::Extracted(_)) | None => {
+                    Account::Known([].into())
+                }
             },
             Some(_) | None => Account::Unknown(format!("{ACCOUNT_PREFIX}{name}").into()),
         }
@@ -283,7 +345,7 @@ impl World {
             .values()
             .filter_map(|record| match record {
                 Record::Node(platform) => Some(platform.clone()),
-                Record::Workload(_) | Record::Account(_) => None,
+                Record::Workload(_) | Record::Account(_) | Record::Extracted(_) => None,
             })
             .collect();
         platforms.sort_unstable();
@@ -307,18 +369,75 @@ impl Unit {
     /// Why the source is not complete for it.
     fn problem(&self) -> Option<String> {
         match &self.health {
-            Health::Well => None,
+            Health::Well => self.malformed(),
+            Health::NotInstalled => None,
             Health::Unread => Some(format!("{} was not read yet", self.kind.resource())),
-            Health::Refused(reason) => {
-                (self.kind.content == Content::Workload).then(|| reason.clone())
-            }
+            Health::Refused(reason) => (!self.may_be_refused()).then(|| reason.clone()),
             Health::Failing(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// What of its objects cannot be read: the first of them, and how many there are.
+    fn malformed(&self) -> Option<String> {
+        if self.kind.content == Content::Workload {
+            return None;
+        }
+        let mut malformed = self.records.values().filter_map(|record| match record {
+            Record::Extracted(extracted) => extracted.problem.as_deref(),
+            Record::Workload(_) | Record::Account(_) | Record::Node(_) => None,
+        });
+        let first = malformed.next()?;
+        Some(match malformed.count() {
+            0 => first.to_owned(),
+            more => format!("{first} (and {more} more of them)"),
+        })
+    }
+
+    /// What it lacks without being incomplete for it.
+    fn absent(&self) -> Option<String> {
+        match &self.health {
+            Health::NotInstalled => {
+                let Kind { group, version, .. } = &*self.kind;
+                let resource = self.kind.resource();
+                Some(format!("{resource}: {group}/{version} has no such kind"))
+            }
+            Health::Refused(reason) if self.may_be_refused() => Some(reason.clone()),
+            Health::Refused(_) | Health::Unread | Health::Well | Health::Failing(_) => None,
+        }
+    }
+
+    /// Whether the images are known without it.
+    fn may_be_refused(&self) -> bool {
+        match self.kind.content {
+            Content::Account | Content::Node | Content::Mentions => true,
+            Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm => false,
         }
     }
 
     /// Whether completeness hangs on it now.
     fn is_required(&self) -> bool {
-        self.kind.content == Content::Workload || !matches!(self.health, Health::Refused(_))
+        !self.may_be_refused() || !matches!(self.health, Health::Refused(_))
+    }
+
+    /// Discovery answered, and does not have it. What was there before is believed to be gone when it
+    /// says so again after its interval: a server that has just started may not know all it has.
+    fn not_installed(&mut self, now: Timestamp) -> bool {
+        let since = *self.gone_at.get_or_insert(now);
+        let interval = jiff::SignedDuration::try_from(DISCOVERY_INTERVAL).unwrap_or_default();
+        let is_gone = !self.was_installed || now.duration_since(since) >= interval;
+        let health = if is_gone {
+            self.was_installed = false;
+            self.heard_at = Some(now);
+            Health::NotInstalled
+        } else {
+            Health::Failing(format!(
+                "{}: it was installed and is gone; asking again",
+                self.kind.resource()
+            ))
+        };
+        let had_records = is_gone && !mem::take(&mut self.records).is_empty();
+        let is_news = mem::replace(&mut self.health, health.clone()) != health;
+        is_news || had_records
     }
 
     /// Whether its records are what the server said, now or last.
@@ -326,7 +445,7 @@ impl Unit {
         match self.health {
             Health::Well => true,
             Health::Failing(_) => self.heard_at.is_some(),
-            Health::Unread | Health::Refused(_) => false,
+            Health::Unread | Health::Refused(_) | Health::NotInstalled => false,
         }
     }
 }
@@ -337,32 +456,87 @@ fn windows_build(kernel: &str) -> Option<String> {
     (parts.len() == 3).then(|| parts.join("."))
 }
 
+impl Record {
+    /// Where an object cannot be read in full, what it said before is kept beside what it says now.
+    fn keep(&mut self, before: &Self) {
+        if let (Self::Extracted(new), Self::Extracted(before)) = (self, before)
+            && new.problem.is_some()
+        {
+            let lost = before.workloads.iter();
+            let lost = lost.filter(|workload| !new.workloads.contains(workload));
+            new.workloads = new.workloads.iter().chain(lost).cloned().collect();
+            let lost = before.history.iter();
+            let lost = lost.filter(|it| !new.history.contains(it));
+            new.history = new.history.iter().chain(lost).cloned().collect();
+        }
+    }
+}
+
 /// `None` for an object that says nothing.
 fn reduce(
-    kind: &'static Kind,
-    object: Object,
+    kind: &Kind,
+    item: Item,
     interner: &mut Interner,
 ) -> ((Arc<str>, Arc<str>), Option<Record>) {
-    let key = (
-        interner.text(&object.metadata.namespace),
-        interner.text(&object.metadata.name),
-    );
-    let record = match kind.content {
-        Content::Workload => Some(Record::Workload(object.into_workload(kind.name, interner))),
-        Content::Account => {
+    let key = (interner.text(item.namespace()), interner.text(item.name()));
+    let Item { body, mentions } = item;
+    let of_mentions = |interner: &mut Interner| {
+        let (namespace, name) = &key;
+        Workload::of_mentions(&kind.name, namespace, name, &mentions, interner)
+    };
+    let record = match (&kind.content, body) {
+        (Content::Custom(resource), Body::Free(object)) => {
+            let mut extracted = resource.extract(&object, interner);
+            if !mentions.is_empty() {
+                let mentioned = of_mentions(interner);
+                extracted.workloads = extracted.workloads.into_iter().chain([mentioned]).collect();
+            }
+            let says_nothing = extracted == Extracted::default();
+            (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
+        }
+        (Content::Teller(teller), Body::Free(object)) => {
+            let extracted = teller.extract(&object, interner);
+            let says_nothing = extracted == Extracted::default();
+            (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
+        }
+        (Content::Helm, Body::Release(secret)) => {
+            let extracted = match secret.release {
+                Ok(release) => release.extract(&key.1, interner),
+                Err(problem) => Extracted {
+                    problem: Some(format!("Secret {}/{}: {problem}", key.0, key.1).into()),
+                    ..Extracted::default()
+                },
+            };
+            Some(Record::Extracted(Box::new(extracted)))
+        }
+        (Content::Workload, Body::Typed(object)) => {
+            let workload = object.into_workload(&kind.name, interner);
+            Some(Record::Workload(
+                workload.with_mentions(&mentions, interner),
+            ))
+        }
+        (Content::Account, Body::Typed(object)) => {
             let secrets = secret_names(&object.image_pull_secrets, interner);
             (!secrets.is_empty()).then_some(Record::Account(secrets))
         }
-        Content::Node => {
-            let info = &object.status.node_info;
-            let is_told = !info.operating_system.is_empty() && !info.architecture.is_empty();
-            is_told.then(|| {
-                // The kernel's version is what containerd compares on Windows.
-                let platform = Platform::new(&info.operating_system, &info.architecture, None);
-                let version = windows_build(&info.kernel_version);
-                Record::Node(platform.with_os_version(version.as_deref()))
-            })
+        (Content::Node, Body::Typed(object)) => node(&object).map(Record::Node),
+        (Content::Mentions, Body::Names(_)) => {
+            (!mentions.is_empty()).then(|| Record::Workload(of_mentions(interner)))
+        }
+        (_, Body::Free(_) | Body::Typed(_) | Body::Names(_) | Body::Release(_)) => {
+            unreachable!("a resource's shape follows from its content")
         }
     };
     (key, record)
+}
+
+fn node(object: &Object) -> Option<Platform> {
+    let info = &object.status.node_info;
+    let is_told = !info.operating_system.is_empty() && !info.architecture.is_empty();
+    is_told.then(|| {
+        // The kernel's version is what containerd compares on Windows.
+        let platform = Platform::new(&info.operating_system, &info.architecture, None);
+        let version = windows_build(&info.kernel_version);
+        platform.with_os_version(version.as_deref())
+    })
 }

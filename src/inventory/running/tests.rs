@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::inventory::Class;
-use crate::inventory::extract::{self, Account, Interner, Scope, Workload, image_uses};
+use crate::inventory::extract::{self, Account, Interner, Origin, Scope, Workload, image_uses};
 use crate::oci::digest::Digest;
 
 fn digest(content: &str) -> Digest {
@@ -188,7 +188,8 @@ fn told(objects: &[Value]) -> Vec<Arc<RunningUse>> {
         class: Class::Runtime,
     };
     let uses = image_uses(workloads.iter(), &scope, |_, _| Account::Known([].into()));
-    let running = running_uses(workloads.iter(), &uses);
+    let origin = |workload| (Origin::Kubernetes, workload);
+    let running = running_uses(workloads.iter().map(origin), &uses);
     let users = running.iter().map(|of_use| &of_use.user);
     assert!(users.clone().is_sorted());
     assert!(
