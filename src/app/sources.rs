@@ -66,6 +66,22 @@ impl Wanted {
         }
     }
 
+    /// The texts that an operator wrote, by name. What cannot be read is told by the inventory.
+    pub fn texts(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Cluster { .. } | Self::Arguments(_) => Vec::new(),
+            Self::References { file, .. } => {
+                let text = references::read_file(file, references::LIST_BYTES_MAX);
+                let text = text.ok().map(|text| (file.display().to_string(), text));
+                text.into_iter().collect()
+            }
+            Self::Manifests { paths, .. } => manifests::texts(paths),
+            Self::ReferencesText { name, text } | Self::ManifestsText { name, text } => {
+                vec![(name.clone(), text.clone())]
+            }
+        }
+    }
+
     /// Whether an operator wrote it, so that its hosts may be at any address.
     pub fn is_operators(&self) -> bool {
         !matches!(self, Self::Cluster { .. })
