@@ -34,8 +34,11 @@ mod access;
 mod api;
 mod discovery;
 mod follow;
+mod item;
 mod kinds;
+mod record;
 mod secrets;
+mod unit;
 mod world;
 
 /// Changes that come together are published together.
