@@ -3,6 +3,7 @@
 //! Every task is spawned here, has an owner that awaits it, and ends when it is told to.
 
 pub mod acceptance;
+pub mod apart;
 pub mod archive;
 pub mod beside;
 pub mod custody;

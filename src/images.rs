@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::inventory::User;
+use crate::inventory::running::{ImageId, RunningUse};
 use crate::mirrors::Other;
 use crate::oci::reference::{InvalidReference, Reference};
 use crate::verify::target::Needs;
@@ -16,10 +17,12 @@ use crate::verify::target::Needs;
 pub use self::collect::collect;
 pub use self::platforms::{PlatformChoice, PlatformSets};
 pub use self::puller::{Lack, Puller, PullerKey, with_puller};
+pub use self::running::{Apart, of_digest, with_running};
 
 mod collect;
 mod platforms;
 mod puller;
+mod running;
 
 /// What tells images apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,12 +42,28 @@ pub struct Image {
     pub puller: Arc<Puller>,
     pub needs: Needs,
     pub users: Arc<[Arc<User>]>,
+    /// What nodes say of it, where they say anything.
+    pub running: Option<Arc<Running>>,
 }
 
 // Of 100,000 images there are as many.
-const _: () = assert!(size_of::<Image>() <= 80 && size_of::<ImageKey>() <= 40);
+const _: () = assert!(size_of::<Image>() <= 88 && size_of::<ImageKey>() <= 40);
+
+/// What nodes say of the uses of one image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    /// In the order of the users.
+    pub uses: Vec<Arc<RunningUse>>,
+}
 
 impl Image {
+    /// What runs of it, each once.
+    pub fn running_ids(&self) -> BTreeSet<ImageId> {
+        let uses = self.running.iter().flat_map(|running| &running.uses);
+        let running = uses.flat_map(|of_use| &of_use.running);
+        running.map(|running| running.id).collect()
+    }
+
     pub fn host(&self) -> &str {
         self.key.reference.host()
     }

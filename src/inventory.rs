@@ -17,6 +17,8 @@ use crate::credentials::Keyring;
 use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
 
+use self::running::RunningUse;
+
 pub mod cluster;
 pub mod completeness;
 pub mod extract;
@@ -25,6 +27,7 @@ pub mod ledger;
 pub mod loss;
 pub mod manifests;
 pub mod references;
+pub mod running;
 pub mod stored;
 mod user;
 
@@ -127,6 +130,8 @@ pub struct SourceState {
     pub complete_at: Option<Timestamp>,
     /// The last complete state while incomplete.
     pub uses: Arc<[ImageUse]>,
+    /// What nodes say of some of the uses, in their order.
+    pub running: Arc<[Arc<RunningUse>]>,
     /// By namespace and name; holds every secret that `uses` names.
     pub pull_secrets: Arc<PullSecrets>,
     /// The platforms of the cluster's nodes; `None` where Nodes cannot be read, and for files:
@@ -147,6 +152,7 @@ impl SourceState {
             absent: Vec::new(),
             complete_at: None,
             uses: [].into(),
+            running: [].into(),
             pull_secrets: Arc::default(),
             platforms: None,
             rules: Rules::default(),

@@ -14,7 +14,7 @@
 //! uses into images, one for a reference and the credential that pulls it. For each registry a
 //! [`prover`] runs rounds: [`verify::round`] is a machine without input or output that says what to
 //! ask and takes the answers, [`registry`] puts the questions, as whom [`credential_source`] says,
-//! [`verify::judge`] reads verdicts from the table of objects. [`state`] holds what is known of all images and gives out snapshots, of
+//! [`verify::judge`] reads verdicts from the table of objects, and [`drift`] compares what runs with it. [`state`] holds what is known of all images and gives out snapshots, of
 //! which everything that is shown is a function. [`app`] composes them, [`cli`] calls it.
 //!
 //! # Invariants
@@ -47,6 +47,7 @@ pub mod config;
 pub mod credential_source;
 pub mod credentials;
 pub mod demo;
+pub mod drift;
 pub mod explain;
 pub mod files;
 pub mod http;

@@ -156,6 +156,7 @@ fn endpoint(key: Arc<ImageKey>, of: &Image, own: &Arc<Puller>) -> Image {
         puller: Arc::clone(own),
         needs: of.needs.clone(),
         users: [].into(),
+        running: None,
     }
 }
 

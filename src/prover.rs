@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::Clock;
 use crate::credential_source::{self, CredentialSource};
 use crate::credentials::{Credential, Keyring};
+use crate::drift::{self, Compared};
 use crate::images::{self, Image, Puller};
 use crate::oci::digest::Digest;
 use crate::registry::auth::Identity;
@@ -37,6 +38,14 @@ struct Judged<'a> {
     resolved: &'a Resolved,
     started_at: Timestamp,
     now: Timestamp,
+}
+
+/// The last part of what was judged.
+struct Last {
+    reports: Vec<Found>,
+    compared: Vec<Compared>,
+    /// How many of each verdict were told before it.
+    told: [usize; 3],
 }
 
 /// What a table has, counted in one walk.
@@ -187,7 +196,11 @@ impl Prover {
             started_at,
             now,
         };
-        let (reports, told) = self.judge(&judged, tell).await;
+        let Last {
+            reports,
+            compared,
+            told,
+        } = self.judge(&judged, tell).await;
         drop(finished.resolved);
         // Its own table: what this round did not reach, this prover has no more business with.
         self.table.forget_unreached();
@@ -201,6 +214,7 @@ impl Prover {
             was_asked: true,
             is_up: finished.is_up,
             reports,
+            compared,
             told,
             objects: tally.objects,
             memory: is_full.then(|| RegistryMemory {
@@ -223,12 +237,8 @@ impl Prover {
         &self.client
     }
 
-    /// Judges image by image. The last part, and how many of each verdict were told before it.
-    async fn judge(
-        &self,
-        judged: &Judged<'_>,
-        tell: Option<&Tell<'_>>,
-    ) -> (Vec<Found>, [usize; 3]) {
+    /// Judges image by image.
+    async fn judge(&self, judged: &Judged<'_>, tell: Option<&Tell<'_>>) -> Last {
         let is_refused = |report: &Report| {
             let mut findings = report.findings.iter();
             findings.any(|finding| finding.code.verdict_is_about_credentials())
@@ -242,6 +252,7 @@ impl Prover {
         let mut was_refused = false;
         let mut told = [0; 3];
         let mut reports: Vec<Found> = Vec::new();
+        let mut compared: Vec<Compared> = Vec::new();
         for (image, target) in judged.images.iter().zip(judged.targets) {
             if let Some(tell) = tell.filter(|_| reports.len() == PART_IMAGES) {
                 for (_, _, report) in &reports {
@@ -253,10 +264,14 @@ impl Prover {
                     started_at,
                     ended_at: now,
                     reports: std::mem::take(&mut reports),
+                    compared: std::mem::take(&mut compared),
                 })
                 .await;
             }
             let report = judge::judge(target, &self.table, resolved, self.cadence, now);
+            compared.extend(drift::compare(image, &report, |digest| {
+                self.table.node(digest)
+            }));
             let by_secrets = matches!(*image.puller, Puller::Secrets { .. });
             let own_is_anonymous =
                 target.access.is_none() && (by_secrets || target.content == AuthId::OWN);
@@ -267,7 +282,11 @@ impl Prover {
         if was_refused {
             self.own.refused();
         }
-        (reports, told)
+        Last {
+            reports,
+            compared,
+            told,
+        }
     }
 
     fn target(&mut self, image: &Image, own: &Keyring) -> Target {
@@ -399,6 +418,7 @@ fn not_asked(
         was_asked: false,
         is_up: false,
         reports,
+        compared: Vec::new(),
         told: [0; 3],
         objects: [ObjectCounts::default(); 3],
         memory: None,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::drift::PlatformsBefore;
 use crate::images::{ImageKey, PullerKey};
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
@@ -27,6 +28,9 @@ pub struct RememberedImage {
     pub since: Second,
     /// In full: of two rounds that began in one second, one began later.
     pub asked_at: Timestamp,
+    /// Where there is more to remember of its platforms than the report has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platforms: Option<Box<PlatformsBefore>>,
 }
 
 /// What is remembered of one registry besides its images.

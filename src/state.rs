@@ -15,6 +15,7 @@ use crate::remembered::{self, RegistryMemory, Remembered};
 use crate::second::Second;
 use crate::verify::finding::{Report, Verdict};
 
+mod drifting;
 mod facts;
 mod image;
 mod round;
@@ -24,7 +25,8 @@ mod standing;
 mod standings;
 mod unsaved;
 
-pub use image::{Endpoint, ImageState, Malformed, Mirrored, Named};
+use drifting::Drifting;
+pub use image::{Detailed, Details, Endpoint, ImageState, Malformed, Named};
 pub use round::{Found, RoundPart, RoundResult};
 pub use snapshot::{ObjectCounts, RegistryStatus, Snapshot, SourceStatus};
 use standing::Standing;
@@ -44,6 +46,7 @@ pub struct State {
     proven: HashMap<Arc<str>, Second>,
     /// What was not taken for safekeeping yet.
     unsaved: Changed,
+    drifting: Drifting,
     /// What was remembered, and is not in the inventory yet.
     remembered: Remembered,
     baseline: Baseline,
@@ -88,6 +91,7 @@ impl State {
         for (image, standing) in gone {
             self.forget(&image, &standing, &images);
         }
+        self.drifting.retain(|key| images.get(key).is_some());
         let hosts = images.hosts();
         self.registries.retain(|host, _| hosts.contains(&**host));
         self.recall(inventory.is_complete());
@@ -123,7 +127,11 @@ impl State {
         }
         for (image, standing) in self.standings.all_mut() {
             let name = remembered::name(&self.remembered.salt, &image.key);
-            if let Some(before) = self.remembered.images.remove(&name)
+            let mut before = self.remembered.images.remove(&name);
+            if let Some(platforms) = before.as_mut().and_then(|before| before.platforms.take()) {
+                self.drifting.recall(&image.key, *platforms);
+            }
+            if let Some(before) = before
                 && standing.report.is_none()
                 && let Some(recalled) = Standing::recalled(before, &image.needs)
             {
@@ -166,7 +174,9 @@ impl State {
             started_at,
             ended_at,
             reports,
+            compared,
         } = part;
+        self.compare(compared, started_at);
         for found in reports {
             self.record_image(found, started_at, ended_at);
         }
@@ -189,6 +199,8 @@ impl State {
             self.proven.remove(&image.name);
             self.unsaved.prove(&image.name, at);
         }
+        self.drifting
+            .proceed(&image.key, standing.report.as_deref(), &report);
         if let Some(standing) = self.standings.at_mut(position) {
             standing.advance(report, started_at, ended_at);
         }
@@ -206,9 +218,11 @@ impl State {
             is_full,
             is_up,
             reports,
+            compared,
             told,
             ..
         } = round;
+        self.compare(compared, started_at);
         let [_, unknown, broken] = told;
         let mut is_clean = unknown == 0 && broken == 0;
         for found in reports {

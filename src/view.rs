@@ -7,7 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::drift::{self, Disagreement, Drift};
 use crate::inventory::completeness::{self, Facts, Refusal, Shrunk};
+use crate::inventory::running::{Reason, RunningUse};
 use crate::inventory::{Inventory, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
@@ -79,6 +81,9 @@ pub struct Image {
     pub findings: Vec<Finding>,
     /// Where the image has mirrors, or is one: every endpoint, with what it says itself.
     pub endpoints: Vec<EndpointView>,
+    pub drift: Vec<DriftView>,
+    /// Where nodes say that they cannot pull what was proven to be there.
+    pub kubelet: Vec<DisagreementView>,
     pub used_by: Vec<User>,
 }
 
@@ -101,6 +106,49 @@ impl From<&Endpoint> for EndpointView {
             digest: endpoint.report.digest,
             verdict: endpoint.report.verdict,
             findings: endpoint.report.findings.to_vec(),
+        }
+    }
+}
+
+/// One thing that drifts.
+#[derive(Debug, Clone, Serialize)]
+pub struct DriftView {
+    pub drift: drift::Kind,
+    /// What runs, or what the other registry serves.
+    pub digest: Option<Digest>,
+    pub platform: Option<Platform>,
+    /// The endpoint that serves another digest.
+    pub registry: Option<String>,
+    /// Whom it is about.
+    pub used_by: Vec<User>,
+}
+
+impl From<&Drift> for DriftView {
+    fn from(drift: &Drift) -> Self {
+        Self {
+            drift: drift.kind,
+            digest: drift.digest,
+            platform: drift.platform.clone(),
+            registry: drift.registry.as_deref().map(ToOwned::to_owned),
+            used_by: drift.users.iter().map(|user| User::clone(user)).collect(),
+        }
+    }
+}
+
+/// What a node says other than we do.
+#[derive(Debug, Clone, Serialize)]
+pub struct DisagreementView {
+    pub reason: Reason,
+    pub message: String,
+    pub used_by: User,
+}
+
+impl From<&Disagreement> for DisagreementView {
+    fn from(disagreement: &Disagreement) -> Self {
+        Self {
+            reason: disagreement.refusal.reason,
+            message: disagreement.refusal.message.to_string(),
+            used_by: User::clone(&disagreement.user),
         }
     }
 }
@@ -149,6 +197,12 @@ impl From<&ImageState> for Image {
             platforms: platforms.collect(),
             findings: image.report.findings.to_vec(),
             endpoints: image.endpoints().iter().map(EndpointView::from).collect(),
+            drift: image.drift().iter().map(DriftView::from).collect(),
+            kubelet: image
+                .disagreements()
+                .iter()
+                .map(DisagreementView::from)
+                .collect(),
             used_by: users.map(|user| User::clone(user)).collect(),
         }
     }
@@ -243,12 +297,18 @@ pub struct InventoryImage {
     /// Why it is no image reference; null if it is one.
     pub invalid: Option<String>,
     pub classes: Vec<String>,
+    /// The digests that Pods run of it, whatever they are of and whatever it leads to now: all are kept.
+    pub running: Vec<Digest>,
     pub used_by: Vec<User>,
 }
 
 impl InventoryView {
     pub fn of(inventory: &Inventory, now: Timestamp) -> Self {
         let mut images: BTreeMap<String, InventoryImage> = BTreeMap::new();
+        let told = inventory.sources.iter();
+        let told = told.flat_map(|source| source.running.iter());
+        let told: HashMap<&User, &RunningUse> =
+            told.map(|of_use| (&*of_use.user, &**of_use)).collect();
         for image_use in inventory
             .sources
             .iter()
@@ -264,13 +324,19 @@ impl InventoryView {
                     reference,
                     invalid,
                     classes: Vec::new(),
+                    running: Vec::new(),
                     used_by: Vec::new(),
                 });
             image.used_by.push(User::clone(&image_use.user));
+            let of_use = told.get(&*image_use.user);
+            let running = of_use.iter().flat_map(|of_use| &of_use.running);
+            image.running.extend(running.map(|one| one.id.digest));
         }
         for image in images.values_mut() {
             image.used_by.sort();
             image.used_by.dedup();
+            image.running.sort_unstable();
+            image.running.dedup();
             image.classes = classes(&image.used_by);
         }
         let facts = inventory
@@ -326,10 +392,16 @@ fn reference_by_reference<S: Serializer>(
         let mut used_by: Vec<User> = users.map(|user| User::clone(user)).collect();
         used_by.sort();
         used_by.dedup();
+        let images = entries.iter().filter_map(|entry| entry.image());
+        let running: BTreeSet<Digest> = images
+            .flat_map(crate::images::Image::running_ids)
+            .map(|id| id.digest)
+            .collect();
         Some(InventoryImage {
             reference: first.reference().to_owned(),
             invalid: invalid(first),
             classes: classes(&used_by),
+            running: running.into_iter().collect(),
             used_by,
         })
     };

@@ -289,6 +289,7 @@ mod tests {
             started_at: now,
             ended_at: now,
             reports,
+            compared: Vec::new(),
         };
         let mut keeper = Keeper::new(memory());
         keeper.take(Event::Inventory(

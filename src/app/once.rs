@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use super::registries::Registries;
 use crate::clock::Clock;
-use crate::images::{Image, Images};
+use crate::images::{self, Apart, Image, Images};
 use crate::oci::digest::Digest;
 use crate::prover::{self, Prover};
 use crate::state::RoundResult;
@@ -48,6 +48,25 @@ impl Proven {
         }
         found
     }
+}
+
+/// The images, and those of them that are still to be proven: what runs and was found to be no part of
+/// what its tag names.
+pub fn with_running<'a>(
+    images: &Images,
+    rounds: impl Iterator<Item = &'a RoundResult>,
+) -> (Images, Images) {
+    let compared = rounds.flat_map(|round| &round.compared);
+    let apart: Apart = compared
+        .map(|compared| (Arc::clone(&compared.key), compared.apart().collect()))
+        .collect();
+    let all = images::with_running(images.clone(), &apart);
+    let is_new = |image: &&Arc<Image>| images.get(&image.key).is_none();
+    let new = Images {
+        endpoints: all.endpoints.iter().filter(is_new).cloned().collect(),
+        ..Images::default()
+    };
+    (all, new)
 }
 
 /// Proves all images once, every registry at its own pace. `on_progress` gets the sums. Of each registry

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
+use super::apart::Parted;
 use super::custody::Custody;
 use super::keeper::Event;
 use super::registries::Registries;
@@ -21,6 +22,7 @@ use crate::images::{self, Image, Images};
 use crate::inventory::{Inventory, SourceState};
 use crate::prover::{self, Prover};
 use crate::remembered::RegistryMemory;
+use crate::state::RoundPart;
 use crate::verify::depth::Rotation;
 use crate::verify::suspects::Suspects;
 
@@ -57,16 +59,18 @@ pub async fn run(
         tasks.spawn(follow.instrument(span));
     }
     let (publish, images) = watch::channel(Arc::new(Images::default()));
+    let parted = Arc::new(Parted::default());
     let collector = Collector {
         wanted,
         custody,
+        parted: Arc::clone(&parted),
         registries: registries.clone(),
         clock: Arc::clone(&clock),
         publish,
         events: events.clone(),
     };
     tasks.spawn(collector.collect(states, stop.clone()));
-    tasks.spawn(supervise(images, registries, events, clock, stop));
+    tasks.spawn(supervise(images, registries, parted, events, clock, stop));
     while let Some(ended) = tasks.join_next().await {
         if let Err(panic) = ended {
             // Fail closed: with a part of us gone, what we say is no longer what is.
@@ -99,6 +103,7 @@ async fn start(
 struct Collector {
     wanted: Vec<Wanted>,
     custody: SharedCustody,
+    parted: Arc<Parted>,
     registries: Registries,
     clock: Arc<dyn Clock>,
     publish: watch::Sender<Arc<Images>>,
@@ -113,6 +118,7 @@ impl Collector {
     ) {
         let mut custody = self.custody.lock().await;
         let mut before: Option<(Arc<Inventory>, Arc<Images>)> = None;
+        let mut is_parted_anew = false;
         loop {
             let said = states
                 .iter_mut()
@@ -121,13 +127,15 @@ impl Collector {
             let now = self.clock.now();
             let sources = custody.take(&self.wanted, said, &self.registries.config, now);
             let inventory = Inventory { sources };
-            if before
+            let is_news = before
                 .as_ref()
-                .is_none_or(|(before, _)| !is_identical(before, &inventory))
-            {
-                let Some(published) = self.publish(before, inventory).await else {
+                .is_none_or(|(before, _)| !is_identical(before, &inventory));
+            if is_news || is_parted_anew {
+                let known = before.take().filter(|_| !is_parted_anew);
+                let Some(published) = self.publish(known, inventory).await else {
                     return;
                 };
+                is_parted_anew = false;
                 custody.published(&published.0, &published.1);
                 before = Some(published);
             }
@@ -141,6 +149,10 @@ impl Collector {
                         stop.cancelled().await;
                         break;
                     }
+                    tokio::time::sleep(DEBOUNCE).await;
+                }
+                () = self.parted.changed() => {
+                    is_parted_anew = true;
                     tokio::time::sleep(DEBOUNCE).await;
                 }
                 () = tokio::time::sleep(TICK) => {}
@@ -160,7 +172,7 @@ impl Collector {
         let images = match before {
             // Read again, and nothing new: a second copy of all images would say the same.
             Some((known, images)) if is_same(&known, &inventory) => images,
-            Some(_) | None => Arc::new(self.registries.images(&inventory)),
+            Some(_) | None => Arc::new(self.parted.add(self.registries.images(&inventory))),
         };
         self.publish.send_replace(Arc::clone(&images));
         let event = Event::Inventory(Arc::clone(&inventory), Arc::clone(&images));
@@ -181,6 +193,7 @@ fn is_same(one: &Inventory, other: &Inventory) -> bool {
         && one.sources.iter().zip(&other.sources).all(|(one, other)| {
             Arc::ptr_eq(one, other)
                 || (Arc::ptr_eq(&one.uses, &other.uses) || one.uses == other.uses)
+                    && (Arc::ptr_eq(&one.running, &other.running) || one.running == other.running)
                     && one.pull_secrets == other.pull_secrets
                     && one.platforms == other.platforms
         })
@@ -190,6 +203,7 @@ fn is_same(one: &Inventory, other: &Inventory) -> bool {
 async fn supervise(
     mut images: watch::Receiver<Arc<Images>>,
     registries: Registries,
+    parted: Arc<Parted>,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -213,6 +227,7 @@ async fn supervise(
                     host.as_str().into(),
                     images.clone(),
                     registries.clone(),
+                    Arc::clone(&parted),
                     events.clone(),
                     Arc::clone(&clock),
                     stop.clone(),
@@ -240,6 +255,7 @@ async fn prove(
     host: Arc<str>,
     images: watch::Receiver<Arc<Images>>,
     registries: Registries,
+    parted: Arc<Parted>,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -255,6 +271,7 @@ async fn prove(
         suspects: Arc::clone(&suspects),
         images: images.clone(),
         registries: registries.clone(),
+        parted: Arc::clone(&parted),
         events: events.clone(),
         clock: Arc::clone(&clock),
         stop: stop.clone(),
@@ -280,7 +297,9 @@ impl Covered {
     fn take_new(&self, images: Arc<[Arc<Image>]>) -> Vec<Arc<Image>> {
         let mut covered = self.0.lock().expect("never held across a panic");
         let is_new = |image: &&Arc<Image>| {
-            images::find(&covered, &image.key).is_none_or(|before| before.needs != image.needs)
+            images::find(&covered, &image.key).is_none_or(|before| {
+                before.needs != image.needs || before.running_ids() != image.running_ids()
+            })
         };
         let new = images.iter().filter(is_new).cloned().collect();
         *covered = images;
@@ -295,6 +314,7 @@ struct RegistryLoop {
     suspects: Arc<Suspects>,
     images: watch::Receiver<Arc<Images>>,
     registries: Registries,
+    parted: Arc<Parted>,
     events: mpsc::Sender<Event>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -358,7 +378,8 @@ impl RegistryLoop {
         }
         let round = async {
             if let Some(prover) = &mut self.prover {
-                let tell = |part| -> BoxFuture<'_, ()> {
+                let tell = |part: RoundPart| -> BoxFuture<'_, ()> {
+                    self.parted.take(&part.compared);
                     // Nobody listens any more when the daemon ends.
                     Box::pin(self.events.send(Event::Part(part)).map(drop))
                 };
@@ -374,6 +395,7 @@ impl RegistryLoop {
             result = round => result,
             () = self.stop.cancelled() => return false,
         };
+        self.parted.take(&result.compared);
         self.events
             .send(Event::Round(Box::new(result)))
             .await

@@ -32,7 +32,7 @@ use crate::oci::reference::Reference;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
 use crate::registry::stats::{Requests, Stats};
 use crate::remembered::Remembered;
-use crate::state::State;
+use crate::state::{RoundResult, State};
 use crate::store::{Store, StoreError};
 use crate::verify::depth::Depth;
 use crate::verify::engine::Progress;
@@ -267,12 +267,16 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         depth: Some(depth),
         ..given.registries(config, &wanted, &inventory, &clock)?
     };
-    let images = Arc::new(registries.images_on(&platform, &inventory));
+    let images = registries.images_on(&platform, &inventory);
     let bar = progress_bar();
     let started = Instant::now();
     let on_progress = shown_by(&bar);
     let then = async |proven: Proven| (proven.foreign_layers(), proven.round);
     let proven = once::prove_each(&images, &registries, &clock, &on_progress, then).await;
+    let rounds = proven.iter().map(|(_, round)| round);
+    let (images, apart) = once::with_running(&images, rounds);
+    let then = async |proven: Proven| proven.round;
+    let apart = once::prove_each(&apart, &registries, &clock, &on_progress, then).await;
     let seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
 
@@ -280,11 +284,18 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         .ok()
         .flatten();
     let mut state = State::new(Remembered::default(), baseline);
-    state.set_inventory(&inventory, images);
+    state.set_inventory(&inventory, Arc::new(images));
     let mut foreign_layers = ForeignLayers::new();
     for (foreign, round) in proven {
         foreign_layers.extend(foreign);
         state.record(round);
+    }
+    for round in apart {
+        // Not of all that the registry has.
+        state.record(RoundResult {
+            is_full: false,
+            ..round
+        });
     }
     let snapshot = state.snapshot(clock.now());
     let mut view = view::Verify::of(depth, &snapshot, stats.totals(), seconds);

@@ -302,7 +302,7 @@ http: 8080
             "9:28 log.format: expected auto or text or json, found a list",
             "10:24 inventory.clusters[0]: expected a map (keys: context, inCluster, kubeconfig, maxAge, name, namespaces, platforms, required, role, scopeIsAll), found the number 5",
             "10:27 inventory.clusters[1]: expected a map (keys: context, inCluster, kubeconfig, maxAge, name, namespaces, platforms, required, role, scopeIsAll), found a list",
-            "11:7 http: expected a map (keys: metrics, ui), found the number 8080",
+            "11:7 http: expected a map (keys: metrics, tls, token, ui), found the number 8080",
         ],
     );
 }

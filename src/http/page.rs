@@ -3,6 +3,7 @@
 //! Each page is a function of one snapshot, the address and the time at which it is looked at.
 
 mod address;
+mod drift;
 mod form;
 mod head;
 mod image;

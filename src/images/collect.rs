@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::puller::{Puller, PullerKey, Words, puller};
-use super::{Image, ImageKey, Images, Malformed, PlatformChoice, PlatformSets};
+use super::{Image, ImageKey, Images, Malformed, PlatformChoice, PlatformSets, Running};
+use crate::inventory::running::RunningUse;
 use crate::inventory::{Inventory, User};
 use crate::oci::reference::{InvalidReference, Reference};
 use crate::verify::target::Needs;
@@ -63,6 +64,7 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
     let is_same = |one: &Draft<'_>, other: &Draft<'_>| {
         one.reference == other.reference && pullers.key(one.puller) == pullers.key(other.puller)
     };
+    let told = told(inventory);
     let mut images: Vec<Arc<Image>> = Vec::with_capacity(drafts.chunk_by(is_same).count());
     images.extend(drafts.chunk_by(is_same).filter_map(|drafts| {
         let (first, more) = drafts.split_first()?;
@@ -70,7 +72,11 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
             platforms.union(&needs, draft.needs.clone())
         });
         let users = settled(drafts.iter().map(|draft| draft.user));
-        Some(Arc::new(image(first, &pullers, all, users)))
+        let running = running(&users, &told);
+        Some(Arc::new(Image {
+            running,
+            ..image(first, &pullers, all, users)
+        }))
     }));
     let malformed = malformed.into_values().map(|(problem, users)| Malformed {
         problem: Box::new(problem.clone()),
@@ -98,7 +104,26 @@ fn image(first: &Draft<'_>, pullers: &Pullers, needs: Needs, users: Arc<[Arc<Use
         puller: Arc::clone(pullers.puller(first.puller)),
         needs,
         users,
+        running: None,
     }
+}
+
+/// What nodes say, by who uses it.
+type Told<'a> = HashMap<&'a User, &'a Arc<RunningUse>>;
+
+fn told(inventory: &Inventory) -> Told<'_> {
+    let sources = inventory.sources.iter();
+    let uses = sources.flat_map(|source| source.running.iter());
+    uses.map(|of_use| (&*of_use.user, of_use)).collect()
+}
+
+fn running(users: &[Arc<User>], told: &Told<'_>) -> Option<Arc<Running>> {
+    if told.is_empty() {
+        return None;
+    }
+    let uses = users.iter().filter_map(|user| told.get(&**user).copied());
+    let uses: Vec<_> = uses.cloned().collect();
+    (!uses.is_empty()).then(|| Arc::new(Running { uses }))
 }
 
 fn settled<'a>(users: impl Iterator<Item = &'a Arc<User>>) -> Arc<[Arc<User>]> {

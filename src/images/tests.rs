@@ -1,12 +1,14 @@
 //! Who pulls what, and for which platforms.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::*;
 use crate::credentials::Keyring;
+use crate::inventory::running::{Place, Running as RunningDigest};
 use crate::inventory::{
     Class, ImageUse, Inventory, NodeConstraint, PullSecret, PullSecrets, SourceState, TopOwner,
 };
+use crate::oci::digest::Digest;
 use crate::verify::finding::{Code, Report, Verdict};
 
 const SECRET: &str = r#"{"auths":{"r.example":{"username":"u","password":"p"}}}"#;
@@ -300,4 +302,96 @@ fn entries_of_one_reference_are_found_and_share_what_their_users_wrote() {
         puller: PullerKey::Unavailable("x".into()).into(),
     };
     assert!(images.get(&gone).is_none());
+}
+
+#[test]
+fn what_runs_apart_from_its_tag_is_an_image_of_its_own_with_the_same_credential() {
+    let [old, older, here, elsewhere] =
+        ["old", "older", "here", "elsewhere"].map(|name| Digest::of(name.as_bytes()));
+    let pinned = format!("r.example/app@{here}");
+    let mut inventory = source(
+        vec![
+            image_use("a", "r.example/app:1", &["s"]),
+            image_use("b", "r.example/app:1", &[]),
+            image_use("b", &pinned, &[]),
+        ],
+        &[("a", "s", found(SECRET))],
+        None,
+    );
+    let state = Arc::make_mut(&mut inventory.sources[0]);
+    let runs = |at: usize, digests: &[(Digest, Place)]| {
+        Arc::new(RunningUse {
+            user: Arc::clone(&state.uses[at].user),
+            running: digests
+                .iter()
+                .map(|(digest, place)| RunningDigest {
+                    id: ImageId {
+                        digest: *digest,
+                        place: *place,
+                    },
+                    by: "ReplicaSet/web-a".into(),
+                })
+                .collect(),
+            refusal: None,
+        })
+    };
+    state.running = [
+        runs(0, &[(old, Place::Named)]),
+        runs(
+            1,
+            &[
+                (old, Place::Named),
+                (here, Place::Named),
+                (elsewhere, Place::Other),
+            ],
+        ),
+    ]
+    .into();
+    let images = collect(&inventory, &needed);
+    let said = images.images.iter().map(|image| image.running_ids().len());
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [0, 3, 1],
+        "the pinned one's, the anonymous one's, the secret's"
+    );
+    let all: BTreeSet<Digest> = [old, older, here, elsewhere].into();
+    let tagged = images
+        .images
+        .iter()
+        .filter(|image| image.key.reference.tag().is_some());
+    let apart: Apart = tagged
+        .map(|image| (Arc::clone(&image.key), all.clone()))
+        .collect();
+    let with = with_running(images.clone(), &apart);
+    let by_digest = format!("r.example/app@{old}");
+    // What nobody runs, what a node has from elsewhere, and what somebody names is not added.
+    let added: Vec<_> = with
+        .endpoints
+        .iter()
+        .map(|image| {
+            let user = &image.users[0];
+            let via = user.via.as_ref().map(ToString::to_string);
+            (
+                &*image.name,
+                &*user.namespace,
+                user.class,
+                via,
+                image.users.len(),
+            )
+        })
+        .collect();
+    let via = Some("ReplicaSet/web-a".to_owned());
+    assert_eq!(
+        added,
+        [
+            (&*by_digest, "b", Class::Runtime, via.clone(), 1),
+            (&*by_digest, "a", Class::Runtime, via, 1),
+        ]
+    );
+    assert!(matches!(*with.endpoints[1].puller, Puller::Secrets { .. }));
+    assert!(
+        with.endpoints
+            .is_sorted_by(|one, other| one.key < other.key)
+    );
+    assert!(with_running(images, &Apart::new()).endpoints.is_empty());
 }

@@ -34,8 +34,11 @@ mod access;
 mod api;
 mod discovery;
 mod follow;
+mod item;
 mod kinds;
+mod record;
 mod secrets;
+mod unit;
 mod world;
 
 /// Changes that come together are published together.
@@ -326,6 +329,10 @@ fn state(
         Some(last) if *last.uses == *view.uses => Arc::clone(&last.uses),
         Some(_) | None => view.uses.into(),
     };
+    let running = match last {
+        Some(last) if *last.running == *view.running => Arc::clone(&last.running),
+        Some(_) | None => view.running.into(),
+    };
     let pull_secrets = match last {
         Some(last) if *last.pull_secrets == *secrets.known() => Arc::clone(&last.pull_secrets),
         Some(_) | None => Arc::new(secrets.known().clone()),
@@ -342,6 +349,7 @@ fn state(
         absent: view.absent.into_iter().chain(secrets.absent()).collect(),
         complete_at: view.complete_at,
         uses,
+        running,
         pull_secrets,
         platforms,
         ..SourceState::unread("")
@@ -351,6 +359,7 @@ fn state(
 /// Whether it is worth a publication. The time alone is only when one is due.
 fn differs(last: &SourceState, new: &SourceState, is_due: bool) -> bool {
     !Arc::ptr_eq(&last.uses, &new.uses)
+        || !Arc::ptr_eq(&last.running, &new.running)
         || !Arc::ptr_eq(&last.pull_secrets, &new.pull_secrets)
         || last.platforms != new.platforms
         || last.incomplete != new.incomplete

@@ -12,11 +12,13 @@ use serde_json::Value;
 use crate::oci::reference::{InvalidReference, Reference, shown};
 
 use super::NodeConstraint;
+use super::running::{self, ContainerStatus, PodStatus};
 
 pub use self::custom::{CustomResource, Extracted};
 pub use self::helm::Release;
 pub use self::intern::{Interner, fitting};
 pub use self::mentions::{Mention, Part, Search};
+pub(super) use self::ownership::Owners;
 pub use self::ownership::{Account, Origin, Scope, image_uses, image_uses_of};
 pub use self::path::{FieldPath, InvalidPath};
 pub use self::releases::{Releases, Teller};
@@ -44,6 +46,8 @@ pub struct Workload {
     pub name: Arc<str>,
     pub owner: Option<Owner>,
     pub images: Arc<PodImages>,
+    /// Of a Pod whose containers run, or wait for their images.
+    pub status: Option<Arc<PodStatus>>,
 }
 
 /// The controller in an object's `ownerReferences`.
@@ -107,6 +111,21 @@ pub struct Status {
     /// Of a `Node`.
     #[serde(deserialize_with = "nullable")]
     pub node_info: NodeInfo,
+    /// Of a `Pod`.
+    #[serde(deserialize_with = "nullable")]
+    container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "nullable")]
+    init_container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "nullable")]
+    ephemeral_container_statuses: Vec<ContainerStatus>,
+}
+
+impl Status {
+    fn containers(&self) -> impl Iterator<Item = &ContainerStatus> {
+        let all = self.container_statuses.iter();
+        let all = all.chain(&self.init_container_statuses);
+        all.chain(&self.ephemeral_container_statuses)
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -246,12 +265,16 @@ impl Object {
         } else {
             self.spec.into_pod()
         };
+        let images = spec.into_images(interner);
+        let is_pod = kind == "Pod";
+        let containers = self.status.containers().filter(|_| is_pod);
         Workload {
             kind: interner.text(kind),
             namespace: interner.text(&self.metadata.namespace),
             name: interner.text(&name),
             owner,
-            images: spec.into_images(interner),
+            status: running::reduce(containers, &images, interner),
+            images,
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! It is made of a [`CompleteInventory`] and nothing else: of a part of the truth there is no keep-set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Class;
 use super::completeness::CompleteInventory;
+use super::running::RunningUse;
+use super::{Class, User};
 use crate::oci::digest::{Digest, Hasher};
 use crate::oci::reference::Reference;
 
@@ -19,7 +20,7 @@ pub struct LedTo {
     pub last: Timestamp,
 }
 
-/// Why one reference is kept, and what it led to within `keepSeen`.
+/// Why one reference is kept, and what it led to within `keepSeen` or runs of it now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kept {
     pub classes: BTreeSet<Class>,
@@ -44,6 +45,9 @@ impl KeepSet {
         let at = complete.at();
         let mut references: BTreeMap<Reference, Kept> = BTreeMap::new();
         let sources = complete.inventory().sources.iter();
+        let told = sources.clone().flat_map(|source| source.running.iter());
+        let told: HashMap<&User, &RunningUse> =
+            told.map(|of_use| (&*of_use.user, &**of_use)).collect();
         for image_use in sources.flat_map(|source| source.uses.iter()) {
             let Ok(reference) = &image_use.reference else {
                 continue;
@@ -57,6 +61,9 @@ impl KeepSet {
             }
             if let Some(kept) = references.get_mut(reference) {
                 kept.classes.insert(image_use.user.class);
+                let of_use = told.get(&*image_use.user);
+                let running = of_use.iter().flat_map(|of_use| &of_use.running);
+                kept.digests.extend(running.map(|one| one.id.digest));
             }
         }
         for LedTo {
@@ -106,6 +113,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::completeness::complete;
+    use crate::inventory::running::{ImageId, Place, Running};
     use crate::inventory::{Inventory, references};
 
     const KEEP: SignedDuration = SignedDuration::from_secs(100);
@@ -132,6 +140,37 @@ mod tests {
             led_to.iter().cloned(),
             KEEP,
         )
+    }
+
+    #[test]
+    fn what_runs_is_kept_whatever_its_tag_leads_to_now() {
+        let mut source = references::read_text("keep", "r.example/a:1\nr.example/b:1", at(1000));
+        let digest = Digest::of(b"what runs");
+        let running = RunningUse {
+            user: Arc::clone(&source.uses[0].user),
+            running: vec![Running {
+                id: ImageId {
+                    digest,
+                    place: Place::Nowhere,
+                },
+                by: "Pod/a".into(),
+            }]
+            .into(),
+            refusal: None,
+        };
+        source.running = [Arc::new(running)].into();
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(source)],
+        });
+        let complete = complete(&inventory, at(1000)).unwrap();
+        let kept = KeepSet::of(&complete, std::iter::empty(), KEEP);
+        let digests = |reference: &str| {
+            kept.references()[&reference.parse().unwrap()]
+                .digests
+                .clone()
+        };
+        assert_eq!(digests("r.example/a:1"), [digest].into());
+        assert!(digests("r.example/b:1").is_empty());
     }
 
     #[test]

@@ -55,6 +55,10 @@ catalog! {
         "1 while the image is broken on a needed platform; known is true if it was broken before pullproof came";
     WORKLOAD_IMAGE_UNKNOWN = "workload_image_unknown", Gauge, workload_and!("reason"),
         "1 while it is not known whether the image can be pulled";
+    WORKLOAD_IMAGE_DRIFT = "workload_image_drift", Gauge, workload_and!("drift"),
+        "1 while what runs, or what a registry serves, is not what the reference names";
+    WORKLOAD_IMAGE_KUBELET_DISAGREEMENT = "workload_image_kubelet_disagreement", Gauge, workload_and!(),
+        "1 while a kubelet cannot pull what was proven to be pullable; not for the node's own reasons";
     IMAGE_UNKNOWN = "image_unknown", Gauge, &["registry", "image", "reason"],
         "1 while it is not known whether the image can be pulled";
     IMAGE_LAST_PROOF = "image_last_proof_timestamp_seconds", Gauge, &["registry", "image"],

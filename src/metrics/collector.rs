@@ -111,7 +111,15 @@ impl SnapshotCollector {
             let reason = workloads::doubt(&row.image.report).as_str();
             (and(labels(row), "reason", reason), 1.0)
         });
-        families.gauges(&catalog::WORKLOAD_IMAGE_UNKNOWN, unknown)
+        families.gauges(&catalog::WORKLOAD_IMAGE_UNKNOWN, unknown)?;
+        let drift = rows.iter().flat_map(|row| {
+            let kinds = workloads::drift(row).into_iter();
+            kinds.map(|kind| (and(labels(row), "drift", kind.as_str()), 1.0))
+        });
+        families.gauges(&catalog::WORKLOAD_IMAGE_DRIFT, drift)?;
+        let disputed = rows.iter().filter(|row| workloads::is_disputed(row));
+        let disputed = disputed.map(|row| (labels(row), 1.0));
+        families.gauges(&catalog::WORKLOAD_IMAGE_KUBELET_DISAGREEMENT, disputed)
     }
 
     /// Those that fit, and counts the series of the others. What is broken must not be what is cut.
@@ -124,6 +132,8 @@ impl SnapshotCollector {
                 Verdict::Pullable | Verdict::Unknown => 1,
                 Verdict::Broken => 1 + workloads::failures(row.image).len(),
             };
+            let drift = workloads::drift(row).len();
+            let series = series + drift + usize::from(workloads::is_disputed(row));
             let in_namespace = by_namespace
                 .entry((row.user.cluster.as_deref(), &row.user.namespace))
                 .or_default();

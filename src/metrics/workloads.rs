@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::drift::Kind;
 use crate::inventory::{Class, TopOwner, User};
 use crate::state::{ImageState, Snapshot};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
@@ -66,6 +67,24 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
         rows.append(&mut new);
     }
     rows
+}
+
+/// How it drifts for this row's user: each kind once.
+pub fn drift(row: &Row<'_>) -> Vec<Kind> {
+    let of_row = |user: &User| user.owner == row.user.owner && user.container == row.user.container;
+    let drift = row.image.drift().iter();
+    let drift = drift.filter(|drift| drift.users.iter().any(|user| of_row(user)));
+    let mut kinds: Vec<Kind> = drift.map(|drift| drift.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
+}
+
+/// Whether this row's user cannot pull it, as its node says.
+pub fn is_disputed(row: &Row<'_>) -> bool {
+    let mut disagreements = row.image.disagreements().iter();
+    disagreements
+        .any(|one| one.user.owner == row.user.owner && one.user.container == row.user.container)
 }
 
 /// What is broken: for each platform the first finding on the way from the tag.

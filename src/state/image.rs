@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::drift::{Disagreement, Drift};
 use crate::images::{Image, Puller};
 use crate::inventory::User;
 use crate::mirrors::Role;
@@ -27,18 +28,33 @@ const _: () = assert!(size_of::<ImageState>() <= 40);
 /// What a workload names.
 #[derive(Debug, Clone)]
 pub enum Named {
-    /// An image that is looked for in one place.
+    /// An image of which there is nothing more to say.
     Image(Arc<Image>),
-    Mirrored(Arc<Mirrored>),
+    Detailed(Arc<Detailed>),
     Malformed(Arc<Malformed>),
 }
 
-/// An image that is looked for in several places.
+/// An image of which there is more to say than of most.
 #[derive(Debug)]
-pub struct Mirrored {
+pub struct Detailed {
     pub image: Arc<Image>,
-    /// Each with what it says, the one that is written first.
+    pub details: Details,
+}
+
+/// What few images have.
+#[derive(Debug, Clone, Default)]
+pub struct Details {
+    /// Where it is looked for in several places: each with what it says, the one that is written first.
     pub endpoints: Vec<Endpoint>,
+    pub drift: Vec<Drift>,
+    /// What nodes say other than we do.
+    pub disagreements: Vec<Disagreement>,
+}
+
+impl Details {
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty() && self.drift.is_empty() && self.disagreements.is_empty()
+    }
 }
 
 /// What is no reference.
@@ -76,10 +92,11 @@ impl Endpoint {
 
 impl ImageState {
     /// `None` where it is malformed.
-    fn image(&self) -> Option<&Image> {
+    /// `None` of what is no reference.
+    pub fn image(&self) -> Option<&Image> {
         match &self.named {
             Named::Image(image) => Some(image),
-            Named::Mirrored(mirrored) => Some(&mirrored.image),
+            Named::Detailed(detailed) => Some(&detailed.image),
             Named::Malformed(_) => None,
         }
     }
@@ -88,7 +105,7 @@ impl ImageState {
     pub fn reference(&self) -> &str {
         match &self.named {
             Named::Image(image) => &image.name,
-            Named::Mirrored(mirrored) => &mirrored.image.name,
+            Named::Detailed(detailed) => &detailed.image.name,
             Named::Malformed(malformed) => &malformed.reference,
         }
     }
@@ -114,17 +131,30 @@ impl ImageState {
     pub fn users(&self) -> &[Arc<User>] {
         match &self.named {
             Named::Image(image) => &image.users,
-            Named::Mirrored(mirrored) => &mirrored.image.users,
+            Named::Detailed(detailed) => &detailed.image.users,
             Named::Malformed(malformed) => &malformed.users,
+        }
+    }
+
+    fn details(&self) -> Option<&Details> {
+        match &self.named {
+            Named::Detailed(detailed) => Some(&detailed.details),
+            Named::Image(_) | Named::Malformed(_) => None,
         }
     }
 
     /// Where there are several: each with what it says, the one that is written first.
     pub fn endpoints(&self) -> &[Endpoint] {
-        match &self.named {
-            Named::Mirrored(mirrored) => &mirrored.endpoints,
-            Named::Image(_) | Named::Malformed(_) => &[],
-        }
+        self.details().map_or(&[], |details| &details.endpoints)
+    }
+
+    pub fn drift(&self) -> &[Drift] {
+        self.details().map_or(&[], |details| &details.drift)
+    }
+
+    /// What nodes say other than we do.
+    pub fn disagreements(&self) -> &[Disagreement] {
+        self.details().map_or(&[], |details| &details.disagreements)
     }
 
     pub fn verdict(&self) -> Verdict {
@@ -138,13 +168,13 @@ impl ImageState {
             .map_or(&self.report, |endpoint| &endpoint.report)
     }
 
-    /// Whether these endpoints, none where there is only one, say what they said.
-    pub(super) fn has_endpoints(&self, endpoints: &[Endpoint]) -> bool {
+    /// Whether these details, none where there are none, are what was said.
+    pub(super) fn has_details(&self, details: &Details) -> bool {
         let before = self.endpoints();
-        before.len() == endpoints.len()
-            && before
-                .iter()
-                .zip(endpoints)
-                .all(|(one, other)| one.is_same(other))
+        let same = before.iter().zip(&details.endpoints);
+        before.len() == details.endpoints.len()
+            && same.into_iter().all(|(one, other)| one.is_same(other))
+            && self.drift() == details.drift
+            && self.disagreements() == details.disagreements
     }
 }

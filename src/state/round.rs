@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::snapshot::ObjectCounts;
+use crate::drift::Compared;
 use crate::images::ImageKey;
 use crate::remembered::RegistryMemory;
 use crate::verify::finding::Report;
@@ -20,6 +21,8 @@ pub struct RoundPart {
     pub started_at: Timestamp,
     pub ended_at: Timestamp,
     pub reports: Vec<Found>,
+    /// What runs of these images, compared with what they are now.
+    pub compared: Vec<Compared>,
 }
 
 /// What one round over one registry found.
@@ -36,6 +39,8 @@ pub struct RoundResult {
     pub is_up: bool,
     /// Those that no [`RoundPart`] has told.
     pub reports: Vec<Found>,
+    /// What runs of them, compared with what they are now.
+    pub compared: Vec<Compared>,
     /// How many were told in parts, by verdict, in the order of [`Verdict::ALL`].
     pub told: [usize; 3],
     pub objects: [ObjectCounts; 3],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::State;
-use super::image::{Endpoint, ImageState, Malformed, Mirrored, Named};
+use super::image::{Detailed, Endpoint, ImageState, Malformed, Named};
 use super::snapshot::Snapshot;
 use crate::images;
 use crate::mirrors::{self, Role};
@@ -17,6 +17,7 @@ impl State {
     /// All of it, as of `now`: a proof that is too old by then is no proof.
     pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
         self.sequence += 1;
+        self.note_refusals(now);
         let all = Arc::clone(self.standings.images());
         let count = all.images.len();
         let mut images = Vec::with_capacity(count + all.malformed.len());
@@ -52,10 +53,17 @@ impl State {
         let is_known = proven_at.is_none() && self.baseline.knows(&image.name, now);
         let since = standing.since.unwrap_or(now.into());
         let endpoints = self.endpoints(position, &own, now);
+        let mirrors: Vec<Arc<Report>> = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.role == Role::Mirror)
+            .map(|endpoint| Arc::clone(&endpoint.report))
+            .collect();
+        let report = mirrors::together(&own, &mirrors);
+        let details = self.details(image, endpoints, &report, since, now);
         let is_so = |shown: &&Arc<ImageState>| {
-            let is_told = !endpoints.is_empty() || Arc::ptr_eq(shown.own_report(), &own);
+            let is_told = !details.endpoints.is_empty() || Arc::ptr_eq(shown.own_report(), &own);
             is_told
-                && shown.has_endpoints(&endpoints)
+                && shown.has_details(&details)
                 && shown.proven_at == proven_at
                 && shown.since == since
                 && shown.is_known == is_known
@@ -63,18 +71,13 @@ impl State {
         if let Some(shown) = standing.shown.as_ref().filter(is_so) {
             return Some(Arc::clone(shown));
         }
-        let mirrors: Vec<Arc<Report>> = endpoints
-            .iter()
-            .filter(|endpoint| endpoint.role == Role::Mirror)
-            .map(|endpoint| Arc::clone(&endpoint.report))
-            .collect();
         let image = Arc::clone(image);
         let shown = Arc::new(ImageState {
-            report: mirrors::together(&own, &mirrors),
-            named: if endpoints.is_empty() {
+            report,
+            named: if details.is_empty() {
                 Named::Image(image)
             } else {
-                Named::Mirrored(Arc::new(Mirrored { image, endpoints }))
+                Named::Detailed(Arc::new(Detailed { image, details }))
             },
             proven_at,
             since,

@@ -88,6 +88,7 @@ impl Standing {
             proven_at: self.proven_at,
             since: self.since?,
             asked_at: Timestamp::from_microsecond(self.asked_at).ok()?,
+            platforms: None,
         })
     }
 

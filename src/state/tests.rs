@@ -69,6 +69,7 @@ fn round(images: &Images, ended_at: i64, reports: &[Report]) -> RoundResult {
             .zip(reports)
             .map(|(image, report)| (image.key.clone(), image.needs.clone(), report.clone()))
             .collect(),
+        compared: Vec::new(),
         told: [0; 3],
         objects: Default::default(),
         memory: None,
@@ -133,6 +134,7 @@ fn a_round_that_is_told_in_parts_says_what_it_says_as_a_whole() {
                 started_at: last.started_at,
                 ended_at: last.ended_at,
                 reports: told,
+                compared: Vec::new(),
             });
             assert_eq!(
                 parts.snapshot(at(21)).is_ready,
@@ -400,5 +402,6 @@ fn a_restart_turns_nothing_green_and_nothing_young() {
     );
 }
 
+mod drifting;
 mod parts;
 mod shared;

@@ -98,9 +98,10 @@ impl State {
         let Some((image, standing)) = self.standings.at(position) else {
             return;
         };
-        let Some(remembered) = standing.to_remember(image.needs.clone()) else {
+        let Some(mut remembered) = standing.to_remember(image.needs.clone()) else {
             return;
         };
+        remembered.platforms = self.drifting.platforms_before(&key).cloned().map(Box::new);
         let name = remembered::name(&self.remembered.salt, &key);
         // It is named again.
         self.unsaved.forgotten.remove(&name);

@@ -25,6 +25,7 @@ fn manifests_and_proofs_survive_and_one_process_has_the_file() {
         proven_at: None,
         since: jiff::Timestamp::UNIX_EPOCH.into(),
         asked_at: jiff::Timestamp::UNIX_EPOCH,
+        platforms: None,
     };
     let salt = store.remembered().unwrap().salt;
     assert_ne!(salt, Digest::default());
@@ -216,6 +217,7 @@ fn a_reference_is_seen_from_its_first_time_to_its_last() {
             proven_at: None,
             since: jiff::Timestamp::UNIX_EPOCH.into(),
             asked_at: jiff::Timestamp::from_second(asked_at).unwrap(),
+            platforms: None,
         };
         unsaved.images.push((Digest::of(name.as_bytes()), image));
         let reference = format!("registry.example/{name}:1").parse().unwrap();

@@ -25,6 +25,17 @@ pub enum Verdict {
     Broken,
 }
 
+impl Code {
+    /// Whether it is about content that is not what it should be, and may be somebody else's than the
+    /// registry's.
+    pub fn is_mismatch(self) -> bool {
+        matches!(
+            self,
+            Self::SizeMismatch | Self::DigestMismatch | Self::ManifestInvalid
+        )
+    }
+}
+
 impl Verdict {
     pub const ALL: [Self; 3] = [Self::Pullable, Self::Unknown, Self::Broken];
 

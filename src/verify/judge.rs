@@ -78,7 +78,10 @@ pub fn judge(
     };
     walk.root(root, resolved);
     walk.access(root, resolved);
-    let report = walk.report(root, now);
+    let mut report = walk.report(root, now);
+    if let Some((code, message)) = resolved.doubted_repositories.get(&repository) {
+        doubt_mismatches(&mut report, *code, message);
+    }
     match &resolved.unasked {
         Some((code, message)) if report.verdict == Verdict::Pullable => Report {
             digest: report.digest,
@@ -92,6 +95,34 @@ pub fn judge(
         },
         Some(_) | None => report,
     }
+}
+
+/// Makes of what does not match what it is worth while nobody knows who says so.
+fn doubt_mismatches(report: &mut Report, code: Code, reason: &str) {
+    let mut platforms = Vec::new();
+    for finding in &mut report.findings {
+        if finding.code.is_mismatch() {
+            finding.code = code;
+            finding.message = format!(
+                "{}, and whether the registry itself says so is not known: it could not be asked for a digest that cannot exist: {reason}",
+                finding.message
+            );
+            platforms.push(finding.platform.clone());
+        }
+    }
+    let is_broken = |platform: &Option<Platform>, findings: &[Finding]| {
+        findings.iter().any(|finding| {
+            finding.platform == *platform && finding.code.verdict() == Verdict::Broken
+        })
+    };
+    for platform in report.platforms.iter_mut() {
+        if platforms.contains(&platform.platform)
+            && !is_broken(&platform.platform, &report.findings)
+        {
+            platform.verdict = Verdict::Unknown;
+        }
+    }
+    report.settle();
 }
 
 /// The times of a proof.

@@ -10,7 +10,7 @@
 //!
 //! A read that ends too early is a claim of another kind, see [`Shorts`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -61,6 +61,8 @@ pub struct Resolved {
     pub(super) unasked: Option<(Code, Arc<str>)>,
     /// Repositories of which the same is true.
     pub(super) untrusted_repositories: HashSet<RepositoryId>,
+    /// Where their own could not be asked, and why: a mismatch there is no fact yet.
+    pub(super) doubted_repositories: HashMap<RepositoryId, (Code, Arc<str>)>,
 }
 
 /// By the numbers of the tags.
@@ -669,6 +671,11 @@ impl Round {
                 let message = "it answers 200 for a digest that cannot exist";
                 self.gave_up = Some((Code::Untrusted, message.into()));
             }
+            Answer::Failed { code, message } if question.trace.root == u32::MAX => {
+                let id = self.table.repository_id(&question.repository);
+                let doubt = (*code, Arc::clone(message));
+                self.resolved.doubted_repositories.insert(id, doubt);
+            }
             Answer::Config { .. }
             | Answer::Absent
             | Answer::WrongDigest
@@ -1046,16 +1053,8 @@ impl Round {
     /// login or maintenance page that answers 200 here, and began after the first canary or stands
     /// in front of this repository only. So the repository gets a canary of its own before it counts.
     fn doubt_mismatches(&mut self, target: &Target, id: RepositoryId, report: &Report) {
-        let is_mismatch = |code: Code| {
-            matches!(
-                code,
-                Code::SizeMismatch | Code::DigestMismatch | Code::ManifestInvalid
-            )
-        };
-        let has_mismatch = report
-            .findings
-            .iter()
-            .any(|finding| is_mismatch(finding.code));
+        let mut findings = report.findings.iter();
+        let has_mismatch = findings.any(|finding| finding.code.is_mismatch());
         if has_mismatch && self.canaried.insert(id) {
             let trace = Trace {
                 root: u32::MAX,

@@ -102,6 +102,14 @@ const PURE: &[(&str, &[&str])] = &[
         &["crate::registry", "crate::state", "crate::app"],
     ),
     (
+        "inventory/running.rs",
+        &["crate::registry", "crate::verify", "crate::state"],
+    ),
+    (
+        "inventory/running",
+        &["crate::registry", "crate::verify", "crate::state"],
+    ),
+    (
         "inventory/ledger.rs",
         &[
             "crate::registry",
@@ -112,6 +120,24 @@ const PURE: &[(&str, &[&str])] = &[
     ),
     (
         "inventory/keepset.rs",
+        &[
+            "crate::registry",
+            "crate::state",
+            "crate::store",
+            "crate::app",
+        ],
+    ),
+    (
+        "drift.rs",
+        &[
+            "crate::registry",
+            "crate::state",
+            "crate::store",
+            "crate::app",
+        ],
+    ),
+    (
+        "drift",
         &[
             "crate::registry",
             "crate::state",

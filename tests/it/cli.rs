@@ -160,6 +160,8 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
             "findings": [{"code": string, "subject": string, "platform": string, "needed": bool,
                 "path": [string], "message": string}],
             "endpoints": [],
+            "drift": [],
+            "kubelet": [],
             "used_by": [user],
         }],
     });

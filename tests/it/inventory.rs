@@ -4,8 +4,11 @@
 
 mod complete;
 mod custom;
+mod drift;
 mod keepset;
+mod kubelet;
 mod ledger;
 mod mentions;
+mod pods;
 mod releases;
 mod rights;

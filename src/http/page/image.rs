@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::super::filter::Filter;
 use super::address;
+use super::drift;
 use super::list::is_malformed;
 use super::told::{self, Located};
 use super::words::{self, Mark, Moment, Name, Piece};
@@ -20,6 +21,7 @@ const FINDINGS_SHOWN: usize = 50;
 /// More than these are not said in a sentence.
 const PLATFORMS_NAMED: usize = 3;
 const USERS_SHOWN: usize = 500;
+const DRIFT_SHOWN: usize = 50;
 
 #[derive(Template)]
 #[template(path = "image.html")]
@@ -48,6 +50,10 @@ struct Section {
     checked: Option<Moment>,
     /// Where it is looked for, if there is more than the place that is written.
     endpoints: Vec<EndpointRow>,
+    /// In words.
+    drift: Vec<String>,
+    /// What nodes say other than we do, in words.
+    kubelet: Vec<String>,
     platforms: Vec<PlatformRow>,
     platforms_more: usize,
     findings: Vec<Located>,
@@ -208,6 +214,8 @@ impl Section {
             fresh_until: report.fresh_until.map(|at| Moment::of(at.into(), now)),
             checked: report.checked_at.map(|at| Moment::of(at.into(), now)),
             endpoints: image.endpoints().iter().map(EndpointRow::of).collect(),
+            drift: drift::drift(image, DRIFT_SHOWN),
+            kubelet: drift::kubelet(image, DRIFT_SHOWN),
             platforms: rows.collect(),
             platforms_more: platforms.len().saturating_sub(PLATFORMS_SHOWN),
             findings,

@@ -12,14 +12,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::drift::{Disagreement, Drift, Kind};
 use crate::http::{serve, ui_router};
 use crate::images::{Image, ImageKey, Lack, Puller, PullerKey};
+use crate::inventory::running::{Reason, Refusal};
 use crate::inventory::{Class, TopOwner, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::state::{
-    Endpoint, ImageState, Malformed, Mirrored, Named, ObjectCounts, RegistryStatus, Snapshot,
-    SourceStatus,
+    Detailed, Details, Endpoint, ImageState, Malformed, Named, ObjectCounts, RegistryStatus,
+    Snapshot, SourceStatus,
 };
 use crate::verify::finding::{Code, Finding, Findings, PlatformReport, Report, Verdict};
 use crate::verify::target::Needs;
@@ -61,6 +63,7 @@ fn written(reference: &str, users: Arc<[Arc<User>]>) -> Arc<Image> {
         puller: Puller::Own.into(),
         needs: Needs::All,
         users,
+        running: None,
     })
 }
 
@@ -907,12 +910,15 @@ async fn an_image_with_mirrors_shows_each_endpoint_as_what_it_is() {
     };
     let whole = Report::clone(&image.report);
     let image = ImageState {
-        named: Named::Mirrored(Arc::new(Mirrored {
+        named: Named::Detailed(Arc::new(Detailed {
             image: written("docker.io/library/nginx:1", image.users().into()),
-            endpoints: vec![
-                endpoint(Role::Origin, "docker.io/library/nginx:1", limited),
-                endpoint(Role::Mirror, "harbor.example/hub/library/nginx:1", whole),
-            ],
+            details: Details {
+                endpoints: vec![
+                    endpoint(Role::Origin, "docker.io/library/nginx:1", limited),
+                    endpoint(Role::Mirror, "harbor.example/hub/library/nginx:1", whole),
+                ],
+                ..Details::default()
+            },
         })),
         ..image
     };
@@ -929,4 +935,50 @@ async fn an_image_with_mirrors_shows_each_endpoint_as_what_it_is() {
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }
+}
+
+#[tokio::test]
+async fn what_drifts_and_what_nodes_say_stands_on_the_images_page() {
+    let plain = image("r.example/app:1", "shop/Deployment/web", BOTH);
+    let of = |kind: Kind| Drift {
+        kind,
+        digest: Some(digest("running")),
+        platform: Some("linux/s390x".parse().unwrap()),
+        registry: Some("mirror.example".into()),
+        users: plain.users().into(),
+    };
+    let drifting = ImageState {
+        named: Named::Detailed(Arc::new(Detailed {
+            image: written("r.example/app:1", plain.users().into()),
+            details: Details {
+                drift: Kind::ALL.iter().map(|kind| of(*kind)).collect(),
+                disagreements: vec![Disagreement {
+                    user: Arc::clone(&plain.users()[0]),
+                    refusal: Refusal {
+                        reason: Reason::ErrImagePull,
+                        message: "<b>404</b>".into(),
+                    },
+                }],
+                ..Details::default()
+            },
+        })),
+        ..plain.clone()
+    };
+    let site = Site::of(snapshot(vec![drifting])).await;
+    let page = site.page("drift", "/image?reference=r.example/app:1").await;
+    let runs = format!("Deployment/web app in shop runs {}", digest("running"));
+    for text in [
+        "<dt>Drift</dt>",
+        &format!("the tag has moved: {runs}"),
+        &format!("{runs}, which could not be pulled again"),
+        "there is no image for linux/s390x any more",
+        &format!("mirror.example serves {}", digest("running")),
+        "<dt>Kubelet</dt>",
+        "ErrImagePull: &#60;b&#62;404",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let site = Site::of(snapshot(vec![plain])).await;
+    let page = site.page("calm", "/image?reference=r.example/app:1").await;
+    assert!(!page.contains("<dt>Drift</dt>") && !page.contains("<dt>Kubelet</dt>"));
 }

@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use super::Shared;
-use super::api::{self, Event, Failure, Watch};
+use super::api::{self, Failure, Watch};
 use super::discovery::{self, DISCOVERY_INTERVAL};
-use super::world::Records;
+use super::item::Event;
+use super::record::Records;
 
 /// How often a list is begun anew because its continue token expired before it counts as failed.
 const LIST_RESTARTS_MAX: usize = 3;

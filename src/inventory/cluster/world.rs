@@ -3,22 +3,22 @@
 //! Pure: it is told of pages, events and failures, with the time, and says what follows. A resource
 //! that fails keeps its last complete records; only a whole new list replaces them.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::inventory::extract::{
-    Account, Extracted, Interner, Object, Origin, Scope, Workload, image_uses_of, secret_names,
-};
+use crate::inventory::extract::{Account, Interner, Origin, Scope, Workload, image_uses_of};
+use crate::inventory::running::{RunningUse, running_uses};
 use crate::inventory::{ImageUse, summary};
 use crate::oci::platform::Platform;
 
 use super::Beyond;
-use super::api::{Body, Failure, Item};
-use super::discovery::DISCOVERY_INTERVAL;
+use super::api::Failure;
+use super::item::Item;
 use super::kinds::{Content, KINDS, Kind, Resource};
+use super::record::{Record, Records, reduce};
+use super::unit::{Health, Unit};
 
 /// The name that stands in for the secrets of a service account which cannot be read. No secret
 /// has a colon in its name.
@@ -33,46 +33,11 @@ pub(super) struct World {
     complete_at: Option<Timestamp>,
 }
 
-/// One resource in one namespace or in all.
-#[derive(Debug)]
-struct Unit {
-    kind: Arc<Kind>,
-    namespace: Option<Arc<str>>,
-    records: Records,
-    health: Health,
-    /// When the server last said something of it.
-    heard_at: Option<Timestamp>,
-    /// Whether discovery has had it, and since when it has not.
-    was_installed: bool,
-    gone_at: Option<Timestamp>,
-}
-
-/// By namespace and name.
-pub(super) type Records = BTreeMap<(Arc<str>, Arc<str>), Record>;
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Record {
-    Workload(Workload),
-    Account(Arc<[Arc<str>]>),
-    Node(Platform),
-    Extracted(Box<Extracted>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Health {
-    Unread,
-    Well,
-    /// Proven not to be there.
-    NotInstalled,
-    /// 403
-    Refused(String),
-    Failing(String),
-}
-
 /// All that is to be published, but for the pull secrets.
 #[derive(Debug)]
 pub(super) struct View {
     pub uses: Vec<ImageUse>,
+    pub running: Vec<Arc<RunningUse>>,
     pub incomplete: Option<String>,
     /// What is not granted or not there, and need not be.
     pub absent: Vec<String>,
@@ -117,15 +82,8 @@ impl World {
                     .map(|namespace| Some(namespace.as_str().into()))
                     .collect()
             };
-            units.extend(scopes.into_iter().map(|namespace| Unit {
-                kind: Arc::clone(&kind),
-                namespace,
-                records: Records::new(),
-                health: Health::Unread,
-                heard_at: None,
-                was_installed: false,
-                gone_at: None,
-            }));
+            let units_of_kind = scopes.into_iter();
+            units.extend(units_of_kind.map(|it| Unit::new(Arc::clone(&kind), it)));
         }
         Self {
             scope,
@@ -280,10 +238,12 @@ impl World {
             let history = history.iter();
             history.map(|(via, workload)| (Origin::History(via.as_ref()), workload))
         });
-        let uses = image_uses_of(workloads.chain(history), &self.scope, |namespace, name| {
+        let workloads = workloads.chain(history);
+        let uses = image_uses_of(workloads.clone(), &self.scope, |namespace, name| {
             self.account(namespace, name)
         });
         View {
+            running: running_uses(workloads, &uses),
             uses,
             incomplete: summary(&problems),
             absent: self.absent(),
@@ -359,180 +319,4 @@ impl World {
             .get_mut(unit)
             .expect("units are counted by units()")
     }
-}
-
-impl Unit {
-    /// Why the source is not complete for it.
-    fn problem(&self) -> Option<String> {
-        match &self.health {
-            Health::Well => self.malformed(),
-            Health::NotInstalled => None,
-            Health::Unread => Some(format!("{} was not read yet", self.kind.resource())),
-            Health::Refused(reason) => (!self.may_be_refused()).then(|| reason.clone()),
-            Health::Failing(reason) => Some(reason.clone()),
-        }
-    }
-
-    /// What of its objects cannot be read: the first of them, and how many there are.
-    fn malformed(&self) -> Option<String> {
-        if self.kind.content == Content::Workload {
-            return None;
-        }
-        let mut malformed = self.records.values().filter_map(|record| match record {
-            Record::Extracted(extracted) => extracted.problem.as_deref(),
-            Record::Workload(_) | Record::Account(_) | Record::Node(_) => None,
-        });
-        let first = malformed.next()?;
-        Some(match malformed.count() {
-            0 => first.to_owned(),
-            more => format!("{first} (and {more} more of them)"),
-        })
-    }
-
-    /// What it lacks without being incomplete for it.
-    fn absent(&self) -> Option<String> {
-        match &self.health {
-            Health::NotInstalled => {
-                let Kind { group, version, .. } = &*self.kind;
-                let resource = self.kind.resource();
-                Some(format!("{resource}: {group}/{version} has no such kind"))
-            }
-            Health::Refused(reason) if self.may_be_refused() => Some(reason.clone()),
-            Health::Refused(_) | Health::Unread | Health::Well | Health::Failing(_) => None,
-        }
-    }
-
-    /// Whether the images are known without it.
-    fn may_be_refused(&self) -> bool {
-        match self.kind.content {
-            Content::Account | Content::Node | Content::Mentions => true,
-            Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm => false,
-        }
-    }
-
-    /// Whether completeness hangs on it now.
-    fn is_required(&self) -> bool {
-        !self.may_be_refused() || !matches!(self.health, Health::Refused(_))
-    }
-
-    /// Discovery answered, and does not have it. What was there before is believed to be gone when it
-    /// says so again after its interval: a server that has just started may not know all it has.
-    fn not_installed(&mut self, now: Timestamp) -> bool {
-        let since = *self.gone_at.get_or_insert(now);
-        let interval = jiff::SignedDuration::try_from(DISCOVERY_INTERVAL).unwrap_or_default();
-        let is_gone = !self.was_installed || now.duration_since(since) >= interval;
-        let health = if is_gone {
-            self.was_installed = false;
-            self.heard_at = Some(now);
-            Health::NotInstalled
-        } else {
-            Health::Failing(format!(
-                "{}: it was installed and is gone; asking again",
-                self.kind.resource()
-            ))
-        };
-        let had_records = is_gone && !mem::take(&mut self.records).is_empty();
-        let is_news = mem::replace(&mut self.health, health.clone()) != health;
-        is_news || had_records
-    }
-
-    /// Whether its records are what the server said, now or last.
-    fn is_known(&self) -> bool {
-        match self.health {
-            Health::Well => true,
-            Health::Failing(_) => self.heard_at.is_some(),
-            Health::Unread | Health::Refused(_) | Health::NotInstalled => false,
-        }
-    }
-}
-
-/// The 10.0.20348 of `10.0.20348.2340`: nodes that differ in the rest take the same images.
-fn windows_build(kernel: &str) -> Option<String> {
-    let parts: Vec<&str> = kernel.splitn(4, '.').take(3).collect();
-    (parts.len() == 3).then(|| parts.join("."))
-}
-
-impl Record {
-    /// Where an object cannot be read in full, what it said before is kept beside what it says now.
-    fn keep(&mut self, before: &Self) {
-        if let (Self::Extracted(new), Self::Extracted(before)) = (self, before)
-            && new.problem.is_some()
-        {
-            let lost = before.workloads.iter();
-            let lost = lost.filter(|workload| !new.workloads.contains(workload));
-            new.workloads = new.workloads.iter().chain(lost).cloned().collect();
-            let lost = before.history.iter();
-            let lost = lost.filter(|it| !new.history.contains(it));
-            new.history = new.history.iter().chain(lost).cloned().collect();
-        }
-    }
-}
-
-/// `None` for an object that says nothing.
-fn reduce(
-    kind: &Kind,
-    item: Item,
-    interner: &mut Interner,
-) -> ((Arc<str>, Arc<str>), Option<Record>) {
-    let key = (interner.text(item.namespace()), interner.text(item.name()));
-    let Item { body, mentions } = item;
-    let of_mentions = |interner: &mut Interner| {
-        let (namespace, name) = &key;
-        Workload::of_mentions(&kind.name, namespace, name, &mentions, interner)
-    };
-    let record = match (&kind.content, body) {
-        (Content::Custom(resource), Body::Free(object)) => {
-            let mut extracted = resource.extract(&object, interner);
-            if !mentions.is_empty() {
-                let mentioned = of_mentions(interner);
-                extracted.workloads = extracted.workloads.into_iter().chain([mentioned]).collect();
-            }
-            let says_nothing = extracted == Extracted::default();
-            (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
-        }
-        (Content::Teller(teller), Body::Free(object)) => {
-            let extracted = teller.extract(&object, interner);
-            let says_nothing = extracted == Extracted::default();
-            (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
-        }
-        (Content::Helm, Body::Release(secret)) => {
-            let extracted = match secret.release {
-                Ok(release) => release.extract(&key.1, interner),
-                Err(problem) => Extracted {
-                    problem: Some(format!("Secret {}/{}: {problem}", key.0, key.1).into()),
-                    ..Extracted::default()
-                },
-            };
-            Some(Record::Extracted(Box::new(extracted)))
-        }
-        (Content::Workload, Body::Typed(object)) => {
-            let workload = object.into_workload(&kind.name, interner);
-            Some(Record::Workload(
-                workload.with_mentions(&mentions, interner),
-            ))
-        }
-        (Content::Account, Body::Typed(object)) => {
-            let secrets = secret_names(&object.image_pull_secrets, interner);
-            (!secrets.is_empty()).then_some(Record::Account(secrets))
-        }
-        (Content::Node, Body::Typed(object)) => node(&object).map(Record::Node),
-        (Content::Mentions, Body::Names(_)) => {
-            (!mentions.is_empty()).then(|| Record::Workload(of_mentions(interner)))
-        }
-        (_, Body::Free(_) | Body::Typed(_) | Body::Names(_) | Body::Release(_)) => {
-            unreachable!("a resource's shape follows from its content")
-        }
-    };
-    (key, record)
-}
-
-fn node(object: &Object) -> Option<Platform> {
-    let info = &object.status.node_info;
-    let is_told = !info.operating_system.is_empty() && !info.architecture.is_empty();
-    is_told.then(|| {
-        // The kernel's version is what containerd compares on Windows.
-        let platform = Platform::new(&info.operating_system, &info.architecture, None);
-        let version = windows_build(&info.kernel_version);
-        platform.with_os_version(version.as_deref())
-    })
 }

@@ -165,6 +165,7 @@ impl Reading<'_> {
             name: self.interner.text(&self.metadata.name),
             owner: self.metadata.owner(self.interner),
             images,
+            status: None,
         });
     }
 

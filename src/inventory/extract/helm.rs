@@ -90,9 +90,9 @@ impl Release {
             problem: None,
         };
         release.take(manifest);
-        hooks
-            .into_iter()
-            .for_each(|hook| release.take(hook.manifest));
+        for hook in hooks {
+            release.take(hook.manifest);
+        }
         Ok(release)
     }
 

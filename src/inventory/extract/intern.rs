@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{PodImages, TEXT_BYTES_MAX};
+use crate::inventory::running::PodStatus;
 use crate::oci::reference::{InvalidReference, Reference, Sharing};
 
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: HashSet<Arc<str>>,
     images: HashSet<Arc<PodImages>>,
+    statuses: HashSet<Arc<PodStatus>>,
     references: Sharing,
     /// The size at which to look for what nobody uses any more.
     prune_at: usize,
@@ -54,18 +56,29 @@ impl Interner {
         new
     }
 
+    pub(in crate::inventory) fn status(&mut self, status: PodStatus) -> Arc<PodStatus> {
+        if let Some(known) = self.statuses.get(&status) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(status);
+        self.statuses.insert(Arc::clone(&new));
+        new
+    }
+
     /// Forgets what is used nowhere else, at a cost that is paid for by what came in since.
     pub fn prune(&mut self) {
         if self.len() < self.prune_at.max(PRUNE_AT_MIN) {
             return;
         }
         self.images.retain(|images| Arc::strong_count(images) > 1);
+        self.statuses.retain(|status| Arc::strong_count(status) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.references.prune();
         self.prune_at = 2 * self.len();
     }
 
     fn len(&self) -> usize {
-        self.texts.len() + self.images.len() + self.references.len()
+        let pods = self.images.len() + self.statuses.len();
+        self.texts.len() + pods + self.references.len()
     }
 }

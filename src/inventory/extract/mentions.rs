@@ -351,6 +351,7 @@ impl Workload {
             name: interner.text(name),
             owner: None,
             images: Arc::new(images),
+            status: None,
         };
         workload.with_mentions(mentions, interner)
     }

@@ -214,7 +214,7 @@ impl Candidate {
 }
 
 /// Whose an object is, by what it is: Kubernetes' own or not, kind, namespace and name.
-struct Owners<'a> {
+pub(in crate::inventory) struct Owners<'a> {
     owners: HashMap<Key<'a>, &'a Owner>,
     /// The custom resources that name images themselves.
     custom: HashSet<Key<'a>>,
@@ -223,7 +223,9 @@ struct Owners<'a> {
 type Key<'a> = (bool, &'a str, &'a str, &'a str);
 
 impl<'a> Owners<'a> {
-    fn of(workloads: impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone) -> Self {
+    pub(in crate::inventory) fn of(
+        workloads: impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone,
+    ) -> Self {
         let custom: HashSet<Key<'a>> = workloads
             .clone()
             .filter(|(origin, _)| *origin == Origin::Custom)
@@ -254,6 +256,17 @@ impl<'a> Owners<'a> {
             }
         }
         all
+    }
+
+    /// The kind and the name of the workload that this one belongs to, or is.
+    pub(in crate::inventory) fn top(
+        &self,
+        origin: Origin<'_>,
+        workload: &'a Workload,
+    ) -> (&'a str, &'a str) {
+        // Whose it is does not depend on what it counts as.
+        let named = naming(origin, workload, self, Class::Runtime);
+        (named.kind, named.name)
     }
 
     /// The owner whose people look for the workload's images. A Deployment belongs to some operator at
@@ -304,6 +317,7 @@ fn naming<'a>(
         name,
         owner: _,
         images: _,
+        status: _,
     } = workload;
     if let Origin::History(via) = origin {
         return Naming {

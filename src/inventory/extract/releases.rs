@@ -61,9 +61,10 @@ impl Teller {
             namespace, name, ..
         } = &metadata;
         Extracted {
-            workloads: match told.now.is_empty() {
-                true => Box::default(),
-                false => [workload(told.now)].into(),
+            workloads: if told.now.is_empty() {
+                Box::default()
+            } else {
+                [workload(told.now)].into()
             },
             history: told
                 .history
@@ -101,6 +102,7 @@ fn workload(kind: &str, metadata: &Metadata, images: Images, interner: &mut Inte
         name: interner.text(&metadata.name),
         owner: None,
         images: interner.images(images),
+        status: None,
     }
 }
 
@@ -201,8 +203,11 @@ fn sources(of: &Value) -> Images {
 }
 
 fn overrides(source: &Value, found: &mut Images) {
-    let listed = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
-    for image in listed(&source["kustomize"]["images"]) {
+    let listed = |place: &str| {
+        let items = source.pointer(place).and_then(Value::as_array);
+        items.into_iter().flatten()
+    };
+    for image in listed("/kustomize/images") {
         // `name=new:tag`, `name:tag`, `name@digest`
         let image = image.as_str().unwrap_or_default();
         let image = image.rsplit('=').next().unwrap_or_default();
@@ -211,8 +216,7 @@ fn overrides(source: &Value, found: &mut Images) {
         }
     }
     let helm = &source["helm"];
-    let parameters: BTreeMap<String, String> = listed(&helm["parameters"])
-        .iter()
+    let parameters: BTreeMap<String, String> = listed("/helm/parameters")
         .map(|it| (text(it, "name").to_owned(), text(it, "value").to_owned()))
         .collect();
     let parameter = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();

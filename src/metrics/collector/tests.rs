@@ -1,10 +1,14 @@
 //! A snapshot in, the text of a scrape out.
 
 use super::*;
+use crate::drift::{Disagreement, Drift, Kind};
 use crate::images::{Image, ImageKey, Puller, PullerKey};
+use crate::inventory::running::{Reason, Refusal};
 use crate::inventory::{Class, TopOwner, User};
 use crate::metrics::exposition::{Exposition, Format};
+use crate::oci::digest::Digest;
 use crate::registry::stats::Stats;
+use crate::state::{Detailed, Details};
 use crate::state::{ImageState, Named, ObjectCounts, SourceStatus};
 use crate::verify::finding::{Finding, PlatformReport, Report};
 use crate::verify::target::Needs;
@@ -37,6 +41,7 @@ fn image(reference: &str, report: Report, users: Vec<User>) -> ImageState {
             puller: Puller::Own.into(),
             needs: Needs::All,
             users: users.into_iter().map(Arc::new).collect(),
+            running: None,
         })),
         proven_at: report.proven_at,
         report: Arc::new(report),
@@ -238,4 +243,104 @@ fn every_exposed_family_is_in_the_catalogue() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn drift_is_told_of_those_who_drift_and_what_a_node_disputes_of_its_workload() {
+    let digest = Digest::of(b"old");
+    let users = ["web", "db"].map(|name| user("shop", name, Class::Runtime));
+    let image = image("r.example/app:v1", pullable(), users.to_vec());
+    let Named::Image(written) = image.named else {
+        panic!("it has details already");
+    };
+    let of = |kind: Kind, users: Arc<[Arc<User>]>| Drift {
+        kind,
+        digest: Some(digest),
+        platform: None,
+        registry: None,
+        users,
+    };
+    // What runs is known by the ReplicaSet that runs it; it is the same workload's.
+    let web = Arc::new(User {
+        via: Some("ReplicaSet/web-a".into()),
+        ..users[0].clone()
+    });
+    let image = ImageState {
+        named: Named::Detailed(Arc::new(Detailed {
+            details: Details {
+                drift: vec![
+                    of(Kind::TagMoved, [Arc::clone(&web)].into()),
+                    of(Kind::TagMoved, [Arc::clone(&web)].into()),
+                    of(Kind::PlatformMissing, Arc::clone(&written.users)),
+                ],
+                disagreements: vec![Disagreement {
+                    user: Arc::clone(&written.users[1]),
+                    refusal: Refusal {
+                        reason: Reason::ErrImagePull,
+                        message: "404".into(),
+                    },
+                }],
+                ..Details::default()
+            },
+            image: written,
+        })),
+        ..image
+    };
+    let text = scrape(
+        vec![image.clone()],
+        Caps {
+            series: 100,
+            series_per_namespace: 100,
+        },
+        Format::OpenMetrics,
+    );
+    let of_metric = |text: &str, name: &str| -> Vec<(bool, String)> {
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(&format!("pullproof_{name}{{")));
+        let told = lines.map(|line| {
+            let drift = line
+                .split("drift=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next());
+            (
+                line.contains("workload=\"web\""),
+                drift.unwrap_or_default().to_owned(),
+            )
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        told
+    };
+    let kinds = |list: &[(bool, &str)]| -> Vec<(bool, String)> {
+        list.iter()
+            .map(|(is_web, kind)| (*is_web, (*kind).to_owned()))
+            .collect()
+    };
+    assert_eq!(
+        of_metric(&text, "workload_image_drift"),
+        kinds(&[
+            (false, "platform_missing"),
+            (true, "platform_missing"),
+            (true, "tag_moved")
+        ])
+    );
+    assert_eq!(
+        of_metric(&text, "workload_image_kubelet_disagreement"),
+        kinds(&[(false, "")])
+    );
+    assert!(!text.contains(&digest.hex()), "no digest is a label");
+    // They count: six series are two rows', and the second row does not fit.
+    let text = scrape(
+        vec![image],
+        Caps {
+            series: 5,
+            series_per_namespace: 100,
+        },
+        Format::OpenMetrics,
+    );
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("pullproof_workload_image_pullable{"));
+    assert_eq!(rows.count(), 1, "{text}");
 }

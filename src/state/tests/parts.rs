@@ -87,6 +87,7 @@ fn what_could_not_be_written_is_given_out_again() {
         started_at: at(30),
         ended_at: at(30),
         reports: vec![(again.key.clone(), again.needs.clone(), pullable(30, 2000))],
+        compared: Vec::new(),
     });
     let mut fewer = Images::clone(&images);
     fewer.images.remove(1);

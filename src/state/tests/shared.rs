@@ -32,6 +32,7 @@ fn what_did_not_change_is_the_same_allocation_and_what_changed_is_not() {
         started_at: at(20),
         ended_at: at(20),
         reports: vec![(b.key.clone(), b.needs.clone(), pullable(20, 2000))],
+        compared: Vec::new(),
     });
     let now = state.snapshot(at(21));
     assert_eq!(shared(&before, &now), [names[0], names[2], names[3]]);
@@ -114,6 +115,7 @@ fn what_a_mirror_says_changes_the_image_and_only_then() {
             images.endpoints[0].needs.clone(),
             report,
         )],
+        compared: Vec::new(),
     };
     state.record_part(mirror(11, pullable(11, 200)));
     let first = state.snapshot(at(12));

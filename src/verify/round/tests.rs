@@ -673,9 +673,14 @@ fn an_index_of_nothing_is_nothing_to_pull() {
 
 #[test]
 fn other_content_from_what_answers_everything_is_no_fact() {
-    for (has_everything, verdict, code) in [
-        (false, Verdict::Broken, Code::SizeMismatch),
-        (true, Verdict::Unknown, Code::Untrusted),
+    let hangs = || Answer::Failed {
+        code: Code::Timeout,
+        message: "no answer".into(),
+    };
+    for (second_canary, verdict, code) in [
+        (None, Verdict::Broken, Code::SizeMismatch),
+        (Some(Answer::Alive), Verdict::Unknown, Code::Untrusted),
+        (Some(hangs()), Verdict::Unknown, Code::Timeout),
     ] {
         let mut world = World::standard();
         world.sizes.insert(digest("b2"), 6);
@@ -683,14 +688,16 @@ fn other_content_from_what_answers_everything_is_no_fact() {
         let (finished, report) = scripted(&mut world, &mut |question| {
             canaries += u32::from(matches!(question.ask, Ask::Canary { .. }));
             // A maintenance page that began after the first canary was well.
-            let is_page = matches!(question.ask, Ask::Canary { .. }) && canaries > 1;
-            (is_page && has_everything).then_some(Answer::Alive)
+            let is_second = matches!(question.ask, Ask::Canary { .. }) && canaries > 1;
+            second_canary.clone().filter(|_| is_second)
         });
         assert_eq!(
             (report.verdict, codes(&report), canaries),
             (verdict, vec![code], 2)
         );
         assert!(finished.is_up);
+        let verdicts = report.platforms.iter().map(|platform| platform.verdict);
+        assert_eq!(verdicts.max(), (code != Code::Untrusted).then_some(verdict));
     }
 }
 

@@ -227,7 +227,7 @@ async fn the_inventory_lists_who_uses_what_and_which_source_is_a_part() {
             .all(|image| image.get(key).is_some())
     };
     assert!(
-        ["reference", "invalid", "classes", "used_by"]
+        ["reference", "invalid", "classes", "running", "used_by"]
             .into_iter()
             .all(every),
         "{shapes:#}"

@@ -285,10 +285,8 @@ async fn a_kind_comes_and_goes() {
     let until = async |what: &str, claim: &dyn Fn(&SourceState) -> bool| {
         let mut states = states.clone();
         let found = tokio::time::timeout(GONE_BOUND, states.wait_for(|it| claim(it))).await;
-        match found {
-            Ok(state) => Arc::clone(&state.unwrap()),
-            Err(_elapsed) => panic!("in vain: {what}"),
-        }
+        let state = found.unwrap_or_else(|_elapsed| panic!("in vain: {what}"));
+        Arc::clone(&state.unwrap())
     };
     let story = async {
         let absent = format!("Fleet.{group}: {group}/v1 has no such kind");

@@ -201,6 +201,7 @@ impl Setup {
             puller: puller.into(),
             needs,
             users: [].into(),
+            running: None,
         })
     }
 }

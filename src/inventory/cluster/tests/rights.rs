@@ -8,10 +8,13 @@ use super::*;
 /// (group, resource, verb)
 type Right = (String, String, &'static str);
 
-/// What a request needs (`RequestInfo` in the API server).
-fn needed(request: &str) -> Right {
+/// What a request needs (`RequestInfo` in the API server). Discovery is everybody's.
+fn needed(request: &str) -> Option<Right> {
     let (path, query) = request.split_once('?').unwrap();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    if matches!(segments.as_slice(), ["apis"] | ["apis", _, _]) {
+        return None;
+    }
     let (group, rest) = match segments.as_slice() {
         ["api", "v1", rest @ ..] => ("", rest),
         ["apis", group, _version, rest @ ..] => (*group, rest),
@@ -27,7 +30,12 @@ fn needed(request: &str) -> Right {
         [resource, _name] => (resource, "get"),
         _ => panic!("{request}"),
     };
-    (group.to_owned(), (*resource).to_owned(), verb)
+    Some((group.to_owned(), (*resource).to_owned(), verb))
+}
+
+fn asked(server: &Server) -> BTreeSet<Right> {
+    let requests = server.requests("/");
+    requests.iter().filter_map(|it| needed(it)).collect()
 }
 
 /// The rights of a role in a file of `deploy/`.
@@ -88,11 +96,80 @@ async fn the_rights_are_those_that_a_run_needs() {
     };
     timeout(Duration::from_mins(5), open).await.unwrap();
     running.until(|state| !state.pull_secrets.is_empty()).await;
-    let asked = server.requests("/");
-    let needed: BTreeSet<Right> = asked.iter().map(|request| needed(request)).collect();
-    let (secrets, all): (BTreeSet<Right>, _) = needed
+    let (secrets, all): (BTreeSet<Right>, _) = asked(&server)
         .into_iter()
         .partition(|(_, resource, _)| resource == "secrets");
     assert_eq!(granted("rbac.yaml", "pullproof"), all);
     assert_eq!(granted("rbac.yaml", "pullproof-pull-secrets"), secrets);
+}
+
+/// As people say it, but for what they say otherwise.
+fn plural(kind: &str) -> String {
+    match kind {
+        "ImagePolicy" => "imagepolicies".to_owned(),
+        kind => format!("{}s", kind.to_lowercase()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_optional_rights_are_those_that_the_options_need() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/custom-resources.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let config = crate::config::parse(&text, "", Path::new("")).unwrap();
+    let custom_resources = config.inventory.custom_resources;
+    let kind = |group: &str, version: &str, kind: &str| {
+        let api = format!("/apis/{group}/{version}");
+        (api, kind.to_owned())
+    };
+    let mut kinds = vec![
+        kind("argoproj.io", "v1alpha1", "Application"),
+        kind("image.toolkit.fluxcd.io", "v1", "ImagePolicy"),
+        kind("kustomize.toolkit.fluxcd.io", "v1", "Kustomization"),
+    ];
+    for it in &custom_resources {
+        kinds.push(kind(&it.group, &it.version, &it.kind));
+    }
+    let server = Server::default();
+    for (api, _) in &kinds {
+        let of_api = kinds.iter().filter(|(it, _)| it == api);
+        let resources: Vec<Value> = of_api
+            .map(|(_, kind)| json!({"name": plural(kind), "kind": kind, "namespaced": true}))
+            .collect();
+        server.always(api, Answer::Page(json!({"resources": resources})));
+    }
+    let beyond = Beyond {
+        custom_resources,
+        mentions: Some(["registry.example".to_owned()].into()),
+        releases: Releases {
+            argocd: true,
+            flux: true,
+            helm: true,
+        },
+    };
+    let running = run(
+        &server,
+        ClusterOptions {
+            beyond,
+            ..options()
+        },
+    );
+    running.until_complete().await;
+    let roles = [
+        ("rbac.yaml", "pullproof"),
+        ("mentions-rbac.yaml", "pullproof-mentions"),
+        ("releases-rbac.yaml", "pullproof-releases"),
+        ("releases-rbac.yaml", "pullproof-releases-helm"),
+        ("custom-resources-rbac.yaml", "pullproof-custom-resources"),
+    ];
+    let granted: BTreeSet<Right> = roles
+        .iter()
+        .flat_map(|(file, role)| granted(file, role))
+        .collect();
+    let all_are_asked = async {
+        while asked(&server) != granted {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_mins(5), all_are_asked).await.ok();
+    assert_eq!(granted, asked(&server));
 }
