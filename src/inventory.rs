@@ -5,7 +5,7 @@
 //! read in full says so, and its last complete state stands in. An error is never an empty list,
 //! since a list that was empty by error is how images get lost (restic#4612, harbor#12975).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -181,6 +181,12 @@ impl Inventory {
         references
             .map(|reference| reference.host().to_owned())
             .collect()
+    }
+
+    /// What runs of each use.
+    pub fn running(&self) -> HashMap<&User, &Arc<RunningUse>> {
+        let uses = self.sources.iter().flat_map(|source| source.running.iter());
+        uses.map(|of_use| (&*of_use.user, of_use)).collect()
     }
 
     pub fn is_complete(&self) -> bool {

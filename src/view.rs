@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::drift::{self, Disagreement, Drift};
 use crate::inventory::completeness::{self, Facts, Refusal, Shrunk};
-use crate::inventory::running::{Reason, RunningUse};
+use crate::inventory::running::Reason;
 use crate::inventory::{Inventory, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
@@ -305,10 +305,7 @@ pub struct InventoryImage {
 impl InventoryView {
     pub fn of(inventory: &Inventory, now: Timestamp) -> Self {
         let mut images: BTreeMap<String, InventoryImage> = BTreeMap::new();
-        let told = inventory.sources.iter();
-        let told = told.flat_map(|source| source.running.iter());
-        let told: HashMap<&User, &RunningUse> =
-            told.map(|of_use| (&*of_use.user, &**of_use)).collect();
+        let told = inventory.running();
         for image_use in inventory
             .sources
             .iter()

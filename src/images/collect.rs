@@ -64,7 +64,7 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
     let is_same = |one: &Draft<'_>, other: &Draft<'_>| {
         one.reference == other.reference && pullers.key(one.puller) == pullers.key(other.puller)
     };
-    let told = told(inventory);
+    let told = inventory.running();
     let mut images: Vec<Arc<Image>> = Vec::with_capacity(drafts.chunk_by(is_same).count());
     images.extend(drafts.chunk_by(is_same).filter_map(|drafts| {
         let (first, more) = drafts.split_first()?;
@@ -110,12 +110,6 @@ fn image(first: &Draft<'_>, pullers: &Pullers, needs: Needs, users: Arc<[Arc<Use
 
 /// What nodes say, by who uses it.
 type Told<'a> = HashMap<&'a User, &'a Arc<RunningUse>>;
-
-fn told(inventory: &Inventory) -> Told<'_> {
-    let sources = inventory.sources.iter();
-    let uses = sources.flat_map(|source| source.running.iter());
-    uses.map(|of_use| (&*of_use.user, of_use)).collect()
-}
 
 fn running(users: &[Arc<User>], told: &Told<'_>) -> Option<Arc<Running>> {
     if told.is_empty() {

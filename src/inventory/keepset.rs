@@ -2,13 +2,12 @@
 //!
 //! It is made of a [`CompleteInventory`] and nothing else: of a part of the truth there is no keep-set.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Class;
 use super::completeness::CompleteInventory;
-use super::running::RunningUse;
-use super::{Class, User};
 use crate::oci::digest::{Digest, Hasher};
 use crate::oci::reference::Reference;
 
@@ -45,9 +44,7 @@ impl KeepSet {
         let at = complete.at();
         let mut references: BTreeMap<Reference, Kept> = BTreeMap::new();
         let sources = complete.inventory().sources.iter();
-        let told = sources.clone().flat_map(|source| source.running.iter());
-        let told: HashMap<&User, &RunningUse> =
-            told.map(|of_use| (&*of_use.user, &**of_use)).collect();
+        let told = complete.inventory().running();
         for image_use in sources.flat_map(|source| source.uses.iter()) {
             let Ok(reference) = &image_use.reference else {
                 continue;
@@ -113,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::completeness::complete;
-    use crate::inventory::running::{ImageId, Place, Running};
+    use crate::inventory::running::{ImageId, Place, Running, RunningUse};
     use crate::inventory::{Inventory, references};
 
     const KEEP: SignedDuration = SignedDuration::from_secs(100);

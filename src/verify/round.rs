@@ -38,6 +38,8 @@ const UNREACHED_IN_A_ROW_MAX: u32 = 16;
 const SCRUB_SIZE_UNKNOWN: u64 = 16 << 20;
 /// A registry that could not be asked for what cannot exist is asked once more, at the end.
 const CANARIES_MAX: u8 = 2;
+/// The root in the trace of a canary that is asked for on account of one repository.
+const OF_REPOSITORY: u32 = u32::MAX;
 /// How often a tag is followed within one round when it keeps moving.
 const RESOLUTIONS_MAX: u8 = 4;
 
@@ -651,36 +653,33 @@ impl Round {
     }
 
     fn record_canary(&mut self, question: &Question, answer: &Answer) {
-        if question.trace.root != u32::MAX {
-            self.resolved.unasked = match answer {
-                Answer::Failed {
-                    code: code @ (Code::Unreachable | Code::Timeout | Code::Tls | Code::RateLimited),
-                    message,
-                } => Some((*code, Arc::clone(message))),
-                _ => None,
-            };
-        }
-        match answer {
-            Answer::Tag { .. } | Answer::Manifest { .. } | Answer::Blob { .. } | Answer::Alive => {
-                if question.trace.root == u32::MAX {
-                    let id = self.table.repository_id(&question.repository);
-                    self.resolved.untrusted_repositories.insert(id);
-                    return;
-                }
-                self.resolved.untrusted = true;
-                let message = "it answers 200 for a digest that cannot exist";
-                self.gave_up = Some((Code::Untrusted, message.into()));
-            }
-            Answer::Failed { code, message } if question.trace.root == u32::MAX => {
-                let id = self.table.repository_id(&question.repository);
-                let doubt = (*code, Arc::clone(message));
+        let has_everything = matches!(
+            answer,
+            Answer::Tag { .. } | Answer::Manifest { .. } | Answer::Blob { .. } | Answer::Alive
+        );
+        let failed = match answer {
+            Answer::Failed { code, message } => Some((*code, Arc::clone(message))),
+            _ => None,
+        };
+        if question.trace.root == OF_REPOSITORY {
+            let id = self.table.repository_id(&question.repository);
+            if has_everything {
+                self.resolved.untrusted_repositories.insert(id);
+            } else if let Some(doubt) = failed {
                 self.resolved.doubted_repositories.insert(id, doubt);
             }
-            Answer::Config { .. }
-            | Answer::Absent
-            | Answer::WrongDigest
-            | Answer::Short { .. }
-            | Answer::Failed { .. } => {}
+            return;
+        }
+        self.resolved.unasked = failed.filter(|(code, _)| {
+            matches!(
+                code,
+                Code::Unreachable | Code::Timeout | Code::Tls | Code::RateLimited
+            )
+        });
+        if has_everything {
+            self.resolved.untrusted = true;
+            let message = "it answers 200 for a digest that cannot exist";
+            self.gave_up = Some((Code::Untrusted, message.into()));
         }
     }
 
@@ -1057,7 +1056,7 @@ impl Round {
         let has_mismatch = findings.any(|finding| finding.code.is_mismatch());
         if has_mismatch && self.canaried.insert(id) {
             let trace = Trace {
-                root: u32::MAX,
+                root: OF_REPOSITORY,
                 depth: 0,
             };
             self.ask_canary(target, true, trace);

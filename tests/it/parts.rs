@@ -16,7 +16,7 @@ use crate::support::clients::Clients;
 use crate::support::cluster::Cluster;
 use crate::support::http;
 use crate::support::images::{Format, PLATFORMS, push_image, push_index};
-use crate::support::parts::{self, require};
+use crate::support::parts::{self, require, require_cluster};
 use crate::support::process::run_well;
 use crate::support::prometheus::Prometheus;
 use crate::support::registry::{Options, Registry, Request, Version};
@@ -410,13 +410,7 @@ async fn the_collector_of_2_8_2_removes_the_children_of_a_tagged_index() {
 
 #[tokio::test]
 async fn a_deployment_becomes_replica_sets_and_pods() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl"
-    );
+    require_cluster!();
     let cluster = Cluster::shared().await;
     let namespace = cluster.new_namespace().await;
     cluster
@@ -449,13 +443,7 @@ spec:
 
 #[tokio::test]
 async fn an_identity_may_do_what_a_test_binds_and_no_more() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl"
-    );
+    require_cluster!();
     let cluster = Cluster::shared().await;
     let namespace = cluster.new_namespace().await;
     let identity = cluster.new_identity();
@@ -498,13 +486,7 @@ async fn an_identity_may_do_what_a_test_binds_and_no_more() {
 
 #[tokio::test]
 async fn an_api_server_can_hang_and_go_away_and_come_back() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl"
-    );
+    require_cluster!();
     let mut cluster = Cluster::start().await;
     let namespace = cluster.new_namespace().await;
     let admin = cluster.admin();

@@ -126,10 +126,7 @@ fn case(image: &Image, places: &Places, counts_unknown: bool) -> Case {
         Some(credential) => format!("{} ({credential})", image.reference),
         None => image.reference.clone(),
     };
-    let written = image.used_by.iter().map(|user| &*user.image);
-    let place = written
-        .chain([image.reference.as_str()])
-        .find_map(|written| places.get(written));
+    let place = places.of(image);
     Case {
         class: printable(class.unwrap_or_default()),
         name: printable(&name),

@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::view::Image;
+
 /// A line of a file, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -32,8 +34,11 @@ impl Places {
         Self(found)
     }
 
-    pub(super) fn get(&self, image: &str) -> Option<&Place> {
-        self.0.get(image)
+    /// Where the first of its users that stands in a file names it.
+    pub(super) fn of(&self, image: &Image) -> Option<&Place> {
+        let written = image.used_by.iter().map(|user| &*user.image);
+        let mut written = written.chain([image.reference.as_str()]);
+        written.find_map(|written| self.0.get(written))
     }
 }
 
@@ -62,6 +67,7 @@ mod tests {
         let places = Places::find(&files, &wanted.into());
         let place = |image| {
             places
+                .0
                 .get(image)
                 .map(|place| (place.file.as_str(), place.line))
         };

@@ -105,10 +105,7 @@ fn result(image: &Image, finding: &Finding, places: &Places) -> Value {
 }
 
 fn location(image: &Image, places: &Places) -> Value {
-    let written = image.used_by.iter().map(|user| &*user.image);
-    let place = written
-        .chain([image.reference.as_str()])
-        .find_map(|written| places.get(written));
+    let place = places.of(image);
     let (uri, line) = match place {
         Some(place) => (uri(&place.file), place.line),
         None => (uri(&image.reference), 1),

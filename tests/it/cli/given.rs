@@ -7,7 +7,7 @@ use crate::support::clients::Clients;
 use crate::support::cluster::Cluster;
 use crate::support::daemon;
 use crate::support::images::push_image;
-use crate::support::parts::require;
+use crate::support::parts::{require, require_cluster};
 use crate::support::process::free_port;
 use crate::support::registry::{Options, Registry, Version};
 
@@ -243,16 +243,7 @@ async fn the_inventory_lists_who_uses_what_and_which_source_is_a_part() {
 
 #[tokio::test]
 async fn a_context_of_the_kubeconfig_is_a_source() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl",
-        "docker-registry",
-        "crane",
-        "regctl"
-    );
+    require_cluster!("docker-registry", "crane", "regctl");
     // Its own, since a context means every namespace, and those of others hold others' images.
     let cluster = Cluster::start().await;
     let namespace = cluster.new_namespace().await;

@@ -15,12 +15,7 @@ use crate::support::registry::{Options, Registry, Version};
 /// Leaves the test when a part of the scene is missing.
 macro_rules! require_shop {
     () => {
-        crate::support::parts::require!(
-            "etcd",
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kubectl",
-            "openssl",
+        crate::support::parts::require_cluster!(
             "docker-registry",
             "registry-3.1",
             "crane",

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::cli::run::pullproof;
 use crate::daemon::shop::namespace;
 use crate::support::cluster::Cluster;
-use crate::support::parts::require;
+use crate::support::parts::require_cluster;
 use crate::support::wait::wait_until;
 
 /// Discovery is asked twice, half a minute apart.
@@ -137,13 +137,7 @@ spec:
 
 #[tokio::test]
 async fn the_shipped_examples_read_what_people_run() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl"
-    );
+    require_cluster!();
     let (cluster, namespace) = namespace().await;
     let knative = "serving.knative.dev";
     define(
@@ -267,13 +261,7 @@ fn images(state: &SourceState) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_kind_comes_and_goes() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl"
-    );
+    require_cluster!();
     let (cluster, namespace) = namespace().await;
     let group = "gone.example";
     crate::support::http::install_crypto_provider();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::run::pullproof;
 use crate::daemon::faults::reader;
 use crate::daemon::shop::{SELDOM, entry, namespace};
-use crate::support::parts::require;
+use crate::support::parts::require_cluster;
 
 const OBJECTS: &str = "
 apiVersion: v1
@@ -56,13 +56,7 @@ fn told(inventory: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_mentioned_is_kept_and_its_owner_named_once() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl"
-    );
+    require_cluster!();
     let (cluster, namespace) = namespace().await;
     cluster
         .apply_yaml(&OBJECTS.replace("NAMESPACE", &namespace))

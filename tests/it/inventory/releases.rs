@@ -11,7 +11,7 @@ use crate::daemon::faults::reader;
 use crate::daemon::shop::namespace;
 use crate::inventory::custom::define;
 use crate::support::cluster::Cluster;
-use crate::support::parts::{self, require};
+use crate::support::parts::{self, require_cluster};
 use crate::support::process::run_well;
 
 const CRON_JOB: &str = "apiVersion: batch/v1
@@ -81,14 +81,7 @@ fn told(inventory: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn every_revision_that_helm_keeps_is_a_rollback() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl",
-        "helm"
-    );
+    require_cluster!("helm");
     let (cluster, namespace) = namespace().await;
     let home = tempfile::tempdir().unwrap();
     let chart = home.path().join("web");
@@ -177,13 +170,7 @@ spec: {images: [{name: side, newName: registry.example/side, newTag: v1}]}
 
 #[tokio::test]
 async fn argo_cd_and_flux_tell_what_they_had_and_will_have() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl"
-    );
+    require_cluster!();
     let (cluster, namespace) = namespace().await;
     define(
         cluster,

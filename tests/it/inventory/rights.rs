@@ -14,7 +14,7 @@ use crate::credentials::with_password;
 use crate::daemon::faults::reader;
 use crate::daemon::shop::{SELDOM, namespace, of_namespace, require_shop};
 use crate::support::cluster::{Cluster, Identity};
-use crate::support::parts::require;
+use crate::support::parts::{require, require_cluster};
 use crate::support::registry::Version;
 
 const ACCOUNT: &str = "system:serviceaccount:pullproof:pullproof";
@@ -123,13 +123,7 @@ async fn may_read(cluster: &Cluster, namespace: &str, name: &str) -> bool {
 /// Alone in its cluster, since what it grants holds everywhere.
 #[tokio::test]
 async fn the_shipped_rights_are_enough_and_each_choice_of_secrets_grants_what_it_says() {
-    require!(
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kubectl",
-        "openssl"
-    );
+    require_cluster!();
     let cluster = Cluster::start().await;
     for name in ["pullproof", "shop", "crm"] {
         cluster.kubectl(&["create", "namespace", name]).await;

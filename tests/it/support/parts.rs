@@ -16,6 +16,21 @@ macro_rules! require {
 }
 pub(crate) use require;
 
+/// The same, of what a cluster is made of ([`super::cluster`]) and these.
+macro_rules! require_cluster {
+    ($($part:literal),* $(,)?) => {
+        $crate::support::parts::require!(
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kubectl",
+            "openssl"
+            $(, $part)*
+        )
+    };
+}
+pub(crate) use require_cluster;
+
 /// Where `tests/testbed/install` puts what it builds.
 pub(crate) fn testbed() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
