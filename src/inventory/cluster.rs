@@ -5,6 +5,7 @@
 //! its watch is refused over and over, and completeness is what this source is for.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -35,6 +36,7 @@ mod api;
 mod follow;
 mod kinds;
 mod secrets;
+mod version;
 mod world;
 
 /// Changes that come together are published together.
@@ -81,10 +83,31 @@ pub enum Access {
     },
 }
 
+/// How long a watch is held, and how long its end is waited for.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// What the server is asked for: at random between these, so that twelve watches do not come back at
+    /// once.
+    pub watch_seconds: RangeInclusive<u32>,
+    /// How much later than asked the server may close a watch. A connection that was dropped without a
+    /// word looks like a quiet watch until then.
+    pub stall_margin: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            watch_seconds: 240..=290,
+            stall_margin: Duration::from_secs(15),
+        }
+    }
+}
+
 /// A cluster that can be read.
 pub struct ClusterSource {
     options: ClusterOptions,
     client: Client,
+    times: Times,
     /// Whether `options` lead to the client again when its credentials end.
     is_renewable: bool,
 }
@@ -103,6 +126,7 @@ pub async fn connect(options: &ClusterOptions) -> Result<ClusterSource, ConnectE
     Ok(ClusterSource {
         client: access::client(options).await?,
         options: options.clone(),
+        times: Times::default(),
         is_renewable: true,
     })
 }
@@ -113,8 +137,15 @@ impl ClusterSource {
         Self {
             options,
             client,
+            times: Times::default(),
             is_renewable: false,
         }
+    }
+
+    /// The same with other times.
+    #[must_use]
+    pub fn with_times(self, times: Times) -> Self {
+        Self { times, ..self }
     }
 
     /// Lists everything once. What failed is in `incomplete`.
@@ -160,6 +191,7 @@ struct Shared {
     name: Arc<str>,
     client: RwLock<Client>,
     world: Mutex<World>,
+    times: Times,
     units: usize,
     clock: Arc<dyn Clock>,
     /// Something that is published has changed.
@@ -182,6 +214,7 @@ impl Shared {
             client: RwLock::new(source.client.clone()),
             units: world.units(),
             world: Mutex::new(world),
+            times: source.times.clone(),
             clock,
             news: Notify::new(),
             renew: Notify::new(),
@@ -229,7 +262,7 @@ impl Clock for Stopped {
 async fn list_once(shared: &Shared, unit: usize) {
     let mut backoff = Backoff::default();
     for attempt in 1..=ATTEMPTS_ONCE {
-        let Err(failure) = list(shared, unit).await else {
+        let Err(failure) = list(shared, unit, "").await else {
             return;
         };
         shared.tell(|world, _now| world.fail(unit, &failure));

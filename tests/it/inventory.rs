@@ -1,1 +1,7 @@
 //! The inventory against real API servers: what is found, and what is said when it cannot be.
+
+mod following;
+mod lists;
+mod rights_lost;
+mod stale;
+mod watches;

@@ -43,6 +43,8 @@ pub(super) enum Failure {
     /// 404
     Absent,
     TooLarge,
+    /// It tells of a time before what was seen already.
+    Behind(String),
     Other(String),
 }
 
@@ -52,7 +54,10 @@ impl Failure {
             Self::Gone => "its resource version is too old",
             Self::Absent => "the API server does not have it",
             Self::TooLarge => "the answer is too large",
-            Self::Refused(text) | Self::Unauthenticated(text) | Self::Other(text) => text,
+            Self::Refused(text)
+            | Self::Unauthenticated(text)
+            | Self::Behind(text)
+            | Self::Other(text) => text,
         }
     }
 }

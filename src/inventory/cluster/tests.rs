@@ -14,6 +14,7 @@ use crate::oci::platform::Platform;
 
 use self::server::{Answer, Server, page};
 
+mod lies;
 mod server;
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";

@@ -202,6 +202,7 @@ impl World {
             | Failure::Unauthenticated(_)
             | Failure::Absent
             | Failure::TooLarge
+            | Failure::Behind(_)
             | Failure::Other(_) => Health::Failing(reason),
         };
         let is_news = unit.health != health;
