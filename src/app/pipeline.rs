@@ -18,13 +18,17 @@ use super::sources::{self, Wanted};
 use crate::clock::Clock;
 use crate::images::{self, Image, Images};
 use crate::inventory::{Inventory, SourceState};
+use crate::pace::Pace;
 use crate::prover::{self, Prover};
 use crate::remembered::RegistryMemory;
 use crate::verify::depth::Rotation;
 use crate::verify::suspects::Suspects;
 
 /// Changes that come together are taken together.
-const DEBOUNCE: Duration = Duration::from_millis(300);
+const PACE: Pace = Pace {
+    least: Duration::from_millis(300),
+    most: Duration::from_secs(8),
+};
 
 /// Runs sources and provers until told to stop. `last` is what the sources of the configuration before
 /// said; what these said in the end is the result.
@@ -82,12 +86,14 @@ async fn collect(
             .iter_mut()
             .map(|state| Arc::clone(&state.borrow_and_update()))
             .collect();
+        let begun = Instant::now();
         let inventory = Arc::new(Inventory { sources });
         let images = match &before {
             // Read again, and nothing new: a second copy of all images would say the same.
             Some((known, images)) if is_same(known, &inventory) => Arc::clone(images),
             Some(_) | None => Arc::new(registries.images(&inventory)),
         };
+        let rest = PACE.after(begun);
         before = Some((Arc::clone(&inventory), Arc::clone(&images)));
         publish.send_replace(Arc::clone(&images));
         if events
@@ -107,7 +113,10 @@ async fn collect(
             },
             () = stop.cancelled() => return,
         }
-        tokio::time::sleep(DEBOUNCE).await;
+        tokio::select! {
+            () = rest.over() => {}
+            () = stop.cancelled() => return,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::pace::Pace;
 
 use super::extract::Scope;
 use super::{Class, SourceState};
@@ -36,11 +37,15 @@ mod api;
 mod follow;
 mod kinds;
 mod secrets;
+mod uses;
 mod version;
 mod world;
 
 /// Changes that come together are published together.
-const DEBOUNCE: Duration = Duration::from_millis(200);
+const PACE: Pace = Pace {
+    least: Duration::from_millis(200),
+    most: Duration::from_secs(8),
+};
 /// How often a quiet, complete source says that it still is.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How long a publication waits for secrets that are newly named.
@@ -278,19 +283,18 @@ async fn publisher(shared: &Shared, publish: &watch::Sender<Arc<SourceState>>) {
     let mut secrets = Secrets::default();
     let mut secrets_due = Instant::now() + SECRETS_INTERVAL;
     let mut heartbeat_due = Instant::now() + HEARTBEAT;
-    let mut debounce = DEBOUNCE;
+    let mut rest = PACE.start();
     let mut last: Option<Arc<SourceState>> = None;
     let mut told = None;
     loop {
         tokio::select! {
-            () = shared.news.notified() => sleep(debounce).await,
+            () = shared.news.notified() => rest.over().await,
             () = sleep_until(secrets_due.min(heartbeat_due)) => {}
         }
         let begun = Instant::now();
         let view = shared.world().view();
-        // In a large and busy cluster most of the time shall be left for reading.
-        debounce = DEBOUNCE.max(begun.elapsed() * 4);
         let mut wanted = secrets.keep(&view);
+        rest = PACE.after(begun);
         wanted.extend(secrets.left_out());
         if Instant::now() >= secrets_due {
             wanted = secrets.keys().into_iter().chain(wanted).collect();
@@ -339,10 +343,6 @@ fn state(
     secrets: &Secrets,
     last: Option<&SourceState>,
 ) -> SourceState {
-    let uses = match last {
-        Some(last) if *last.uses == *view.uses => Arc::clone(&last.uses),
-        Some(_) | None => view.uses.into(),
-    };
     let pull_secrets = match last {
         Some(last) if *last.pull_secrets == *secrets.known() => Arc::clone(&last.pull_secrets),
         Some(_) | None => Arc::new(secrets.known().clone()),
@@ -357,7 +357,7 @@ fn state(
         name: Arc::clone(name),
         incomplete: view.incomplete,
         complete_at: view.complete_at,
-        uses,
+        uses: view.uses,
         pull_secrets,
         platforms,
     }

@@ -3,5 +3,6 @@
 mod following;
 mod lists;
 mod rights_lost;
+mod scale;
 mod stale;
 mod watches;

@@ -16,6 +16,7 @@ use self::server::{Answer, Server, page};
 
 mod lies;
 mod server;
+mod views;
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
 const CRON_JOBS: &str = "/apis/batch/v1/cronjobs";

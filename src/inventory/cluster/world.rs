@@ -17,6 +17,7 @@ use crate::oci::platform::Platform;
 
 use super::api::Failure;
 use super::kinds::{Content, KINDS, Kind};
+use super::uses::Uses;
 
 /// The name that stands in for the secrets of a service account which cannot be read. No secret
 /// has a colon in its name.
@@ -27,6 +28,7 @@ pub(super) struct World {
     scope: Scope,
     units: Vec<Unit>,
     interner: Interner,
+    uses: Uses,
     /// When everything was last known to be complete.
     complete_at: Option<Timestamp>,
 }
@@ -64,7 +66,8 @@ enum Health {
 /// All that is to be published, but for the pull secrets.
 #[derive(Debug)]
 pub(super) struct View {
-    pub uses: Vec<ImageUse>,
+    /// The same allocation as in the view before where nothing is different.
+    pub uses: Arc<[ImageUse]>,
     pub incomplete: Option<String>,
     pub complete_at: Option<Timestamp>,
     pub platforms: Option<Vec<Platform>>,
@@ -111,6 +114,7 @@ impl World {
             scope,
             units,
             interner: Interner::default(),
+            uses: Uses::default(),
             complete_at: None,
         }
     }
@@ -143,27 +147,35 @@ impl World {
     /// A list has been read to its end. Whether anything that is published changed.
     pub(super) fn replace(&mut self, unit: usize, records: Records, now: Timestamp) -> bool {
         let is_news = self.well(unit, now);
-        let unit = self.unit_mut(unit);
-        if unit.records == records {
-            return is_news;
+        let before = mem::take(&mut self.unit_mut(unit).records);
+        let is_same = before == records;
+        if !is_same {
+            for namespace in differing(&before, &records) {
+                self.uses.touch(namespace);
+            }
         }
-        unit.records = records;
-        true
+        self.unit_mut(unit).records = records;
+        is_news || !is_same
     }
 
     pub(super) fn put(&mut self, unit: usize, object: Object, now: Timestamp) -> bool {
         let kind = self.kind(unit);
         let (key, record) = reduce(kind, object, &mut self.interner);
+        let namespace = Arc::clone(&key.0);
         let unit = self.unit_mut(unit);
         unit.heard_at = Some(now);
-        match record {
+        let is_news = match record {
             Some(record) if unit.records.get(&key) == Some(&record) => false,
             Some(record) => {
                 unit.records.insert(key, record);
                 true
             }
             None => unit.records.remove(&key).is_some(),
+        };
+        if is_news {
+            self.uses.touch(&namespace);
         }
+        is_news
     }
 
     pub(super) fn remove(&mut self, unit: usize, object: &Object, now: Timestamp) -> bool {
@@ -173,25 +185,42 @@ impl World {
         );
         let unit = self.unit_mut(unit);
         unit.heard_at = Some(now);
-        unit.records.remove(&key).is_some()
+        let is_news = unit.records.remove(&key).is_some();
+        if is_news {
+            self.uses.touch(&key.0);
+        }
+        is_news
     }
 
     /// The server has said something that changes no record: a bookmark, or yes to a watch.
     pub(super) fn well(&mut self, unit: usize, now: Timestamp) -> bool {
+        self.unit_mut(unit).heard_at = Some(now);
+        self.set_health(unit, Health::Well)
+    }
+
+    fn set_health(&mut self, unit: usize, health: Health) -> bool {
         let unit = self.unit_mut(unit);
-        unit.heard_at = Some(now);
-        mem::replace(&mut unit.health, Health::Well) != Health::Well
+        if unit.health == health {
+            return false;
+        }
+        unit.health = health;
+        // Whether accounts are known is a part of the uses.
+        if unit.kind.content == Content::Account {
+            let scope = unit.namespace.clone();
+            self.uses.touch_scope(scope.as_ref());
+        }
+        true
     }
 
     pub(super) fn fail(&mut self, unit: usize, failure: &Failure) -> bool {
-        let unit = self.unit_mut(unit);
-        let resource = unit.kind.resource();
+        let of = self.unit(unit);
+        let resource = of.kind.resource();
         let text = failure.text();
         // `cronjobs.batch is forbidden: …` says itself what it is about.
         let reason = if text.starts_with(&resource) {
             text.to_owned()
         } else {
-            match &unit.namespace {
+            match &of.namespace {
                 Some(namespace) => format!("{resource} in {namespace}: {text}"),
                 None => format!("{resource}: {text}"),
             }
@@ -205,9 +234,7 @@ impl World {
             | Failure::Behind(_)
             | Failure::Other(_) => Health::Failing(reason),
         };
-        let is_news = unit.health != health;
-        unit.health = health;
-        is_news
+        self.set_health(unit, health)
     }
 
     pub(super) fn view(&mut self) -> View {
@@ -222,19 +249,11 @@ impl World {
                 .flatten()
                 .max(self.complete_at);
         }
-        let workloads = self
-            .units
-            .iter()
-            .flat_map(|unit| unit.records.values())
-            .filter_map(|record| match record {
-                Record::Workload(workload) => Some(workload),
-                Record::Account(_) | Record::Node(_) => None,
-            });
-        let uses = image_uses(workloads, &self.scope, |namespace, name| {
-            self.account(namespace, name)
-        });
+        let mut uses = mem::take(&mut self.uses);
+        let all = uses.refreshed(|namespace| self.uses_of(namespace));
+        self.uses = uses;
         View {
-            uses,
+            uses: all,
             incomplete: summary(&problems),
             complete_at: self.complete_at,
             platforms: self.platforms(),
@@ -250,6 +269,25 @@ impl World {
                 })
                 .collect(),
         }
+    }
+
+    /// In one namespace, or in all.
+    fn uses_of(&self, namespace: Option<&Arc<str>>) -> Vec<ImageUse> {
+        let start = (namespace.map_or_else(|| "".into(), Arc::clone), "".into());
+        let workloads = self
+            .units
+            .iter()
+            .flat_map(|unit| {
+                let is_in = |own: &Arc<str>| namespace.is_none_or(|namespace| own == namespace);
+                let records = unit.records.range(&start..);
+                records.take_while(move |((own, _), _)| is_in(own))
+            })
+            .filter_map(|(_, record)| match record {
+                Record::Workload(workload) => Some(workload),
+                Record::Account(_) | Record::Node(_) => None,
+            });
+        let account = |namespace: &str, name: &str| self.account(namespace, name);
+        image_uses(workloads, &self.scope, account)
     }
 
     fn account(&self, namespace: &str, name: &str) -> Account {
@@ -327,6 +365,16 @@ impl Unit {
             Health::Unread | Health::Refused(_) => false,
         }
     }
+}
+
+/// The namespaces of which the two say different things; some of them more than once.
+fn differing<'a>(before: &'a Records, after: &'a Records) -> impl Iterator<Item = &'a Arc<str>> {
+    let lost = before.keys().filter(|key| !after.contains_key(*key));
+    let changed = after
+        .iter()
+        .filter(|(key, record)| before.get(*key) != Some(*record));
+    lost.chain(changed.map(|(key, _)| key))
+        .map(|(namespace, _)| namespace)
 }
 
 /// The 10.0.20348 of `10.0.20348.2340`: nodes that differ in the rest take the same images.
