@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod explain;
 pub mod inventory;
+pub mod output;
 pub mod serve;
 pub mod table;
 pub mod terminal;
@@ -124,13 +125,6 @@ struct BenchCorpus {
     tags: usize,
     #[arg(long)]
     host: String,
-}
-
-/// `-o`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    Table,
-    Json,
 }
 
 /// Parses the arguments and runs the command.

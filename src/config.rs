@@ -6,8 +6,10 @@
 //! Whatever is not understood is refused: a gate or a limit that was misspelt must not be believed in.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::inventory::extract::{CustomResource, Releases};
 use crate::mirrors::Rule;
 use crate::oci::platform::Platform;
 use crate::verify::depth::Depth;
@@ -16,6 +18,7 @@ mod amount;
 mod check;
 pub mod cidr;
 mod credentials;
+mod custom;
 mod decode;
 mod duration;
 pub mod endpoint;
@@ -58,6 +61,12 @@ pub struct Sources {
     pub clusters: Vec<Cluster>,
     pub references: Vec<ReferenceList>,
     pub manifests: Vec<Manifests>,
+    /// Read in every cluster.
+    pub custom_resources: Vec<Arc<CustomResource>>,
+    /// Whether what merely mentions an image of a listed registry keeps it.
+    pub mentions: bool,
+    /// Whose history is read in every cluster that has it.
+    pub releases: Releases,
 }
 
 impl Sources {

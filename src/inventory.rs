@@ -115,6 +115,8 @@ pub struct SourceState {
     pub name: Arc<str>,
     /// Why it is not complete now; `None` means that everything was read.
     pub incomplete: Option<String>,
+    /// What was not granted or is not there, and does not make it incomplete: each in one line.
+    pub absent: Vec<String>,
     /// When it was last complete; `None` means never, and `uses` is then what is known so far.
     pub complete_at: Option<Timestamp>,
     /// The last complete state while incomplete.
@@ -132,6 +134,7 @@ impl SourceState {
         Self {
             name: name.into(),
             incomplete: Some("it was not read yet".to_owned()),
+            absent: Vec::new(),
             complete_at: None,
             uses: [].into(),
             pull_secrets: Arc::default(),

@@ -201,6 +201,19 @@ pub struct SourceView {
     pub references: usize,
 }
 
+impl SourceView {
+    pub fn all(inventory: &Inventory) -> Vec<Self> {
+        let sources = inventory.sources.iter().map(|source| Self {
+            name: source.name.to_string(),
+            complete: source.incomplete.is_none(),
+            reason: source.incomplete.clone(),
+            last_complete: source.complete_at,
+            references: source.uses.len(),
+        });
+        sources.collect()
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct InventoryImage {
     pub reference: String,
@@ -240,17 +253,10 @@ impl InventoryView {
             classes.dedup();
             image.classes = classes.iter().map(ToString::to_string).collect();
         }
-        let sources = inventory.sources.iter().map(|source| SourceView {
-            name: source.name.to_string(),
-            complete: source.incomplete.is_none(),
-            reason: source.incomplete.clone(),
-            last_complete: source.complete_at,
-            references: source.uses.len(),
-        });
         Self {
             schema: "pullproof.dev/inventory/v1",
             complete: inventory.is_complete(),
-            sources: sources.collect(),
+            sources: SourceView::all(inventory),
             images: images.into_values().collect(),
         }
     }

@@ -17,7 +17,7 @@ SCRAPE = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.8,text/plain
           "Accept-Encoding": "gzip"}
 REQUESTS = re.compile(rb"^pullproof_registry_requests_total\{[^}]*\} (\d+)", re.MULTILINE)
 # Rounds follow each other with a pause, in which nothing is counted as a scrape during a round.
-INTERVALS = {1_000: "5s", 10_000: "15s", 100_000: "3m"}
+INTERVALS = {1_000: "1s", 10_000: "15s", 100_000: "3m"}
 
 
 class Size:
@@ -49,8 +49,8 @@ def measure(bench, sizes, scrapes):
     measured = []
     for references in sizes:
         print(f"growth: {references:,} references", file=bench.progress, flush=True)
-        # A round of many is long and rare, and so is a scrape of many: the worst of a few stands for p99.
-        wanted = scrapes if references <= 10_000 else max(20, scrapes // 5)
+        # Where rounds are over in a moment, or a scrape of many takes long: the worst of a few stands for p99.
+        wanted = scrapes if references == 10_000 else max(20, scrapes // 5)
         measured.append(grow(bench, formula, references, wanted))
     return report(measured)
 

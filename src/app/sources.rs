@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
-use crate::inventory::cluster::{self, Access, ClusterOptions};
+use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions};
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
@@ -66,6 +66,22 @@ impl Wanted {
         }
     }
 
+    /// The texts that an operator wrote, by name. What cannot be read is told by the inventory.
+    pub fn texts(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Cluster { .. } | Self::Arguments(_) => Vec::new(),
+            Self::References { file, .. } => {
+                let text = references::read_file(file, references::LIST_BYTES_MAX);
+                let text = text.ok().map(|text| (file.display().to_string(), text));
+                text.into_iter().collect()
+            }
+            Self::Manifests { paths, .. } => manifests::texts(paths),
+            Self::ReferencesText { name, text } | Self::ManifestsText { name, text } => {
+                vec![(name.clone(), text.clone())]
+            }
+        }
+    }
+
     /// Whether an operator wrote it, so that its hosts may be at any address.
     pub fn is_operators(&self) -> bool {
         !matches!(self, Self::Cluster { .. })
@@ -74,6 +90,27 @@ impl Wanted {
 
 /// The sources that a configuration names; the current cluster if it names none.
 pub fn of_config(config: &Config) -> Vec<Wanted> {
+    let mut wanted = named(config);
+    with_beyond(&mut wanted, config);
+    wanted
+}
+
+/// Lets every cluster be read beyond Kubernetes' own kinds, as the configuration says.
+pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
+    let hosts = config.registries.iter().map(|entry| entry.host.clone());
+    let beyond = Beyond {
+        custom_resources: config.inventory.custom_resources.clone(),
+        mentions: config.inventory.mentions.then(|| hosts.collect()),
+        releases: config.inventory.releases,
+    };
+    for wanted in wanted {
+        if let Wanted::Cluster { options, .. } = wanted {
+            options.beyond = beyond.clone();
+        }
+    }
+}
+
+fn named(config: &Config) -> Vec<Wanted> {
     if config.inventory.is_empty() {
         return vec![current_cluster()];
     }
@@ -104,6 +141,7 @@ fn current_cluster() -> Wanted {
         access: Access::Infer,
         class: Class::Runtime,
         namespaces: Vec::new(),
+        beyond: Beyond::default(),
     };
     Wanted::Cluster {
         options,
@@ -122,6 +160,7 @@ pub fn of_context(context: &str) -> Wanted {
         },
         class: Class::Runtime,
         namespaces: Vec::new(),
+        beyond: Beyond::default(),
     };
     Wanted::Cluster {
         options,
@@ -148,6 +187,7 @@ fn of_cluster(cluster: &config::Cluster) -> Wanted {
             Scope::Everything => Vec::new(),
             Scope::Namespaces { names, .. } => names.clone(),
         },
+        beyond: Beyond::default(),
     };
     Wanted::Cluster {
         options,

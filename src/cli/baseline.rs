@@ -4,8 +4,9 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde::Deserialize;
 
+use super::output::{Output, structured};
 use super::terminal;
-use super::{Exit, Global, Output};
+use super::{Exit, Global};
 use crate::app::keeper::SNAPSHOT_FILE;
 use crate::baseline::{self, Baseline};
 use crate::clock::{Clock as _, SystemClock};
@@ -52,10 +53,7 @@ pub fn run(arguments: &BaselineArguments, global: &Global) -> anyhow::Result<Exi
     match &arguments.command {
         BaselineCommand::Show { output } => {
             let baseline = baseline::load(directory)?.unwrap_or_default();
-            let text = match output {
-                Output::Json => serde_json::to_string_pretty(&baseline)? + "\n",
-                Output::Table => table(&baseline),
-            };
+            let text = structured(*output, &baseline)?.unwrap_or_else(|| table(&baseline));
             terminal::print(&text)?;
         }
         BaselineCommand::Accept => {

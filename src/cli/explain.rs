@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -19,6 +18,7 @@ use self::page::Scene;
 use self::sources::Sources;
 use self::text::Measure;
 use self::whom::{let_in, own_label};
+use super::output::{Output, structured};
 use super::terminal::{self, Paint};
 use super::verify::{self, DepthArgument, Given};
 use super::{Exit, Global};
@@ -59,13 +59,6 @@ pub struct ExplainArguments {
     /// wide is the table with whole digests
     #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Wide,
-    Json,
 }
 
 /// What is to be explained.
@@ -156,12 +149,10 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
     told.view.credential = let_in(&told.view.exchanges, host.as_deref());
     told.view.tree = told.tree.map(ObjectView::from);
     let view = &told.view;
-    let text = if output == Output::Json {
-        serde_json::to_string_pretty(view)? + "\n"
-    } else {
+    let text = structured(output, view)?.unwrap_or_else(|| {
         let host = host.unwrap_or_default();
         shown(&subject, &told, &host, output, clock.now())
-    };
+    });
     terminal::print(&text)?;
     Ok(exit(view))
 }

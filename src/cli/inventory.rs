@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::output::{Output, structured};
+use super::table::{self, Breadth};
 use super::terminal::{self, Paint};
 use super::verify::Given;
-use super::{Exit, Global, Output, table};
+use super::{Exit, Global};
 use crate::app::sources;
 use crate::clock::{Clock, SystemClock};
 use crate::config::LogLevel;
@@ -27,10 +29,14 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let wanted = arguments.given.wanted(&[], &config)?;
     let view = InventoryView::of(&sources::read_once(&wanted, &clock).await);
-    match arguments.output {
-        Output::Table => terminal::print(&table::inventory(&view, Paint::for_stdout()))?,
-        Output::Json => terminal::print(&(serde_json::to_string_pretty(&view)? + "\n"))?,
-    }
+    let breadth = if arguments.output == Output::Wide {
+        Breadth::Wide
+    } else {
+        Breadth::Usual
+    };
+    let text = structured(arguments.output, &view)?;
+    let text = text.unwrap_or_else(|| table::inventory(&view, breadth, Paint::for_stdout()));
+    terminal::print(&text)?;
     Ok(if view.complete {
         Exit::Done
     } else {

@@ -12,14 +12,41 @@ use crate::view::{Image, InventoryView, PlatformView, Summary};
 /// Names of users shown in a row; the rest is counted.
 const USERS_SHOWN: usize = 2;
 
+/// How much of each row is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breadth {
+    /// What fits on a screen: digests by their first digits, and a few users.
+    Usual,
+    /// Whole digests, all users, and whose credential pulls.
+    Wide,
+}
+
+impl Breadth {
+    fn text(self, text: &str) -> String {
+        match self {
+            Self::Usual => shown(text),
+            Self::Wide => safe(text).into_owned(),
+        }
+    }
+
+    fn users(self, all: &[User]) -> String {
+        match self {
+            Self::Usual => users(all),
+            Self::Wide => all.iter().map(user).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
 /// Broken first, then unknown, then the rest; under each row what was found.
 pub fn verify(
     images: &[Image],
     summary: Summary,
     seconds: f64,
     requests: u64,
+    breadth: Breadth,
     paint: Paint,
 ) -> String {
+    let is_wide = breadth == Breadth::Wide;
     let mut images: Vec<&Image> = images.iter().collect();
     images.sort_by_key(|image| (std::cmp::Reverse(image.verdict), &image.reference));
     let width = images
@@ -38,7 +65,8 @@ pub fn verify(
         let platforms = image.platforms.iter().filter(|platform| is_told(platform));
         let platforms = platforms.map(|platform| platform_word(platform, paint));
         let platforms = platforms.collect::<Vec<_>>().join(" ");
-        let row = format!("{verdict} {:<width$}  {platforms}", shown(&image.reference));
+        let reference = breadth.text(&image.reference);
+        let row = format!("{verdict} {reference:<width$}  {platforms}");
         line(&mut text, row.trim_end());
         for finding in &image.findings {
             let platform = finding
@@ -54,21 +82,22 @@ pub fn verify(
                 "          {}{}: {}{aside}",
                 finding.code,
                 platform.unwrap_or_default(),
-                shown(&finding.message)
+                breadth.text(&finding.message)
             );
             line(&mut text, &row);
         }
-        if image.verdict != Verdict::Pullable && !image.used_by.is_empty() {
+        if let Some(digest) = image.digest.filter(|_| is_wide) {
+            line(&mut text, &paint.faint(&format!("          {digest}")));
+        }
+        let is_told = is_wide || image.verdict != Verdict::Pullable;
+        if is_told && !image.used_by.is_empty() {
+            let users = breadth.users(&image.used_by);
             line(
                 &mut text,
-                &paint.faint(&format!("          used by {}", users(&image.used_by))),
+                &paint.faint(&format!("          used by {users}")),
             );
         }
-        if let Some(credential) = image
-            .credential
-            .as_ref()
-            .filter(|_| image.verdict != Verdict::Pullable)
-        {
+        if let Some(credential) = image.credential.as_ref().filter(|_| is_told) {
             line(
                 &mut text,
                 &paint.faint(&format!("          with pull secret {credential}")),
@@ -218,7 +247,7 @@ fn user(user: &User) -> String {
 }
 
 /// Sources first, since an incomplete one makes the rest a part; then every reference.
-pub fn inventory(view: &InventoryView, paint: Paint) -> String {
+pub fn inventory(view: &InventoryView, breadth: Breadth, paint: Paint) -> String {
     let mut text = String::new();
     for source in &view.sources {
         let state = match &source.reason {
@@ -236,7 +265,7 @@ pub fn inventory(view: &InventoryView, paint: Paint) -> String {
     let width = view
         .images
         .iter()
-        .map(|image| shown(&image.reference).chars().count())
+        .map(|image| breadth.text(&image.reference).chars().count())
         .max()
         .unwrap_or(9)
         .max(9);
@@ -254,9 +283,9 @@ pub fn inventory(view: &InventoryView, paint: Paint) -> String {
     for image in &view.images {
         let row = format!(
             "{:<width$}  {:<classes$}  {}",
-            shown(&image.reference),
+            breadth.text(&image.reference),
             image.classes.join(","),
-            users(&image.used_by)
+            breadth.users(&image.used_by)
         );
         line(&mut text, row.trim_end());
         if let Some(problem) = &image.invalid {

@@ -1,5 +1,10 @@
 //! `pullproof verify`: one round, then an exit code.
 
+mod junit;
+mod places;
+mod sarif;
+
+use std::collections::HashSet;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +14,11 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
+use self::places::Places;
+use super::output::{Output, structured};
+use super::table::{self, Breadth};
 use super::terminal::{self, Paint};
-use super::{Exit, Global, Output, table};
+use super::{Exit, Global};
 use crate::app::once::{self, ForeignLayers, Proven};
 use crate::app::registries::{Registries, read_docker_config};
 use crate::app::sources::{self, Wanted};
@@ -28,7 +36,7 @@ use crate::state::State;
 use crate::store::{Store, StoreError};
 use crate::verify::depth::Depth;
 use crate::verify::engine::Progress;
-use crate::view;
+use crate::view::{self, SourceView};
 
 #[derive(Debug, clap::Args)]
 pub struct VerifyArguments {
@@ -44,8 +52,9 @@ pub struct VerifyArguments {
     /// Only these platforms count; all are checked [default: those that are needed, else all]
     #[arg(long, value_name = "PLATFORM", env = "PULLPROOF_PLATFORM")]
     platform: Vec<Platform>,
+    /// junit and sarif are for what shows results of tests and of code scanning
     #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
-    output: Output,
+    output: Form,
     /// What makes the exit code other than 0 (unknown: broken or unknown)
     #[arg(
         long,
@@ -101,6 +110,17 @@ impl From<DepthArgument> for Depth {
     }
 }
 
+/// [`Output`], and what continuous integration reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Table,
+    Wide,
+    Json,
+    Yaml,
+    Junit,
+    Sarif,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FailOn {
     Broken,
@@ -150,6 +170,7 @@ impl Given {
         if wanted.is_empty() {
             wanted = sources::of_config(config);
         }
+        sources::with_beyond(&mut wanted, config);
         Ok(wanted)
     }
 
@@ -268,22 +289,53 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let snapshot = state.snapshot(clock.now());
     let mut view = view::Verify::of(depth, &snapshot, stats.totals(), seconds);
     view.tell_foreign_layers(&foreign_layers);
-    let is_complete = inventory.is_complete();
-    match output {
-        Output::Table => {
-            let requests = total(view.requests);
-            let text = table::verify(
-                &view.images,
-                view.summary,
-                seconds,
-                requests,
-                Paint::for_stdout(),
-            );
-            terminal::print(&text)?;
+    terminal::print(&shown(&view, &inventory, &wanted, output, fail_on)?)?;
+    Ok(exit(fail_on, view.summary, inventory.is_complete()))
+}
+
+fn shown(
+    view: &view::Verify,
+    inventory: &Inventory,
+    wanted: &[Wanted],
+    form: Form,
+    fail_on: FailOn,
+) -> anyhow::Result<String> {
+    let as_table = |breadth| {
+        let (sum, requests) = (view.summary, total(view.requests));
+        let seconds = view.duration_seconds;
+        let paint = Paint::for_stdout();
+        table::verify(&view.images, sum, seconds, requests, breadth, paint)
+    };
+    let as_script = |output| Ok(structured(output, view)?.unwrap_or_default());
+    let sources = SourceView::all(inventory);
+    match form {
+        Form::Table => Ok(as_table(Breadth::Usual)),
+        Form::Wide => Ok(as_table(Breadth::Wide)),
+        Form::Json => as_script(Output::Json),
+        Form::Yaml => as_script(Output::Yaml),
+        Form::Junit => {
+            let counts_unknown = fail_on == FailOn::Unknown;
+            Ok(junit::junit(
+                view,
+                &sources,
+                &places(view, wanted),
+                counts_unknown,
+            )?)
         }
-        Output::Json => terminal::print(&(serde_json::to_string_pretty(&view)? + "\n"))?,
+        Form::Sarif => {
+            let sarif = sarif::sarif(view, &sources, &places(view, wanted));
+            Ok(serde_json::to_string_pretty(&sarif)? + "\n")
+        }
     }
-    Ok(exit(fail_on, view.summary, is_complete))
+}
+
+fn places(view: &view::Verify, wanted: &[Wanted]) -> Places {
+    let images = view.images.iter();
+    let written: HashSet<&str> = images
+        .flat_map(|image| image.used_by.iter().map(|user| &*user.image))
+        .collect();
+    let files: Vec<(String, String)> = wanted.iter().flat_map(Wanted::texts).collect();
+    Places::find(&files, &written)
 }
 
 /// An incomplete source is something that is not known.

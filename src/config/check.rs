@@ -26,6 +26,13 @@ pub(super) struct Checker<'a, 'text> {
 pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> Config {
     let mut checker = Checker { report, base };
     let verify = checker.verify("verify", raw.verify.unwrap_or_default(), &defaults());
+    let has_registries = raw.registries.as_ref().is_some_and(|it| !it.is_empty());
+    let mentions = raw.inventory.as_ref().and_then(|it| it.mentions);
+    if mentions == Some(true) && !has_registries && !checker.report.has("registries") {
+        let message =
+            "only images of listed registries are looked for; add `registries: [{host: HOST}]`";
+        checker.report.add("inventory.mentions", message);
+    }
     let metrics = raw.metrics.unwrap_or_default();
     let log = raw.log.unwrap_or_default();
     let directory = raw.state.unwrap_or_default().directory;

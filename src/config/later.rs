@@ -6,17 +6,7 @@
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["gc", "retention", "leaderElection"]),
-    (
-        "inventory",
-        &[
-            "peers",
-            "customResources",
-            "releases",
-            "mentions",
-            "maximumLoss",
-            "keepSeen",
-        ],
-    ),
+    ("inventory", &["peers", "maximumLoss", "keepSeen"]),
     (
         "registries[]",
         &[

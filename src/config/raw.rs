@@ -47,6 +47,57 @@ pub(super) struct Inventory {
     pub(super) references: Option<Vec<ReferenceList>>,
     /// Kubernetes YAML on disk.
     pub(super) manifests: Option<Vec<Manifests>>,
+    /// Kinds that Kubernetes does not know and whose objects name images, in every cluster that has
+    /// them.
+    pub(super) custom_resources: Option<Vec<CustomResource>>,
+    /// Whether text that starts like an image of one of `registries` keeps that image: in ConfigMaps
+    /// where listing them is granted, in the environment and the arguments of containers, in custom
+    /// resources. It never pages.
+    #[schemars(extend("default" = false))]
+    pub(super) mentions: Option<bool>,
+    /// Whose history is read, for what a rollback would pull. Once true, one that cannot be read makes the
+    /// cluster incomplete.
+    pub(super) releases: Option<Releases>,
+}
+
+/// Whose history is read.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Releases {
+    /// Applications of Argo CD: the images in their status, and the overrides of images in their history.
+    #[schemars(extend("default" = false))]
+    pub(super) argocd: Option<bool>,
+    /// ImagePolicies and Kustomizations of Flux: the images that they chose. What its HelmReleases deployed
+    /// is Helm's.
+    #[schemars(extend("default" = false))]
+    pub(super) flux: Option<bool>,
+    /// Every revision that Helm keeps in a Secret. It needs the right to list Secrets.
+    #[schemars(extend("default" = false))]
+    pub(super) helm: Option<bool>,
+}
+
+/// A kind that Kubernetes does not know, and where its objects name images. A path is made of
+/// `.field`, `["quoted key"]` and `[*]` (every item); a field that is followed by another must be
+/// there, unless a `?` stands behind it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["apiVersion", "kind"]))]
+pub(super) struct CustomResource {
+    /// Group and version.
+    #[schemars(extend("examples" = ["argoproj.io/v1alpha1"]))]
+    pub(super) api_version: Option<String>,
+    /// As objects write it.
+    #[schemars(extend("examples" = ["Rollout"]))]
+    pub(super) kind: Option<String>,
+    /// The path of pod templates, or of the specs of pods.
+    #[schemars(with = "Option<PathText>")]
+    pub(super) pod_template: Option<String>,
+    /// Paths of images that stand outside pod templates.
+    #[schemars(with = "Option<Vec<PathText>>")]
+    pub(super) images: Option<Vec<String>>,
+    /// Paths of the names of the pull secrets for `images`.
+    #[schemars(with = "Option<Vec<PathText>>")]
+    pub(super) pull_secrets: Option<Vec<String>>,
 }
 
 /// A Kubernetes cluster, reached by one of `context`, `kubeconfig` (or both) and `inCluster`.
@@ -394,6 +445,11 @@ text_schema!(
     PlatformText,
     "^(needed|all|[A-Za-z0-9._-]+(\\([A-Za-z0-9._-]+\\))?/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?)$",
     ["linux/amd64", "linux/arm64/v8", "windows(10.0.20348)/amd64"]
+);
+text_schema!(
+    PathText,
+    "^[.\\[].*$",
+    [".spec.template", ".spec.tasks[*].taskSpec?.steps[*].image"]
 );
 text_schema!(PercentText, "^[0-9]+(\\.[0-9]+)?%$", ["5%", "0.5%"]);
 text_schema!(BytesText, "^[0-9]+(B|KiB|MiB|GiB|TiB)$", ["50MiB", "1GiB"]);

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use crate::inventory::extract::Releases;
+
 use super::check::Checker;
 use super::problem::quoted;
-use super::{Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, raw};
+use super::{Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, custom, raw};
 
 const NAME_BYTES_MAX: usize = 128;
 
@@ -30,6 +32,14 @@ pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sourc
             path: checker.file(&format!("{path}.path"), manifests.path.unwrap_or_default()),
         });
     }
+    sources.mentions = raw.mentions.unwrap_or(false);
+    let releases = raw.releases.unwrap_or_default();
+    sources.releases = Releases {
+        argocd: releases.argocd.unwrap_or(false),
+        flux: releases.flux.unwrap_or(false),
+        helm: releases.helm.unwrap_or(false),
+    };
+    sources.custom_resources = custom::check(checker, raw.custom_resources.unwrap_or_default());
     sources
 }
 

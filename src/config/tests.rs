@@ -421,6 +421,83 @@ inventory:
 }
 
 #[test]
+fn custom_resources_say_where_their_images_are() {
+    let config = parsed(
+        "inventory: {customResources: [{apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: .spec.template}, \
+         {apiVersion: tekton.dev/v1, kind: Task, images: ['.spec.steps[*].image'], pullSecrets: ['.spec[\"a/b\"]']}]}",
+    );
+    let [rollout, task] = config.inventory.custom_resources.as_slice() else {
+        panic!("{config:?}");
+    };
+    assert_eq!(
+        (
+            rollout.group.as_str(),
+            rollout.version.as_str(),
+            rollout.kind.as_str()
+        ),
+        ("argoproj.io", "v1alpha1", "Rollout")
+    );
+    assert_eq!(
+        rollout.pod_template.as_ref().unwrap().as_str(),
+        ".spec.template"
+    );
+    assert_eq!(task.images[0].as_str(), ".spec.steps[*].image");
+    assert_eq!(task.pull_secrets[0].as_str(), ".spec[\"a/b\"]");
+    // They alone are no source: the current cluster has them.
+    assert!(config.inventory.is_empty());
+    check(
+        "\
+inventory:
+  customResources:
+    - {apiVersion: argoproj.io/v1alpha1, kind: Rollout}
+    - {apiVersion: argoproj.io/v1, kind: Rollout, podTemplate: 'spec.template'}
+    - {apiVersion: apps/v1, kind: Deployment, podTemplate: .spec.template}
+    - {apiVersion: ../v1, kind: a/b, images: []}
+    - {apiVersion: x.example/v1, kind: X, podTemplate: .spec, pullSecrets: [.spec.name]}
+    - {apiVersion: y.example/v1, kind: Y, images: ['.spec.list[0].image']}
+    - {kind: Z, images: 5}
+",
+        &[
+            "3:7 inventory.customResources[0]: where it names images is missing; add `podTemplate: .spec.template` or `images: [.spec.image]`",
+            "4:42 inventory.customResources[1].kind: `Rollout` of this group is already inventory.customResources[0]; one entry takes all of its paths, in one version",
+            "4:64 inventory.customResources[1].podTemplate: `spec.template` is not a path: at character 1: expected `.field`, `[\"quoted key\"]` or `[*]`",
+            "5:20 inventory.customResources[2].apiVersion: `apps/v1` is Kubernetes' own: its kinds are read anyway; take the entry out",
+            "6:20 inventory.customResources[3].apiVersion: `../v1` is not an API version: expected group/version, as argoproj.io/v1alpha1",
+            "6:33 inventory.customResources[3].kind: `a/b` is not a kind: expected letters and digits, as Rollout",
+            "6:46 inventory.customResources[3].images: it is empty; write paths, or leave it out",
+            "7:76 inventory.customResources[4].pullSecrets: it is for `images`, which are not written; a pod template has its own",
+            "8:52 inventory.customResources[5].images[0]: `.spec.list[0].image` is not a path: at character 11: expected `.field`, `[\"quoted key\"]` or `[*]`",
+            "9:7 inventory.customResources[6].apiVersion: `apiVersion` is missing",
+            "9:25 inventory.customResources[6].images: expected a list, found the number 5",
+        ],
+    );
+}
+
+#[test]
+fn releases_are_read_where_they_are_asked_for() {
+    let releases = parsed("inventory: {releases: {helm: true}}")
+        .inventory
+        .releases;
+    assert_eq!(
+        (releases.argocd, releases.flux, releases.helm),
+        (false, false, true)
+    );
+    assert_eq!(Config::default().inventory.releases, Releases::default());
+}
+
+#[test]
+fn mentions_are_of_listed_registries() {
+    let config = parsed("{inventory: {mentions: true}, registries: [{host: registry.example}]}");
+    assert!(config.inventory.mentions && !Config::default().inventory.mentions);
+    check(
+        "inventory: {mentions: true}",
+        &[
+            "1:23 inventory.mentions: only images of listed registries are looked for; add `registries: [{host: HOST}]`",
+        ],
+    );
+}
+
+#[test]
 fn addresses_to_listen_on_and_ranges() {
     check(
         "http: {metrics: 'localhost', ui: ':8080'}\nnetwork: {clusterCIDRs: [10.0.0.0/8, 10.1.0.0/8, ten]}",

@@ -3,7 +3,6 @@
 //! Each page is a function of one snapshot, the address and the time at which it is looked at.
 
 mod address;
-mod explain;
 mod form;
 mod head;
 mod image;

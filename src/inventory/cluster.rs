@@ -21,12 +21,12 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::pace::Pace;
 
-use super::extract::Scope;
+use super::extract::{CustomResource, Releases, Scope};
 use super::{Class, SourceState};
 
 use self::api::Failure;
 use self::follow::{Backoff, follow, list};
-use self::kinds::{Kind, TURNS};
+use self::kinds::{Kind, Resource, TURNS};
 use self::secrets::{SECRETS_INTERVAL, Secrets};
 use self::world::{View, World};
 
@@ -34,6 +34,7 @@ pub use self::access::ConnectError;
 
 mod access;
 mod api;
+mod discovery;
 mod follow;
 mod kinds;
 mod secrets;
@@ -73,6 +74,17 @@ pub struct ClusterOptions {
     pub class: Class,
     /// Empty means all.
     pub namespaces: Vec<String>,
+    pub beyond: Beyond,
+}
+
+/// What is read besides Kubernetes' own kinds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beyond {
+    pub custom_resources: Vec<Arc<CustomResource>>,
+    /// The hosts of registries whose images count where they are merely mentioned; `None`: that is not
+    /// looked for.
+    pub mentions: Option<Arc<[String]>>,
+    pub releases: Releases,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,7 +225,7 @@ impl Shared {
             cluster: options.name.as_deref().map(Into::into),
             class: options.class,
         };
-        let world = World::new(scope, &options.namespaces);
+        let world = World::new(scope, &options.namespaces, &options.beyond);
         Self {
             name: options.source_name.as_str().into(),
             client: RwLock::new(source.client.clone()),
@@ -236,12 +248,12 @@ impl Shared {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kind(&self, unit: usize) -> &'static Kind {
+    fn kind(&self, unit: usize) -> Arc<Kind> {
         self.world().kind(unit)
     }
 
-    fn path(&self, unit: usize) -> String {
-        self.world().path(unit)
+    fn resource(&self, unit: usize) -> Resource {
+        self.world().resource(unit)
     }
 
     /// Tells the world something. Whether it was news.
@@ -270,8 +282,12 @@ async fn list_once(shared: &Shared, unit: usize) {
         let Err(failure) = list(shared, unit, "").await else {
             return;
         };
-        shared.tell(|world, _now| world.fail(unit, &failure));
-        if attempt == ATTEMPTS_ONCE || matches!(failure, Failure::Refused(_) | Failure::Absent) {
+        shared.tell(|world, now| world.fail(unit, &failure, now));
+        let is_an_answer = matches!(
+            failure,
+            Failure::Refused(_) | Failure::Absent | Failure::NotInstalled
+        );
+        if attempt == ATTEMPTS_ONCE || is_an_answer {
             return;
         }
         sleep(backoff.next()).await;
@@ -356,6 +372,7 @@ fn state(
     SourceState {
         name: Arc::clone(name),
         incomplete: view.incomplete,
+        absent: view.absent.into_iter().chain(secrets.absent()).collect(),
         complete_at: view.complete_at,
         uses: view.uses,
         pull_secrets,
@@ -369,6 +386,7 @@ fn differs(last: &SourceState, new: &SourceState, is_due: bool) -> bool {
         || !Arc::ptr_eq(&last.pull_secrets, &new.pull_secrets)
         || last.platforms != new.platforms
         || last.incomplete != new.incomplete
+        || last.absent != new.absent
         || (is_due && last.complete_at != new.complete_at)
 }
 

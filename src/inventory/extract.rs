@@ -13,11 +13,21 @@ use crate::oci::reference::{InvalidReference, Reference, shown};
 
 use super::NodeConstraint;
 
+pub use self::custom::{CustomResource, Extracted};
+pub use self::helm::Release;
 pub use self::intern::{Interner, fitting};
-pub use self::ownership::{Account, Scope, image_uses};
+pub use self::mentions::{Mention, Part, Search};
+pub use self::ownership::{Account, Origin, Scope, image_uses, image_uses_of};
+pub use self::path::{FieldPath, InvalidPath};
+pub use self::releases::{Releases, Teller};
 
+mod custom;
+mod helm;
 mod intern;
+mod mentions;
 mod ownership;
+mod path;
+mod releases;
 
 /// How much of a string is kept: twice what a valid reference may have. The API server takes an
 /// image of a megabyte.
@@ -52,7 +62,13 @@ pub struct PodImages {
     pub pull_secrets: Arc<[Arc<str>]>,
     pub service_account: Arc<str>,
     pub constraint: Arc<NodeConstraint>,
+    /// Images that the object merely mentions; few have any.
+    pub mentioned: Option<Box<Mentioned>>,
 }
+
+/// Each with its place for a container.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Mentioned(pub Box<[ContainerImage]>);
 
 /// One container, or a volume by the name `volume:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -310,6 +326,7 @@ impl Spec {
                 os: self.node_selector.os,
                 architecture: self.node_selector.architecture,
             }),
+            mentioned: None,
         };
         interner.images(images)
     }
@@ -394,6 +411,16 @@ const NATIVE_KINDS: [&str; 10] = [
     "PodTemplate",
     "ControllerRevision",
 ];
+
+/// Whether [`workloads`] may find anything in it. A `Secret` is not among them.
+fn may_name_images(manifest: &Value) -> bool {
+    let kind = manifest
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let containers = manifest.pointer("/spec/template/spec/containers");
+    NATIVE_KINDS.contains(&kind) || kind.ends_with("List") || containers.is_some()
+}
 
 /// Takes `.spec.template` if it is a pod's.
 fn pod_template(fields: &mut serde_json::Map<String, Value>) -> Option<Value> {

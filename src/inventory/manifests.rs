@@ -43,11 +43,28 @@ pub fn read(name: &str, paths: &[PathBuf], now: Timestamp) -> SourceState {
     reading.into_state(name, now)
 }
 
+/// The files below these paths that can be read, by name and text.
+pub fn texts(paths: &[PathBuf]) -> Vec<(String, String)> {
+    let files = paths.iter().flat_map(|path| files::below(path).0);
+    files
+        .filter_map(|file| {
+            let text = read_file(&file, FILE_BYTES_MAX).ok()?;
+            Some((file.display().to_string(), text))
+        })
+        .collect()
+}
+
 /// Reads a text that is already here, as from standard input.
 pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
     let mut reading = Reading::default();
     reading.take(name, text);
     reading.into_state(name, now)
+}
+
+/// The values of a text's documents; those that cannot be read are errors without a word of the text.
+pub(super) fn values(text: &str) -> impl Iterator<Item = Result<Value, ()>> {
+    let documents = documents(text).into_iter();
+    documents.map(|document| parse(&document).map_err(|_quotes_the_text| ()))
 }
 
 #[derive(Default)]

@@ -123,7 +123,7 @@ fn without_comment(line: &str) -> &str {
 }
 
 /// The text of a regular file.
-pub(super) fn read_file(path: &Path, bytes_max: u64) -> Result<String, String> {
+pub fn read_file(path: &Path, bytes_max: u64) -> Result<String, String> {
     let (file, length) = open(path)?;
     // The room for it at once: a text that grows is for a moment there twice.
     let length = length.min(bytes_max);

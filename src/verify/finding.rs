@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 
+pub mod explanation;
 mod list;
 mod report;
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::explain::{Explanation, explain};
 use super::words::{self, Piece};
 use crate::inventory::User;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::state::ImageState;
+use crate::verify::finding::explanation::{Explanation, explain};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
 
 /// Objects drawn below one parent, and platforms named in a row; the rest is counted.

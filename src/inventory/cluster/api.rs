@@ -1,4 +1,4 @@
-//! The three questions to an API server: a page of a list, a watch, a secret.
+//! The questions to an API server: a page of a list, a watch, a secret, and what it offers.
 //!
 //! Asked by way of kube's client but not its `Api`: that logs a body which it cannot parse, a secret's
 //! among them, and its watch ends quietly on errors, so that nobody could tell whether it is healthy.
@@ -16,18 +16,21 @@ use kube::api::{ListParams, WatchParams};
 use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::inventory::extract::{Object, nullable};
+use crate::inventory::extract::{Mention, Metadata, Object, Release, Search, nullable};
+
+use super::kinds::{Resource, Shape};
 
 /// The API server cuts its own work off at 60 s.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
-/// Objects have at most some 1.5 MiB (etcd), so a page of few always fits.
-pub(super) const PAGE_BYTES_MAX: u64 = 32 << 20;
 /// An event is one object.
 const EVENT_BYTES_MAX: u64 = 8 << 20;
 /// A secret has at most 1 MiB; base64 makes it more.
 const SECRET_BYTES_MAX: u64 = 4 << 20;
+/// What an API group offers; a large one has some 100 KiB.
+const DISCOVERY_BYTES_MAX: u64 = 4 << 20;
 /// How much of a message is passed on.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -42,6 +45,8 @@ pub(super) enum Failure {
     Unauthenticated(String),
     /// 404
     Absent,
+    /// Discovery answered, and does not have the kind.
+    NotInstalled,
     TooLarge,
     /// It tells of a time before what was seen already.
     Behind(String),
@@ -53,6 +58,7 @@ impl Failure {
         match self {
             Self::Gone => "its resource version is too old",
             Self::Absent => "the API server does not have it",
+            Self::NotInstalled => "it is not installed",
             Self::TooLarge => "the answer is too large",
             Self::Refused(text)
             | Self::Unauthenticated(text)
@@ -62,13 +68,120 @@ impl Failure {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug)]
 pub(super) struct Page {
-    #[serde(deserialize_with = "nullable")]
     pub metadata: PageMetadata,
-    #[serde(deserialize_with = "nullable")]
-    pub items: Vec<Object>,
+    pub items: Vec<Item>,
+}
+
+/// An object.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub body: Body,
+    /// What it mentions, where that is looked for.
+    pub mentions: Vec<Mention>,
+}
+
+/// An object, read in one of the [shapes](Shape).
+#[derive(Debug)]
+pub(super) enum Body {
+    Typed(Box<Object>),
+    Free(Value),
+    Names(Box<NamedObject>),
+    Release(Box<ReleaseSecret>),
+}
+
+/// A Secret with a revision of a release of Helm.
+#[derive(Debug)]
+pub(super) struct ReleaseSecret {
+    pub metadata: Metadata,
+    /// Or what is wrong with it.
+    pub release: Result<Release, &'static str>,
+}
+
+#[derive(Default, Deserialize)]
+struct RawReleaseSecret {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "nullable")]
+    data: BTreeMap<String, Hidden>,
+}
+
+impl RawReleaseSecret {
+    fn unpack(self) -> Body {
+        let release = self.data.get("release");
+        let release = release.ok_or("it has no release in its data");
+        Body::Release(Box::new(ReleaseSecret {
+            release: release.and_then(|packed| Release::unpack(&packed.0)),
+            metadata: self.metadata,
+        }))
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct NamedObject {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Metadata,
+}
+
+impl Item {
+    pub(super) fn resource_version(&self) -> &str {
+        self.body.text(|it| &it.resource_version, "resourceVersion")
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        self.body.text(|it| &it.namespace, "namespace")
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.body.text(|it| &it.name, "name")
+    }
+}
+
+impl Body {
+    fn text(&self, of: fn(&Metadata) -> &String, field: &str) -> &str {
+        match self {
+            Self::Typed(object) => of(&object.metadata),
+            Self::Names(object) => of(&object.metadata),
+            Self::Release(secret) => of(&secret.metadata),
+            Self::Free(object) => {
+                let text = object.get("metadata").and_then(|it| it.get(field));
+                text.and_then(Value::as_str).unwrap_or_default()
+            }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct RawPage<T> {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: PageMetadata,
+    #[serde(default = "Vec::new", deserialize_with = "nullable")]
+    items: Vec<T>,
+}
+
+fn parse_page<T: DeserializeOwned>(
+    content: &[u8],
+    resource: &Resource,
+    body: impl Fn(T) -> Body,
+) -> Result<Page, Failure> {
+    let page: RawPage<T> = parse_as(content, resource.shape)?;
+    let mentions = match &resource.search {
+        Some(search) => search
+            .in_page(content)
+            .map_err(|error| unreadable(&error))?,
+        None => Vec::new(),
+    };
+    let mut mentions = mentions.into_iter();
+    let items = page.items.into_iter().map(|object| Item {
+        body: body(object),
+        mentions: mentions.next().unwrap_or_default(),
+    });
+    Ok(Page {
+        metadata: page.metadata,
+        items: items.collect(),
+    })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,17 +197,37 @@ pub(super) struct PageMetadata {
 /// a cache that may lag behind or go back in time.
 pub(super) async fn page(
     client: &Client,
-    path: &str,
+    resource: &Resource,
     limit: u32,
     continue_token: Option<&str>,
 ) -> Result<Page, Failure> {
     let mut parameters = ListParams::default().limit(limit);
     parameters.continue_token = continue_token.map(ToOwned::to_owned);
-    let request = kube::core::Request::new(path)
+    parameters.field_selector = resource.field_selector.map(ToOwned::to_owned);
+    let request = kube::core::Request::new(&resource.path)
         .list(&parameters)
         .map_err(|error| other(&error))?;
-    let content = whole(client, request, PAGE_BYTES_MAX).await?;
-    parse(&content)
+    let content = whole(client, request, resource.shape.page_bytes()).await?;
+    match resource.shape {
+        Shape::Typed => parse_page(&content, resource, Body::Typed),
+        Shape::Free => parse_page(&content, resource, Body::Free),
+        Shape::Names => parse_page(&content, resource, Body::Names),
+        // It takes a while to unpack them, and others wait for this thread.
+        Shape::Release => {
+            let resource = resource.clone();
+            let unpack = move || parse_page(&content, &resource, RawReleaseSecret::unpack);
+            let unpacked = tokio::task::spawn_blocking(unpack).await;
+            unpacked.map_err(|error| other(&error))?
+        }
+    }
+}
+
+/// The answer to a question without parameters, as JSON.
+pub(super) async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, Failure> {
+    let request = Request::get(path)
+        .body(Vec::new())
+        .map_err(|error| other(&error))?;
+    parse(&whole(client, request, DISCOVERY_BYTES_MAX).await?)
 }
 
 /// A secret's manifest.
@@ -159,31 +292,75 @@ async fn whole(
 }
 
 fn parse<T: DeserializeOwned>(content: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(content)
-        .map_err(|error| Failure::Other(told(&format!("the answer cannot be read: {error}"))))
+    serde_json::from_slice(content).map_err(|error| unreadable(&error))
+}
+
+/// Where the answer holds secrets, what cannot be read of it is not told.
+fn parse_as<T: DeserializeOwned>(content: &[u8], shape: Shape) -> Result<T, Failure> {
+    parse(content).map_err(|failure| match shape {
+        Shape::Release => Failure::Other("the answer holds no secrets".to_owned()),
+        Shape::Typed | Shape::Free | Shape::Names => failure,
+    })
+}
+
+fn unreadable(error: &serde_json::Error) -> Failure {
+    Failure::Other(told(&format!("the answer cannot be read: {error}")))
 }
 
 /// An open watch.
 pub(super) struct Watch {
     reader: Pin<Box<dyn AsyncBufRead + Send>>,
+    shape: Shape,
+    search: Option<Search>,
     line: Vec<u8>,
 }
 
 /// One line of a watch.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Added or modified.
+    Put(Item),
+    Deleted(Item),
+    Bookmark(Item),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-pub(super) enum Event {
-    Added(Box<Object>),
-    Modified(Box<Object>),
-    Deleted(Box<Object>),
-    Bookmark(Box<Object>),
+enum RawEvent<T> {
+    Added(T),
+    Modified(T),
+    Deleted(T),
+    Bookmark(T),
     Error(Status),
+}
+
+fn parse_event<T: DeserializeOwned>(
+    line: &[u8],
+    shape: Shape,
+    search: Option<&Search>,
+    body: impl Fn(T) -> Body,
+) -> Result<Event, Failure> {
+    let item = |object| -> Result<Item, Failure> {
+        let mentions = search.map(|search| search.in_event(line)).transpose();
+        Ok(Item {
+            body: body(object),
+            mentions: mentions
+                .map_err(|error| unreadable(&error))?
+                .unwrap_or_default(),
+        })
+    };
+    match parse_as(line, shape)? {
+        RawEvent::Added(object) | RawEvent::Modified(object) => Ok(Event::Put(item(object)?)),
+        RawEvent::Deleted(object) => Ok(Event::Deleted(item(object)?)),
+        RawEvent::Bookmark(object) => Ok(Event::Bookmark(item(object)?)),
+        RawEvent::Error(status) => Err(status.into()),
+    }
 }
 
 /// The part of a `Status` that says what happened.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Status {
+struct Status {
     #[serde(deserialize_with = "nullable")]
     code: u16,
     #[serde(deserialize_with = "nullable")]
@@ -196,16 +373,17 @@ impl Watch {
     /// Returns when the server has answered 200.
     pub(super) async fn open(
         client: &Client,
-        path: &str,
+        resource: &Resource,
         version: &str,
         seconds: u32,
     ) -> Result<Self, Failure> {
         let parameters = WatchParams {
             timeout: Some(seconds),
             bookmarks: true,
+            field_selector: resource.field_selector.map(ToOwned::to_owned),
             ..WatchParams::default()
         };
-        let mut request = kube::core::Request::new(path)
+        let mut request = kube::core::Request::new(&resource.path)
             .watch(&parameters, version)
             .map_err(|error| other(&error))?;
         // From 1.37 on each event is a gzip member of its own, and the client reads only the first
@@ -222,6 +400,8 @@ impl Watch {
             .map_err(|error| failure(&error))?;
         Ok(Self {
             reader: Box::pin(reader),
+            shape: resource.shape,
+            search: resource.search.clone(),
             line: Vec::new(),
         })
     }
@@ -246,10 +426,14 @@ impl Watch {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
-            return match parse(&self.line)? {
-                Event::Error(status) => Err(status.into()),
-                event => Ok(Some(event)),
+            let (shape, search) = (self.shape, self.search.as_ref());
+            let event = match shape {
+                Shape::Typed => parse_event(&self.line, shape, search, Body::Typed),
+                Shape::Free => parse_event(&self.line, shape, search, Body::Free),
+                Shape::Names => parse_event(&self.line, shape, search, Body::Names),
+                Shape::Release => parse_event(&self.line, shape, search, RawReleaseSecret::unpack),
             };
+            return event.map(Some);
         }
     }
 }

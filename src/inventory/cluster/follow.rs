@@ -12,12 +12,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use super::api::{self, Event, Failure, Page, Watch};
+use super::discovery::{self, DISCOVERY_INTERVAL};
 use super::version::is_older;
 use super::world::Records;
 use super::{Shared, Times};
 
-/// As many objects as client-go asks for.
-const PAGE_OBJECTS_MAX: u32 = 500;
 /// How often a list is begun anew because its continue token expired before it counts as failed.
 const LIST_RESTARTS_MAX: usize = 3;
 /// A watch that lived this long was a healthy one.
@@ -45,7 +44,10 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
                 Ok(version) => version,
                 Err(failure) => {
                     fail(shared, unit, &failure);
-                    sleep(backoff.next()).await;
+                    match failure {
+                        Failure::NotInstalled => sleep(DISCOVERY_INTERVAL).await,
+                        _ => sleep(backoff.next()).await,
+                    }
                     continue;
                 }
             },
@@ -88,7 +90,9 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
             Err(failure) => {
                 fail(shared, unit, &failure);
                 watches_failed += 1;
-                if !matches!(failure, Failure::Behind(_)) {
+                // What was there is gone: only discovery can tell whether it will stay so. And who tells
+                // of the past is asked for all.
+                if !matches!(failure, Failure::Behind(_) | Failure::Absent) {
                     version = Some(watched.version);
                 }
             }
@@ -104,7 +108,7 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
 }
 
 fn fail(shared: &Shared, unit: usize, failure: &Failure) {
-    shared.tell(|world, _now| world.fail(unit, failure));
+    shared.tell(|world, now| world.fail(unit, failure, now));
     if matches!(failure, Failure::Unauthenticated(_)) {
         shared.renew.notify_one();
     }
@@ -113,6 +117,7 @@ fn fail(shared: &Shared, unit: usize, failure: &Failure) {
 /// Reads the whole list and puts it in place of what was known, unless it is older than `newest`. Its
 /// version.
 pub(super) async fn list(shared: &Shared, unit: usize, newest: &str) -> Result<String, Failure> {
+    discovery::find(shared, unit).await?;
     for _ in 0..LIST_RESTARTS_MAX {
         match try_list(shared, unit, newest).await {
             Ok((records, version)) => {
@@ -132,8 +137,8 @@ pub(super) async fn list(shared: &Shared, unit: usize, newest: &str) -> Result<S
 
 /// Asks the server whether it knows the present. It reads one object from etcd's quorum.
 async fn probe(shared: &Shared, unit: usize, newest: &str) -> Result<(), Failure> {
-    let path = shared.path(unit);
-    let page = api::page(&shared.client(), &path, 1, None).await?;
+    let resource = shared.resource(unit);
+    let page = api::page(&shared.client(), &resource, 1, None).await?;
     checked(&page, newest)?;
     shared.tell(|world, now| world.well(unit, now));
     Ok(())
@@ -161,15 +166,21 @@ async fn try_list(
     unit: usize,
     newest: &str,
 ) -> Result<(Records, String), Failure> {
-    let path = shared.path(unit);
+    let resource = shared.resource(unit);
     let mut records = Records::new();
     let mut first = None;
     let mut continue_token = None;
-    let mut limit = PAGE_OBJECTS_MAX;
+    let mut limit = resource.shape.page_objects();
     loop {
         // Pages are the largest thing in memory: only so many at a time.
         let _permit = shared.pages.acquire().await;
-        let page = api::page(&shared.client(), &path, limit, continue_token.as_deref()).await;
+        let page = api::page(
+            &shared.client(),
+            &resource,
+            limit,
+            continue_token.as_deref(),
+        )
+        .await;
         let page = match page {
             Err(Failure::TooLarge) if limit > 1 => {
                 limit = (limit / 8).max(1);
@@ -233,8 +244,8 @@ async fn try_watch(
     seconds: u32,
     stall_margin: Duration,
 ) -> Result<(), Failure> {
-    let path = shared.path(unit);
-    let mut watch = Watch::open(&shared.client(), &path, &watched.version, seconds).await?;
+    let resource = shared.resource(unit);
+    let mut watch = Watch::open(&shared.client(), &resource, &watched.version, seconds).await?;
     shared.tell(|world, now| world.well(unit, now));
     let closes = Instant::now() + Duration::from_secs(seconds.into());
     let mut heard = Instant::now();
@@ -253,15 +264,9 @@ async fn try_watch(
         let Some(event) = event? else {
             return Ok(());
         };
-        let (Event::Added(object)
-        | Event::Modified(object)
-        | Event::Deleted(object)
-        | Event::Bookmark(object)) = &event
-        else {
-            continue;
-        };
+        let (Event::Put(item) | Event::Deleted(item) | Event::Bookmark(item)) = &event;
         watched.has_spoken = true;
-        let seen = object.metadata.resource_version.clone();
+        let seen = item.resource_version().to_owned();
         if is_older(&seen, &watched.version) {
             return Err(Failure::Behind(format!(
                 "its watch is at version {seen}, and {} was seen before: the API server answers from \
@@ -270,9 +275,9 @@ async fn try_watch(
             )));
         }
         shared.tell(|world, now| match event {
-            Event::Added(object) | Event::Modified(object) => world.put(unit, *object, now),
-            Event::Deleted(object) => world.remove(unit, &object, now),
-            Event::Bookmark(_) | Event::Error(_) => world.well(unit, now),
+            Event::Put(item) => world.put(unit, item, now),
+            Event::Deleted(item) => world.remove(unit, &item, now),
+            Event::Bookmark(_) => world.well(unit, now),
         });
         if !seen.is_empty() {
             watched.version = seen;

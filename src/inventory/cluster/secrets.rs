@@ -23,6 +23,9 @@ const SECRETS_AT_ONCE: usize = 16;
 /// How often all are read again.
 pub(super) const SECRETS_INTERVAL: Duration = Duration::from_mins(1);
 
+/// How many namespaces are named in one line.
+const NAMESPACES_TOLD_MAX: usize = 5;
+
 type Key = (Arc<str>, Arc<str>);
 
 /// What is known of the secrets that were asked for.
@@ -102,6 +105,36 @@ impl Secrets {
                 .or_insert_with(|| PullSecret::Unreadable(NOT_YET.to_owned()));
         }
         all
+    }
+
+    /// What cannot be read, in one line: how many, where, and why the first.
+    pub(super) fn absent(&self) -> Option<String> {
+        let unreadable: Vec<(&Key, &str)> = self
+            .known
+            .iter()
+            .filter_map(|(key, secret)| match secret {
+                PullSecret::Unreadable(why) if why != NOT_YET => Some((key, why.as_str())),
+                _ => None,
+            })
+            // The secrets behind a service account are told of with the account.
+            .filter(|((_, name), _)| is_object_name(name))
+            .collect();
+        let (_, why) = unreadable.first()?;
+        let namespaces: BTreeSet<&str> = unreadable.iter().map(|((it, _), _)| &**it).collect();
+        let named: Vec<&str> = namespaces
+            .iter()
+            .copied()
+            .take(NAMESPACES_TOLD_MAX)
+            .collect();
+        let more = match namespaces.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more namespaces"),
+        };
+        let (count, all) = (unreadable.len(), self.known.len());
+        let named = named.join(", ");
+        Some(format!(
+            "pull secrets: {count} of {all} cannot be read, in {named}{more}: {why}"
+        ))
     }
 
     /// Those that the deadline left out.

@@ -14,7 +14,11 @@ use crate::oci::platform::Platform;
 
 use self::server::{Answer, Server, page};
 
+mod custom;
 mod lies;
+mod mentions;
+mod releases;
+mod rights;
 mod server;
 mod views;
 
@@ -31,6 +35,7 @@ fn options() -> ClusterOptions {
         access: Access::Infer,
         class: Class::Runtime,
         namespaces: Vec::new(),
+        beyond: Beyond::default(),
     }
 }
 
@@ -231,6 +236,10 @@ async fn nodes_and_accounts_may_be_forbidden_and_then_secrets_are_unknown() {
     );
     let state = read(&server).await;
     assert_eq!(state.incomplete, None);
+    assert_eq!(
+        state.absent[..2],
+        ["nodes is forbidden: no", "serviceaccounts is forbidden: no"]
+    );
     assert_eq!(state.platforms, None);
     assert_eq!(*state.uses[0].pull_secrets, ["mine".into()]);
     assert_eq!(
@@ -340,7 +349,7 @@ async fn an_expired_continue_token_begins_the_list_anew_and_never_joins_two_stat
 #[tokio::test(start_paused = true)]
 async fn a_page_too_large_is_asked_for_in_smaller_ones() {
     let server = Server::default();
-    let huge = "x".repeat(usize::try_from(api::PAGE_BYTES_MAX).unwrap());
+    let huge = "x".repeat(usize::try_from(kinds::Shape::Typed.page_bytes()).unwrap());
     server.once(DEPLOYMENTS, Answer::Page(json!({"items": [huge]})));
     server.once(
         DEPLOYMENTS,

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use crate::inventory::ImageUse;
 
+use super::world::Record;
+
 #[derive(Debug)]
 pub(super) struct Uses {
     /// In order of their users, and so of their namespaces.
@@ -32,6 +34,20 @@ impl Uses {
     pub(super) fn touch(&mut self, namespace: &Arc<str>) {
         if !self.is_all_dirty && !self.dirty.contains(namespace) {
             self.dirty.insert(Arc::clone(namespace));
+        }
+    }
+
+    /// A record of this namespace has come or gone. One that tells of others may do so anywhere.
+    pub(super) fn touch_record(&mut self, namespace: &Arc<str>, record: &Record) {
+        match record {
+            Record::Workload(_) | Record::Account(_) => self.touch(namespace),
+            Record::Node(_) => {}
+            Record::Extracted(extracted) => {
+                let history = extracted.history.iter().map(|(_, workload)| workload);
+                for workload in extracted.workloads.iter().chain(history) {
+                    self.touch(&workload.namespace);
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Owner, Workload};
+use super::{ContainerImage, Owner, PodImages, Workload};
 use crate::inventory::{Class, ImageUse, TopOwner, User, Via};
 
 /// What is the same for all workloads of one source.
@@ -26,32 +26,47 @@ pub enum Account {
     Unknown(Arc<str>),
 }
 
-/// Chains are as long as Pod, Job and `CronJob`; more is a loop.
+/// Chains are as long as Pod, `ReplicaSet`, Deployment, and Knative's Revision, Configuration and
+/// Service; more is a loop.
 const OWNERS_MAX: usize = 8;
 
-/// The uses of all these workloads, sorted by user.
+/// Where a workload was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// A kind of Kubernetes itself.
+    Kubernetes,
+    /// A configured custom resource.
+    Custom,
+    /// What keeps a history, and where in it.
+    History(Option<&'a Via>),
+}
+
+/// The uses of these workloads of Kubernetes' own kinds, sorted by user.
 pub fn image_uses<'a>(
     workloads: impl Iterator<Item = &'a Workload> + Clone,
     scope: &Scope,
     account: impl Fn(&str, &str) -> Account,
 ) -> Vec<ImageUse> {
-    let owners: Owners<'a> = workloads
-        .clone()
-        .filter(|workload| {
-            matches!(
-                &*workload.kind,
-                "ReplicaSet" | "ReplicationController" | "Job"
-            )
-        })
-        .filter_map(|workload| Some((key(workload), workload.owner.as_ref()?)))
-        .collect();
+    let workloads = workloads.map(|workload| (Origin::Kubernetes, workload));
+    image_uses_of(workloads, scope, account)
+}
+
+/// The uses of all these workloads, sorted by user.
+pub fn image_uses_of<'a>(
+    workloads: impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone,
+    scope: &Scope,
+    account: impl Fn(&str, &str) -> Account,
+) -> Vec<ImageUse> {
+    let owners = Owners::of(workloads.clone());
     let mut tops: HashSet<Arc<TopOwner>> = HashSet::new();
     let mut seen_pods = HashSet::new();
     let mut uses: HashMap<_, Candidate> = HashMap::new();
-    for workload in workloads {
+    let mut mentions = Vec::new();
+    for (origin, workload) in workloads {
         // Pods of one owner and one template say the same. They are many, so they are told apart by
         // address, which equals identity within one interner.
-        if &*workload.kind == "Pod"
+        if origin == Origin::Kubernetes
+            && &*workload.kind == "Pod"
             && let Some(owner) = &workload.owner
             && !seen_pods.insert((
                 Arc::as_ptr(&workload.namespace).addr(),
@@ -62,7 +77,7 @@ pub fn image_uses<'a>(
         {
             continue;
         }
-        let named = naming(workload, &owners, scope.class);
+        let named = naming(origin, workload, &owners, scope.class);
         let top = TopOwner {
             cluster: scope.cluster.clone(),
             namespace: Arc::clone(&workload.namespace),
@@ -77,7 +92,14 @@ pub fn image_uses<'a>(
                 new
             }
         };
-        let (pull_secrets, secrets_are_known) = pull_secrets(workload, &account);
+        let (pull_secrets, secrets_are_known) = pull_secrets(origin, workload, &account);
+        if workload.images.mentioned.is_some() {
+            mentions.push(Mentioning {
+                top: Arc::clone(&top),
+                pull_secrets: Arc::clone(&pull_secrets),
+                images: &workload.images,
+            });
+        }
         for container in &workload.images.containers {
             let candidate = Candidate {
                 secrets_are_known,
@@ -114,8 +136,57 @@ pub fn image_uses<'a>(
         .into_values()
         .map(|candidate| candidate.image_use)
         .collect();
+    add_mentions(&mut uses, mentions);
     uses.sort_unstable_by(|a, b| a.user.cmp(&b.user));
     uses
+}
+
+/// A workload that mentions images.
+struct Mentioning<'a> {
+    top: Arc<TopOwner>,
+    pull_secrets: Arc<[Arc<str>]>,
+    images: &'a PodImages,
+}
+
+/// A mention counts once for each (user, image), and only where the user does not name the image.
+fn add_mentions(uses: &mut Vec<ImageUse>, mentions: Vec<Mentioning<'_>>) {
+    if mentions.is_empty() {
+        return;
+    }
+    let key = |image_use: &ImageUse| {
+        let by = &image_use.user;
+        (Arc::clone(&by.owner), Arc::clone(&by.image))
+    };
+    let mut known: HashSet<_> = uses.iter().map(key).collect();
+    for Mentioning {
+        top: owner,
+        pull_secrets,
+        images,
+    } in mentions
+    {
+        let mentioned = images.mentioned.iter().flat_map(|it| &it.0);
+        for ContainerImage {
+            container,
+            image,
+            reference,
+        } in mentioned
+        {
+            if known.insert((Arc::clone(&owner), Arc::clone(image))) {
+                uses.push(ImageUse {
+                    user: Arc::new(User {
+                        owner: Arc::clone(&owner),
+                        container: Arc::clone(container),
+                        image: Arc::clone(image),
+                        class: Class::Mentioned,
+                        via: None,
+                    }),
+                    reference: reference.clone(),
+                    pull_secrets: Arc::clone(&pull_secrets),
+                    constraint: Arc::clone(&images.constraint),
+                });
+            }
+        }
+    }
 }
 
 struct Candidate {
@@ -142,10 +213,76 @@ impl Candidate {
     }
 }
 
-type Owners<'a> = HashMap<(&'a str, &'a str, &'a str), &'a Owner>;
+/// Whose an object is, by what it is: Kubernetes' own or not, kind, namespace and name.
+struct Owners<'a> {
+    owners: HashMap<Key<'a>, &'a Owner>,
+    /// The custom resources that name images themselves.
+    custom: HashSet<Key<'a>>,
+}
 
-fn key(workload: &Workload) -> (&str, &str, &str) {
-    (&workload.kind, &workload.namespace, &workload.name)
+type Key<'a> = (bool, &'a str, &'a str, &'a str);
+
+impl<'a> Owners<'a> {
+    fn of(workloads: impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone) -> Self {
+        let custom: HashSet<Key<'a>> = workloads
+            .clone()
+            .filter(|(origin, _)| *origin == Origin::Custom)
+            .map(|(_, workload)| {
+                (
+                    false,
+                    &*workload.kind,
+                    &*workload.namespace,
+                    &*workload.name,
+                )
+            })
+            .collect();
+        let mut all = Self {
+            owners: HashMap::new(),
+            custom,
+        };
+        for (origin, workload) in workloads {
+            let is_native = origin == Origin::Kubernetes;
+            // Nothing belongs to a Pod, or to what is no more.
+            let is_pod = is_native && &*workload.kind == "Pod";
+            if is_pod || matches!(origin, Origin::History(_)) {
+                continue;
+            }
+            if let Some(owner) = all.above(origin, workload) {
+                let (namespace, name) = (&*workload.namespace, &*workload.name);
+                all.owners
+                    .insert((is_native, &*workload.kind, namespace, name), owner);
+            }
+        }
+        all
+    }
+
+    /// The owner whose people look for the workload's images. A Deployment belongs to some operator at
+    /// times, but its people look for the Deployment, unless that operator's resource is configured.
+    fn above(&self, origin: Origin<'_>, workload: &'a Workload) -> Option<&'a Owner> {
+        let owner = workload.owner.as_ref()?;
+        let climbs = origin == Origin::Kubernetes
+            && matches!(
+                &*workload.kind,
+                "Pod" | "ReplicaSet" | "ReplicationController" | "Job" | "ControllerRevision"
+            );
+        (climbs || self.is_custom(owner, &workload.namespace)).then_some(owner)
+    }
+
+    /// Whether it is a configured custom resource that is there and names images. One of the whole
+    /// cluster may own what is in a namespace.
+    fn is_custom(&self, owner: &Owner, namespace: &str) -> bool {
+        let is_there = |namespace| {
+            let key = (false, &*owner.kind, namespace, &*owner.name);
+            self.custom.contains(&key)
+        };
+        !owner.is_native && (is_there(namespace) || is_there(""))
+    }
+
+    /// The owner of an owner.
+    fn over(&self, owner: &'a Owner, namespace: &'a str) -> Option<&'a Owner> {
+        let key = (owner.is_native, &*owner.kind, namespace, &*owner.name);
+        self.owners.get(&key).copied()
+    }
 }
 
 struct Naming<'a> {
@@ -155,20 +292,28 @@ struct Naming<'a> {
     via: Option<Via>,
 }
 
-fn naming<'a>(workload: &'a Workload, owners: &Owners<'a>, class: Class) -> Naming<'a> {
+fn naming<'a>(
+    origin: Origin<'_>,
+    workload: &'a Workload,
+    owners: &Owners<'a>,
+    class: Class,
+) -> Naming<'a> {
     let Workload {
         kind,
         namespace,
         name,
-        owner,
+        owner: _,
         images: _,
     } = workload;
-    // A Deployment belongs to some operator at times, but its people look for the Deployment.
-    let climbs = matches!(
-        &**kind,
-        "Pod" | "ReplicaSet" | "ReplicationController" | "Job" | "ControllerRevision"
-    );
-    let Some(mut top) = owner.as_ref().filter(|_| climbs) else {
+    if let Origin::History(via) = origin {
+        return Naming {
+            kind,
+            name,
+            class: Class::Rollback,
+            via: via.cloned(),
+        };
+    }
+    let Some(owner) = owners.above(origin, workload) else {
         return Naming {
             kind,
             name,
@@ -176,20 +321,25 @@ fn naming<'a>(workload: &'a Workload, owners: &Owners<'a>, class: Class) -> Nami
             via: None,
         };
     };
+    let mut top = owner;
     for _ in 0..OWNERS_MAX {
-        let above = owners.get(&(&*top.kind, &**namespace, &*top.name));
-        match above.filter(|_| top.is_native) {
+        match owners.over(top, namespace) {
             Some(owner) => top = owner,
             None => break,
         }
     }
     // What the owner's own template says is read there. Where it is not (an owner of an unknown
     // kind), history cannot be told from the present, and the stronger class is the safe one.
-    let is_history = top.is_native
-        && matches!(
-            (&**kind, &*top.kind),
+    let is_history = origin == Origin::Kubernetes
+        && match (&**kind, &*owner.kind) {
             ("ReplicaSet", "Deployment") | ("ControllerRevision", "StatefulSet" | "DaemonSet")
-        );
+                if owner.is_native =>
+            {
+                true
+            }
+            ("ReplicaSet" | "ControllerRevision", _) => owners.is_custom(owner, namespace),
+            _ => false,
+        };
     Naming {
         kind: &top.kind,
         name: &top.name,
@@ -200,13 +350,15 @@ fn naming<'a>(workload: &'a Workload, owners: &Owners<'a>, class: Class) -> Nami
 
 /// The secrets that the node would use, and whether they are known.
 fn pull_secrets(
+    origin: Origin<'_>,
     workload: &Workload,
     account: impl Fn(&str, &str) -> Account,
 ) -> (Arc<[Arc<str>]>, bool) {
     let own = &workload.images.pull_secrets;
     // Admission gives a pod its account's secrets only if it has none of its own (the API server's
     // ServiceAccount plugin), and the kubelet asks the pod alone. So a Pod that exists is final.
-    if !own.is_empty() || &*workload.kind == "Pod" {
+    let is_pod = origin == Origin::Kubernetes && &*workload.kind == "Pod";
+    if !own.is_empty() || is_pod {
         return (Arc::clone(own), true);
     }
     match account(&workload.namespace, &workload.images.service_account) {

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::PodTemplate;
 use kube::Api;
 use kube::api::PostParams;
 use pullproof::clock::SystemClock;
-use pullproof::inventory::cluster::{self, Access, ClusterOptions, Times};
+use pullproof::inventory::cluster::{self, Access, Beyond, ClusterOptions, Times};
 use pullproof::inventory::{Class, SourceState};
 use serde_json::json;
 use tokio::sync::watch;
@@ -110,6 +110,7 @@ pub(crate) fn options(kubeconfig: PathBuf, namespaces: &[&str]) -> ClusterOption
         },
         class: Class::Runtime,
         namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
+        beyond: Beyond::default(),
     }
 }
 

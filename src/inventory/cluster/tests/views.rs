@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::inventory::ImageUse;
-use crate::inventory::extract::Object;
+use crate::inventory::cluster::api::{Body, Item};
 
 type Name = (&'static str, &'static str);
 
@@ -71,20 +71,24 @@ fn world(is_by_namespace: bool) -> World {
         class: Class::Runtime,
     };
     let namespaces = NAMESPACES.map(ToOwned::to_owned);
-    World::new(scope, if is_by_namespace { &namespaces } else { &[] })
+    let namespaces: &[String] = if is_by_namespace { &namespaces } else { &[] };
+    World::new(scope, namespaces, &Beyond::default())
 }
 
-fn parsed((namespace, name): Name, object: &Value) -> Object {
+fn parsed((namespace, name): Name, object: &Value) -> Item {
     let mut object = object.clone();
     object["metadata"]["namespace"] = namespace.into();
     object["metadata"]["name"] = name.into();
-    serde_json::from_value(object).unwrap()
+    Item {
+        body: Body::Typed(serde_json::from_value(object).unwrap()),
+        mentions: Vec::new(),
+    }
 }
 
 /// Of a kind; by namespace there is one for each, in order.
 fn units(world: &World, kind: usize) -> Vec<usize> {
     (0..world.units())
-        .filter(|unit| world.kind(*unit).name == KINDS[kind])
+        .filter(|unit| *world.kind(*unit).name == *KINDS[kind])
         .collect()
 }
 
@@ -113,7 +117,7 @@ fn fail(world: &mut World, kind: usize, is_refused: bool) {
         Failure::Other("away".to_owned())
     };
     for unit in units(world, kind) {
-        world.fail(unit, &failure);
+        world.fail(unit, &failure, Timestamp::UNIX_EPOCH);
     }
 }
 

@@ -1,11 +1,11 @@
 //! What each code means to somebody who did not write this program, and what to do about it first.
 //! Pure, and closed: a new code does not compile until it is explained.
 
-use crate::verify::finding::Code;
+use super::Code;
 
 /// One code in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Explanation {
+pub struct Explanation {
     /// What is the case, fit to be followed by `for linux/arm64`.
     pub what: &'static str,
     pub meaning: &'static str,
@@ -15,7 +15,7 @@ pub(super) struct Explanation {
 const PUSH_AGAIN: &str = "Push the image again from where it was built, or copy it back from a mirror; until then do not drain the nodes that run it.";
 
 #[expect(clippy::too_many_lines, reason = "it is one table")]
-pub(super) fn explain(code: Code) -> Explanation {
+pub fn explain(code: Code) -> Explanation {
     let (what, meaning, first) = match code {
         Code::TagMissing => (
             "The tag is gone",
