@@ -56,6 +56,7 @@ pub mod inventory;
 pub mod metrics;
 pub mod mirrors;
 pub mod oci;
+pub mod pace;
 pub mod prover;
 pub mod registry;
 pub mod remembered;

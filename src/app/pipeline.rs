@@ -20,6 +20,7 @@ use super::sources::{self, Wanted};
 use crate::clock::Clock;
 use crate::images::{self, Image, Images};
 use crate::inventory::{Inventory, SourceState};
+use crate::pace::Pace;
 use crate::prover::{self, Prover};
 use crate::remembered::RegistryMemory;
 use crate::state::RoundPart;
@@ -27,7 +28,10 @@ use crate::verify::depth::Rotation;
 use crate::verify::suspects::Suspects;
 
 /// Changes that come together are taken together.
-const DEBOUNCE: Duration = Duration::from_millis(300);
+const PACE: Pace = Pace {
+    least: Duration::from_millis(300),
+    most: Duration::from_secs(8),
+};
 
 /// What is remembered is looked at this often: time passes, and an operator accepts something.
 const TICK: Duration = Duration::from_secs(5);
@@ -119,11 +123,13 @@ impl Collector {
         let mut custody = self.custody.lock().await;
         let mut before: Option<(Arc<Inventory>, Arc<Images>)> = None;
         let mut is_parted_anew = false;
+        let mut rest = PACE.start();
         loop {
             let said = states
                 .iter_mut()
                 .map(|state| Arc::clone(&state.borrow_and_update()))
                 .collect();
+            let begun = Instant::now();
             let now = self.clock.now();
             let sources = custody.take(&self.wanted, said, &self.registries.config, now);
             let inventory = Inventory { sources };
@@ -138,24 +144,23 @@ impl Collector {
                 is_parted_anew = false;
                 custody.published(&published.0, &published.1);
                 before = Some(published);
+                rest = PACE.after(begun);
             }
             custody.save(&self.wanted, now, false).await;
             let changed = states.iter_mut().map(|state| Box::pin(state.changed()));
             let changed = futures::future::select_all(changed);
             tokio::select! {
-                (result, ..) = changed => {
-                    if result.is_err() {
-                        // A source ends only when everything does.
-                        stop.cancelled().await;
-                        break;
-                    }
-                    tokio::time::sleep(DEBOUNCE).await;
-                }
-                () = self.parted.changed() => {
-                    is_parted_anew = true;
-                    tokio::time::sleep(DEBOUNCE).await;
-                }
-                () = tokio::time::sleep(TICK) => {}
+                (result, ..) = changed => if result.is_err() {
+                    // A source ends only when everything does.
+                    stop.cancelled().await;
+                    break;
+                },
+                () = self.parted.changed() => is_parted_anew = true,
+                () = tokio::time::sleep(TICK) => continue,
+                () = stop.cancelled() => break,
+            }
+            tokio::select! {
+                () = rest.over() => {}
                 () = stop.cancelled() => break,
             }
         }

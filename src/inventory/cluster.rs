@@ -5,6 +5,7 @@
 //! its watch is refused over and over, and completeness is what this source is for.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::pace::Pace;
 
 use super::extract::{CustomResource, Releases, Scope};
 use super::{Class, SourceState};
@@ -39,10 +41,15 @@ mod kinds;
 mod record;
 mod secrets;
 mod unit;
+mod uses;
+mod version;
 mod world;
 
 /// Changes that come together are published together.
-const DEBOUNCE: Duration = Duration::from_millis(200);
+const PACE: Pace = Pace {
+    least: Duration::from_millis(200),
+    most: Duration::from_secs(8),
+};
 /// How often a quiet, complete source says that it still is.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How long a publication waits for secrets that are newly named.
@@ -96,10 +103,31 @@ pub enum Access {
     },
 }
 
+/// How long a watch is held, and how long its end is waited for.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// What the server is asked for: at random between these, so that twelve watches do not come back at
+    /// once.
+    pub watch_seconds: RangeInclusive<u32>,
+    /// How much later than asked the server may close a watch. A connection that was dropped without a
+    /// word looks like a quiet watch until then.
+    pub stall_margin: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            watch_seconds: 240..=290,
+            stall_margin: Duration::from_secs(15),
+        }
+    }
+}
+
 /// A cluster that can be read.
 pub struct ClusterSource {
     options: ClusterOptions,
     client: Client,
+    times: Times,
     /// Whether `options` lead to the client again when its credentials end.
     is_renewable: bool,
 }
@@ -118,6 +146,7 @@ pub async fn connect(options: &ClusterOptions) -> Result<ClusterSource, ConnectE
     Ok(ClusterSource {
         client: access::client(options).await?,
         options: options.clone(),
+        times: Times::default(),
         is_renewable: true,
     })
 }
@@ -128,8 +157,15 @@ impl ClusterSource {
         Self {
             options,
             client,
+            times: Times::default(),
             is_renewable: false,
         }
+    }
+
+    /// The same with other times.
+    #[must_use]
+    pub fn with_times(self, times: Times) -> Self {
+        Self { times, ..self }
     }
 
     /// Lists everything once. What failed is in `incomplete`.
@@ -175,6 +211,7 @@ struct Shared {
     name: Arc<str>,
     client: RwLock<Client>,
     world: Mutex<World>,
+    times: Times,
     units: usize,
     clock: Arc<dyn Clock>,
     /// Something that is published has changed.
@@ -197,6 +234,7 @@ impl Shared {
             client: RwLock::new(source.client.clone()),
             units: world.units(),
             world: Mutex::new(world),
+            times: source.times.clone(),
             clock,
             news: Notify::new(),
             renew: Notify::new(),
@@ -244,7 +282,7 @@ impl Clock for Stopped {
 async fn list_once(shared: &Shared, unit: usize) {
     let mut backoff = Backoff::default();
     for attempt in 1..=ATTEMPTS_ONCE {
-        let Err(failure) = list(shared, unit).await else {
+        let Err(failure) = list(shared, unit, "").await else {
             return;
         };
         shared.tell(|world, now| world.fail(unit, &failure, now));
@@ -264,19 +302,18 @@ async fn publisher(shared: &Shared, publish: &watch::Sender<Arc<SourceState>>) {
     let mut secrets = Secrets::default();
     let mut secrets_due = Instant::now() + SECRETS_INTERVAL;
     let mut heartbeat_due = Instant::now() + HEARTBEAT;
-    let mut debounce = DEBOUNCE;
+    let mut rest = PACE.start();
     let mut last: Option<Arc<SourceState>> = None;
     let mut told = None;
     loop {
         tokio::select! {
-            () = shared.news.notified() => sleep(debounce).await,
+            () = shared.news.notified() => rest.over().await,
             () = sleep_until(secrets_due.min(heartbeat_due)) => {}
         }
         let begun = Instant::now();
         let view = shared.world().view();
-        // In a large and busy cluster most of the time shall be left for reading.
-        debounce = DEBOUNCE.max(begun.elapsed() * 4);
         let mut wanted = secrets.keep(&view);
+        rest = PACE.after(begun);
         wanted.extend(secrets.left_out());
         if Instant::now() >= secrets_due {
             wanted = secrets.keys().into_iter().chain(wanted).collect();
@@ -325,14 +362,6 @@ fn state(
     secrets: &Secrets,
     last: Option<&SourceState>,
 ) -> SourceState {
-    let uses = match last {
-        Some(last) if *last.uses == *view.uses => Arc::clone(&last.uses),
-        Some(_) | None => view.uses.into(),
-    };
-    let running = match last {
-        Some(last) if *last.running == *view.running => Arc::clone(&last.running),
-        Some(_) | None => view.running.into(),
-    };
     let pull_secrets = match last {
         Some(last) if *last.pull_secrets == *secrets.known() => Arc::clone(&last.pull_secrets),
         Some(_) | None => Arc::new(secrets.known().clone()),
@@ -348,8 +377,8 @@ fn state(
         incomplete: view.incomplete,
         absent: view.absent.into_iter().chain(secrets.absent()).collect(),
         complete_at: view.complete_at,
-        uses,
-        running,
+        uses: view.uses,
+        running: view.running,
         pull_secrets,
         platforms,
         ..SourceState::unread("")

@@ -5,10 +5,16 @@
 mod complete;
 mod custom;
 mod drift;
+mod following;
 mod keepset;
 mod kubelet;
 mod ledger;
+mod lists;
 mod mentions;
 mod pods;
 mod releases;
 mod rights;
+mod rights_lost;
+mod scale;
+mod stale;
+mod watches;

@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 pub(crate) mod alertmanager;
+pub(crate) mod between;
 pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod cluster;

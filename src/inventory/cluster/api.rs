@@ -48,6 +48,8 @@ pub(super) enum Failure {
     /// Discovery answered, and does not have the kind.
     NotInstalled,
     TooLarge,
+    /// It tells of a time before what was seen already.
+    Behind(String),
     Other(String),
 }
 
@@ -58,7 +60,10 @@ impl Failure {
             Self::Absent => "the API server does not have it",
             Self::NotInstalled => "it is not installed",
             Self::TooLarge => "the answer is too large",
-            Self::Refused(text) | Self::Unauthenticated(text) | Self::Other(text) => text,
+            Self::Refused(text)
+            | Self::Unauthenticated(text)
+            | Self::Behind(text)
+            | Self::Other(text) => text,
         }
     }
 }

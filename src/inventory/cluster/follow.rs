@@ -2,7 +2,8 @@
 //!
 //! The order is that of the API's own contract: a list gives the state at a version, a watch every
 //! change since. A version that the server has forgotten (410) means a new list; any other failure
-//! means that what we hold may be old, and says so until the server has answered again.
+//! means that what we hold may be old, and says so until the server has answered again. Time goes
+//! forward only: what is older than what was seen is a failure, whoever answers.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -10,24 +11,20 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use super::Shared;
 use super::api::{self, Failure, Watch};
 use super::discovery::{self, DISCOVERY_INTERVAL};
-use super::item::Event;
+use super::item::{Event, Page};
 use super::record::Records;
+use super::version::is_older;
+use super::{Shared, Times};
 
 /// How often a list is begun anew because its continue token expired before it counts as failed.
 const LIST_RESTARTS_MAX: usize = 3;
-/// How long the server is asked to hold a watch, in seconds: at random between these, so that twelve
-/// watches do not come back at once.
-const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 240..=290;
-/// How much later than asked the server may close a watch. A connection that was dropped without a
-/// word looks like a quiet watch until then.
-const STALL_MARGIN: Duration = Duration::from_secs(15);
 /// A watch that lived this long was a healthy one.
 const WATCH_STABLE: Duration = Duration::from_secs(10);
 /// After so many failed watches in a row the version itself is in doubt (an etcd that was restored
-/// from a backup does not know it yet).
+/// from a backup does not know it yet). So are watches that end at once without a word: whatever stands
+/// between may answer every watch with nothing.
 const WATCH_FAILURES_MAX: usize = 3;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
@@ -36,12 +33,15 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Never returns.
 pub(super) async fn follow(shared: &Shared, unit: usize) {
     let mut backoff = Backoff::default();
+    // Where the next watch begins; `None` means a list.
     let mut version: Option<String> = None;
+    // The newest that was seen. Nothing older is believed.
+    let mut newest = String::new();
     let mut watches_failed = 0;
     loop {
         let from = match version.take() {
             Some(version) => version,
-            None => match list(shared, unit).await {
+            None => match list(shared, unit, &newest).await {
                 Ok(version) => version,
                 Err(failure) => {
                     fail(shared, unit, &failure);
@@ -53,19 +53,33 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
                 }
             },
         };
-        let begun = Instant::now();
         let watched = watch(shared, unit, from).await;
-        let was_stable = begun.elapsed() >= WATCH_STABLE;
-        if was_stable {
+        newest.clone_from(&watched.version);
+        if watched.was_stable {
             backoff = Backoff::default();
         }
+        let has_failed = matches!(&watched.end, Err(failure) if *failure != Failure::Gone);
         match watched.end {
-            Ok(()) => {
+            Ok(()) if watched.has_spoken => {
                 watches_failed = 0;
                 version = Some(watched.version);
-                if !was_stable {
+            }
+            // Nothing to tell, or nothing known: a server whose cache is older than our version takes
+            // the watch and is silent until it gets there (`process` in apiserver's
+            // `cache_watcher.go`). So it is asked for one object of the present.
+            Ok(()) if watched.has_lasted => match probe(shared, unit, &watched.version).await {
+                Ok(()) => {
+                    watches_failed = 0;
+                    version = Some(watched.version);
+                }
+                Err(failure) => {
+                    fail(shared, unit, &failure);
                     sleep(backoff.next()).await;
                 }
+            },
+            Ok(()) => {
+                watches_failed += 1;
+                version = Some(watched.version);
             }
             Err(Failure::Gone) => {
                 debug!(
@@ -73,21 +87,23 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
                     resource = shared.kind(unit).resource(),
                     "the watch is too old: listing anew"
                 );
-                if !was_stable {
-                    sleep(backoff.next()).await;
-                }
             }
             Err(failure) => {
                 fail(shared, unit, &failure);
                 watches_failed += 1;
-                // What was there is gone: only discovery can tell whether it will stay so.
-                if watches_failed < WATCH_FAILURES_MAX && failure != Failure::Absent {
+                // What was there is gone: only discovery can tell whether it will stay so. And who tells
+                // of the past is asked for all.
+                if !matches!(failure, Failure::Behind(_) | Failure::Absent) {
                     version = Some(watched.version);
-                } else {
-                    watches_failed = 0;
                 }
-                sleep(backoff.next()).await;
             }
+        }
+        if watches_failed >= WATCH_FAILURES_MAX {
+            watches_failed = 0;
+            version = None;
+        }
+        if has_failed || !watched.was_stable {
+            sleep(backoff.next()).await;
         }
     }
 }
@@ -99,11 +115,12 @@ fn fail(shared: &Shared, unit: usize, failure: &Failure) {
     }
 }
 
-/// Reads the whole list and puts it in place of what was known. Its version.
-pub(super) async fn list(shared: &Shared, unit: usize) -> Result<String, Failure> {
+/// Reads the whole list and puts it in place of what was known, unless it is older than `newest`. Its
+/// version.
+pub(super) async fn list(shared: &Shared, unit: usize, newest: &str) -> Result<String, Failure> {
     discovery::find(shared, unit).await?;
     for _ in 0..LIST_RESTARTS_MAX {
-        match try_list(shared, unit).await {
+        match try_list(shared, unit, newest).await {
             Ok((records, version)) => {
                 shared.tell(|world, now| world.replace(unit, records, now));
                 return Ok(version);
@@ -119,10 +136,40 @@ pub(super) async fn list(shared: &Shared, unit: usize) -> Result<String, Failure
     )))
 }
 
-async fn try_list(shared: &Shared, unit: usize) -> Result<(Records, String), Failure> {
+/// Asks the server whether it knows the present. It reads one object from etcd's quorum.
+async fn probe(shared: &Shared, unit: usize, newest: &str) -> Result<(), Failure> {
+    let resource = shared.resource(unit);
+    let page = api::page(&shared.client(), &resource, 1, None).await?;
+    checked(&page, newest)?;
+    shared.tell(|world, now| world.well(unit, now));
+    Ok(())
+}
+
+/// Whether a page is one, and not older than what was seen.
+fn checked(page: &Page, newest: &str) -> Result<(), Failure> {
+    let version = &page.metadata.resource_version;
+    if version.is_empty() {
+        // Any JSON object would pass for an empty list, an error's too.
+        let problem = "the answer is not a list: it has no resource version";
+        return Err(Failure::Other(problem.to_owned()));
+    }
+    if is_older(version, newest) {
+        return Err(Failure::Behind(format!(
+            "its list is of version {version}, and {newest} was seen before: the API server answers \
+             from an old state (if etcd was restored from a backup, restart pullproof)"
+        )));
+    }
+    Ok(())
+}
+
+async fn try_list(
+    shared: &Shared,
+    unit: usize,
+    newest: &str,
+) -> Result<(Records, String), Failure> {
     let resource = shared.resource(unit);
     let mut records = Records::new();
-    let mut version = None;
+    let mut first = None;
     let mut continue_token = None;
     let mut limit = resource.shape.page_objects();
     loop {
@@ -142,11 +189,16 @@ async fn try_list(shared: &Shared, unit: usize) -> Result<(Records, String), Fai
             }
             page => page?,
         };
+        checked(&page, newest)?;
+        let version = page.metadata.resource_version;
+        // All pages of a list are of one version; of another one they are another state's.
+        let first = first.get_or_insert_with(|| version.clone());
+        if *first != version {
+            return Err(Failure::Gone);
+        }
         shared.world().reduce(unit, page.items, &mut records);
-        // The first page's: a watch from it repeats at most what a later page already had.
-        let version = version.get_or_insert(page.metadata.resource_version);
         if page.metadata.continue_token.is_empty() {
-            return Ok((records, std::mem::take(version)));
+            return Ok((records, version));
         }
         continue_token = Some(page.metadata.continue_token);
     }
@@ -155,24 +207,51 @@ async fn try_list(shared: &Shared, unit: usize) -> Result<(Records, String), Fai
 struct Watched {
     /// The last version that was seen: where the next watch begins.
     version: String,
+    /// Whether there was any event.
+    has_spoken: bool,
+    /// Whether it lived as long as it was asked to.
+    has_lasted: bool,
+    /// Whether it lived as long as a healthy one does.
+    was_stable: bool,
     end: Result<(), Failure>,
 }
 
 async fn watch(shared: &Shared, unit: usize, version: String) -> Watched {
-    let mut version = version;
-    let end = try_watch(shared, unit, &mut version).await;
-    Watched { version, end }
+    let Times {
+        watch_seconds,
+        stall_margin,
+    } = &shared.times;
+    let (least, most) = (*watch_seconds.start(), *watch_seconds.end());
+    let seconds = least + random() % (most.saturating_sub(least) + 1);
+    let asked = Duration::from_secs(seconds.into());
+    let begun = Instant::now();
+    let mut watched = Watched {
+        version,
+        has_spoken: false,
+        has_lasted: false,
+        was_stable: false,
+        end: Ok(()),
+    };
+    watched.end = try_watch(shared, unit, &mut watched, seconds, *stall_margin).await;
+    watched.has_lasted = begun.elapsed() >= asked;
+    watched.was_stable = begun.elapsed() >= WATCH_STABLE.min(asked);
+    watched
 }
 
-async fn try_watch(shared: &Shared, unit: usize, version: &mut String) -> Result<(), Failure> {
-    let seconds = WATCH_SECONDS.start() + random() % (WATCH_SECONDS.end() - WATCH_SECONDS.start());
+async fn try_watch(
+    shared: &Shared,
+    unit: usize,
+    watched: &mut Watched,
+    seconds: u32,
+    stall_margin: Duration,
+) -> Result<(), Failure> {
     let resource = shared.resource(unit);
-    let mut watch = Watch::open(&shared.client(), &resource, version, seconds).await?;
+    let mut watch = Watch::open(&shared.client(), &resource, &watched.version, seconds).await?;
     shared.tell(|world, now| world.well(unit, now));
     let closes = Instant::now() + Duration::from_secs(seconds.into());
     let mut heard = Instant::now();
     loop {
-        let Ok(event) = timeout_at(closes + STALL_MARGIN, watch.next()).await else {
+        let Ok(event) = timeout_at(closes + stall_margin, watch.next()).await else {
             // The server was to close it long ago. If it still talks, it merely does not keep time.
             if heard > closes {
                 return Ok(());
@@ -187,14 +266,22 @@ async fn try_watch(shared: &Shared, unit: usize, version: &mut String) -> Result
             return Ok(());
         };
         let (Event::Put(item) | Event::Deleted(item) | Event::Bookmark(item)) = &event;
+        watched.has_spoken = true;
         let seen = item.resource_version().to_owned();
+        if is_older(&seen, &watched.version) {
+            return Err(Failure::Behind(format!(
+                "its watch is at version {seen}, and {} was seen before: the API server answers from \
+                 an old state",
+                watched.version
+            )));
+        }
         shared.tell(|world, now| match event {
             Event::Put(item) => world.put(unit, item, now),
             Event::Deleted(item) => world.remove(unit, &item, now),
             Event::Bookmark(_) => world.well(unit, now),
         });
         if !seen.is_empty() {
-            *version = seen;
+            watched.version = seen;
         }
     }
 }

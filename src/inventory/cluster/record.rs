@@ -110,3 +110,16 @@ fn node(object: &Object) -> Option<Platform> {
         platform.with_os_version(version.as_deref())
     })
 }
+
+/// The records that only one of the two has, with their namespaces.
+pub(super) fn differing<'a>(
+    before: &'a Records,
+    after: &'a Records,
+) -> impl Iterator<Item = (&'a Arc<str>, &'a Record)> {
+    let missing = |all: &'a Records, other: &'a Records| {
+        let all = all.iter();
+        all.filter(move |(key, record)| other.get(*key) != Some(*record))
+    };
+    let both = missing(before, after).chain(missing(after, before));
+    both.map(|((namespace, _), record)| (namespace, record))
+}

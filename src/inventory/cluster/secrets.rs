@@ -12,7 +12,7 @@ use secrecy::zeroize::Zeroizing;
 use tokio::time::{Instant, timeout_at};
 
 use crate::credentials::{InvalidDockerConfig, Keyring};
-use crate::inventory::{PullSecret, PullSecrets};
+use crate::inventory::{ImageUse, PullSecret, PullSecrets};
 
 use super::api::{self, Failure, Secret};
 use super::kinds::is_object_name;
@@ -32,40 +32,29 @@ type Key = (Arc<str>, Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
     known: PullSecrets,
+    /// What these uses name: they are many, and seldom others than before.
+    named: Option<(Arc<[ImageUse]>, BTreeSet<Key>)>,
 }
 
 impl Secrets {
     /// Forgets the secrets that no use names any more. Those that are named and not yet known.
     pub(super) fn keep(&mut self, view: &View) -> Vec<Key> {
-        let named: BTreeSet<Key> = view
-            .uses
-            .iter()
-            .flat_map(|image_use| {
-                let namespace = &image_use.user.namespace;
-                image_use
-                    .pull_secrets
-                    .iter()
-                    .map(|secret| (Arc::clone(namespace), Arc::clone(secret)))
-            })
-            .collect();
+        let named = match self.named.take() {
+            Some((uses, named)) if Arc::ptr_eq(&uses, &view.uses) => named,
+            Some(_) | None => named(&view.uses),
+        };
         self.known.retain(|key, _| named.contains(key));
-        named
-            .into_iter()
-            .filter(
-                |(namespace, name)| match view.account_problem(namespace, name) {
-                    Some(problem) => {
-                        self.known.insert(
-                            (Arc::clone(namespace), Arc::clone(name)),
-                            PullSecret::Unreadable(problem),
-                        );
-                        false
-                    }
-                    None => !self
-                        .known
-                        .contains_key(&(Arc::clone(namespace), Arc::clone(name))),
-                },
-            )
-            .collect()
+        let known = &mut self.known;
+        let is_unknown = |key: &&Key| match view.account_problem(&key.0, &key.1) {
+            Some(problem) => {
+                known.insert((*key).clone(), PullSecret::Unreadable(problem));
+                false
+            }
+            None => !known.contains_key(*key),
+        };
+        let unknown = named.iter().filter(is_unknown).cloned().collect();
+        self.named = Some((Arc::clone(&view.uses), named));
+        unknown
     }
 
     pub(super) fn known(&self) -> &PullSecrets {
@@ -156,6 +145,15 @@ impl Secrets {
             .map(|(key, _)| key.clone())
             .collect()
     }
+}
+
+fn named(uses: &[ImageUse]) -> BTreeSet<Key> {
+    let keys = uses.iter().flat_map(|image_use| {
+        let namespace = &image_use.user.namespace;
+        let secrets = image_use.pull_secrets.iter();
+        secrets.map(|secret| (Arc::clone(namespace), Arc::clone(secret)))
+    });
+    keys.collect()
 }
 
 const NOT_YET: &str = "it was not read yet";

@@ -15,10 +15,12 @@ use crate::oci::platform::Platform;
 use self::server::{Answer, Server, page};
 
 mod custom;
+mod lies;
 mod mentions;
 mod releases;
 mod rights;
 mod server;
+mod views;
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
 const CRON_JOBS: &str = "/apis/batch/v1/cronjobs";

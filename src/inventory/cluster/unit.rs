@@ -47,6 +47,25 @@ impl Unit {
         }
     }
 
+    /// Those that may tell of a namespace; all of them if none is given.
+    pub(super) fn records_in(
+        &self,
+        namespace: Option<&Arc<str>>,
+    ) -> impl Iterator<Item = &Record> + Clone + use<'_> {
+        // What tells of others (a release, an application) does so from a namespace of its own.
+        let own = match self.kind.content {
+            Content::Custom(_) | Content::Teller(_) | Content::Helm => None,
+            Content::Workload | Content::Account | Content::Node | Content::Mentions => {
+                namespace.cloned()
+            }
+        };
+        let start = (own.clone().unwrap_or_default(), Arc::<str>::default());
+        let records = self.records.range(start..);
+        let is_in = move |key: &Arc<str>| own.as_ref().is_none_or(|own| own == key);
+        let records = records.take_while(move |((namespace, _), _)| is_in(namespace));
+        records.map(|(_, record)| record)
+    }
+
     /// Why the source is not complete for it.
     pub(super) fn problem(&self) -> Option<String> {
         match &self.health {

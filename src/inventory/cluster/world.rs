@@ -17,8 +17,9 @@ use super::Beyond;
 use super::api::Failure;
 use super::item::Item;
 use super::kinds::{Content, KINDS, Kind, Resource};
-use super::record::{Record, Records, reduce};
+use super::record::{Record, Records, differing, reduce};
 use super::unit::{Health, Unit};
+use super::uses::Uses;
 
 /// The name that stands in for the secrets of a service account which cannot be read. No secret
 /// has a colon in its name.
@@ -29,6 +30,7 @@ pub(super) struct World {
     scope: Scope,
     units: Vec<Unit>,
     interner: Interner,
+    uses: Uses,
     /// When everything was last known to be complete.
     complete_at: Option<Timestamp>,
 }
@@ -36,8 +38,9 @@ pub(super) struct World {
 /// All that is to be published, but for the pull secrets.
 #[derive(Debug)]
 pub(super) struct View {
-    pub uses: Vec<ImageUse>,
-    pub running: Vec<Arc<RunningUse>>,
+    /// The same allocation as in the view before where nothing is different.
+    pub uses: Arc<[ImageUse]>,
+    pub running: Arc<[Arc<RunningUse>]>,
     pub incomplete: Option<String>,
     /// What is not granted or not there, and need not be.
     pub absent: Vec<String>,
@@ -89,6 +92,7 @@ impl World {
             scope,
             units,
             interner: Interner::default(),
+            uses: Uses::default(),
             complete_at: None,
         }
     }
@@ -135,30 +139,37 @@ impl World {
     /// A list has been read to its end. Whether anything that is published changed.
     pub(super) fn replace(&mut self, unit: usize, records: Records, now: Timestamp) -> bool {
         let is_news = self.well(unit, now);
-        let unit = self.unit_mut(unit);
-        if unit.records == records {
-            return is_news;
+        let before = mem::take(&mut self.unit_mut(unit).records);
+        let is_same = before == records;
+        for (namespace, record) in differing(&before, &records) {
+            self.uses.touch_record(namespace, record);
         }
-        unit.records = records;
-        true
+        self.unit_mut(unit).records = records;
+        is_news || !is_same
     }
 
     pub(super) fn put(&mut self, unit: usize, item: Item, now: Timestamp) -> bool {
         let kind = self.kind(unit);
         let (key, record) = reduce(&kind, item, &mut self.interner);
-        let unit = self.unit_mut(unit);
+        let Some(mut record) = record else {
+            return self.take(unit, &key, now);
+        };
+        let namespace = Arc::clone(&key.0);
+        let unit = self
+            .units
+            .get_mut(unit)
+            .expect("units are counted by units()");
         unit.heard_at = Some(now);
-        match record {
-            Some(record) if unit.records.get(&key) == Some(&record) => false,
-            Some(mut record) => {
-                if let Some(before) = unit.records.get(&key) {
-                    record.keep(before);
-                }
-                unit.records.insert(key, record);
-                true
+        if let Some(before) = unit.records.get(&key) {
+            if *before == record {
+                return false;
             }
-            None => unit.records.remove(&key).is_some(),
+            record.keep(before);
+            self.uses.touch_record(&namespace, before);
         }
+        self.uses.touch_record(&namespace, &record);
+        unit.records.insert(key, record);
+        true
     }
 
     pub(super) fn remove(&mut self, unit: usize, item: &Item, now: Timestamp) -> bool {
@@ -166,30 +177,55 @@ impl World {
             self.interner.text(item.namespace()),
             self.interner.text(item.name()),
         );
+        self.take(unit, &key, now)
+    }
+
+    fn take(&mut self, unit: usize, key: &(Arc<str>, Arc<str>), now: Timestamp) -> bool {
         let unit = self.unit_mut(unit);
         unit.heard_at = Some(now);
-        unit.records.remove(&key).is_some()
+        let Some(record) = unit.records.remove(key) else {
+            return false;
+        };
+        self.uses.touch_record(&key.0, &record);
+        true
     }
 
     /// The server has said something that changes no record: a bookmark, or yes to a watch.
     pub(super) fn well(&mut self, unit: usize, now: Timestamp) -> bool {
+        self.unit_mut(unit).heard_at = Some(now);
+        self.set_health(unit, Health::Well)
+    }
+
+    fn set_health(&mut self, unit: usize, health: Health) -> bool {
         let unit = self.unit_mut(unit);
-        unit.heard_at = Some(now);
-        mem::replace(&mut unit.health, Health::Well) != Health::Well
+        if unit.health == health {
+            return false;
+        }
+        unit.health = health;
+        // Whether accounts are known is a part of the uses.
+        if unit.kind.content == Content::Account {
+            let scope = unit.namespace.clone();
+            self.uses.touch_scope(scope.as_ref());
+        }
+        true
     }
 
     pub(super) fn fail(&mut self, unit: usize, failure: &Failure, now: Timestamp) -> bool {
-        let unit = self.unit_mut(unit);
         if *failure == Failure::NotInstalled {
-            return unit.not_installed(now);
+            let is_news = self.unit_mut(unit).not_installed(now);
+            if is_news {
+                self.uses.touch_scope(None);
+            }
+            return is_news;
         }
-        let resource = unit.kind.resource();
+        let of = self.unit(unit);
+        let resource = of.kind.resource();
         let text = failure.text();
         // `cronjobs.batch is forbidden: …` says itself what it is about.
         let reason = if text.starts_with(&resource) {
             text.to_owned()
         } else {
-            match &unit.namespace {
+            match &of.namespace {
                 Some(namespace) => format!("{resource} in {namespace}: {text}"),
                 None => format!("{resource}: {text}"),
             }
@@ -201,11 +237,10 @@ impl World {
             | Failure::Absent
             | Failure::NotInstalled
             | Failure::TooLarge
+            | Failure::Behind(_)
             | Failure::Other(_) => Health::Failing(reason),
         };
-        let is_news = unit.health != health;
-        unit.health = health;
-        is_news
+        self.set_health(unit, health)
     }
 
     pub(super) fn view(&mut self) -> View {
@@ -220,31 +255,14 @@ impl World {
                 .flatten()
                 .max(self.complete_at);
         }
-        let records = self.units.iter().flat_map(|unit| unit.records.values());
-        let workloads = records.flat_map(|record| {
-            let (origin, workloads): (_, &[Workload]) = match record {
-                Record::Workload(workload) => (Origin::Kubernetes, std::slice::from_ref(workload)),
-                Record::Extracted(extracted) => (Origin::Custom, &extracted.workloads),
-                Record::Account(_) | Record::Node(_) => (Origin::Kubernetes, &[]),
-            };
-            workloads.iter().map(move |workload| (origin, workload))
-        });
-        let records = self.units.iter().flat_map(|unit| unit.records.values());
-        let history = records.flat_map(|record| {
-            let history: &[_] = match record {
-                Record::Extracted(extracted) => &extracted.history,
-                Record::Workload(_) | Record::Account(_) | Record::Node(_) => &[],
-            };
-            let history = history.iter();
-            history.map(|(via, workload)| (Origin::History(via.as_ref()), workload))
-        });
-        let workloads = workloads.chain(history);
-        let uses = image_uses_of(workloads.clone(), &self.scope, |namespace, name| {
-            self.account(namespace, name)
-        });
-        View {
-            running: running_uses(workloads, &uses),
-            uses,
+        let mut uses = mem::take(&mut self.uses);
+        uses.refresh(
+            |namespace| self.uses_of(namespace),
+            |namespace, uses| running_uses(self.workloads(namespace), uses),
+        );
+        let view = View {
+            uses: uses.all(),
+            running: uses.running(),
             incomplete: summary(&problems),
             absent: self.absent(),
             complete_at: self.complete_at,
@@ -260,7 +278,42 @@ impl World {
                     Health::Unread | Health::Well | Health::NotInstalled => None,
                 })
                 .collect(),
-        }
+        };
+        self.uses = uses;
+        view
+    }
+
+    /// In one namespace, or in all.
+    fn uses_of(&self, namespace: Option<&Arc<str>>) -> Vec<ImageUse> {
+        let account = |namespace: &str, name: &str| self.account(namespace, name);
+        image_uses_of(self.workloads(namespace), &self.scope, account)
+    }
+
+    /// All that names images in one namespace, or in all.
+    fn workloads<'a>(
+        &'a self,
+        namespace: Option<&'a Arc<str>>,
+    ) -> impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone {
+        let units = self.units.iter();
+        let records = units.flat_map(move |unit| unit.records_in(namespace));
+        let workloads = records.clone().flat_map(|record| {
+            let (origin, workloads): (_, &[Workload]) = match record {
+                Record::Workload(workload) => (Origin::Kubernetes, std::slice::from_ref(workload)),
+                Record::Extracted(extracted) => (Origin::Custom, &extracted.workloads),
+                Record::Account(_) | Record::Node(_) => (Origin::Kubernetes, &[]),
+            };
+            workloads.iter().map(move |workload| (origin, workload))
+        });
+        let history = records.flat_map(|record| {
+            let history: &[_] = match record {
+                Record::Extracted(extracted) => &extracted.history,
+                Record::Workload(_) | Record::Account(_) | Record::Node(_) => &[],
+            };
+            let history = history.iter();
+            history.map(|(via, workload)| (Origin::History(via.as_ref()), workload))
+        });
+        let all = workloads.chain(history);
+        all.filter(move |(_, workload)| namespace.is_none_or(|it| *it == workload.namespace))
     }
 
     fn absent(&self) -> Vec<String> {

@@ -74,7 +74,8 @@ impl Interner {
         self.statuses.retain(|status| Arc::strong_count(status) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.references.prune();
-        self.prune_at = 2 * self.len();
+        // Pods come and go by the thousand: what is forgotten late stays in memory for long.
+        self.prune_at = self.len() + self.len() / 4;
     }
 
     fn len(&self) -> usize {

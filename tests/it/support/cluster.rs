@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -44,6 +45,8 @@ pub(crate) struct Cluster {
     port: u16,
     certificate: Certificate,
     authority: Authority,
+    /// The API server's, besides.
+    arguments: Vec<String>,
     identities_taken: AtomicUsize,
     namespaces_made: AtomicUsize,
     directory: TempDir,
@@ -65,6 +68,11 @@ impl Cluster {
     }
 
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With these arguments of the API server besides.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path();
         let authority = Authority::new(path).await;
@@ -100,6 +108,7 @@ impl Cluster {
             port,
             certificate,
             authority,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
             identities_taken: AtomicUsize::new(0),
             namespaces_made: AtomicUsize::new(0),
             directory,
@@ -185,6 +194,53 @@ impl Cluster {
         command
     }
 
+    /// A kubeconfig of the identity that leads to the cluster another way: through a proxy, or by
+    /// another API server.
+    pub(crate) fn kubeconfig_by(&self, identity: &Identity, url: &str) -> PathBuf {
+        let name = url.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let path = self
+            .directory
+            .path()
+            .join(format!("{}-{name}", identity.user));
+        let text = kubeconfig(&identity.user, url, self.authority());
+        std::fs::write(&path, text).expect("the directory is there");
+        path
+    }
+
+    /// Makes etcd forget every state but the last, as it does by itself every few minutes.
+    pub(crate) async fn compact(&self) {
+        let client = http::client();
+        let ask = async |what: &str, body: &Value| {
+            let url = format!("{}/v3/kv/{what}", self.etcd_url);
+            let answer = http::post_json(&client, &url, body).await;
+            serde_json::from_str::<Value>(&answer).expect("etcd answers in JSON")
+        };
+        // Any key: its revision is in the header.
+        let told = ask("range", &json!({"key": "AA=="})).await;
+        let revision = &told["header"]["revision"];
+        ask(
+            "compaction",
+            &json!({"revision": revision, "physical": true}),
+        )
+        .await;
+    }
+
+    /// `HOST:PORT` of etcd.
+    pub(crate) fn etcd_host(&self) -> &str {
+        self.etcd_url.trim_start_matches("http://")
+    }
+
+    /// One more API server on what looks like etcd from there. It is ready when this returns.
+    pub(crate) async fn another_server(&self, etcd_url: &str) -> AnotherServer {
+        let port = free_port();
+        let name = format!("apiserver-{port}");
+        let command = self.server_command(port, etcd_url);
+        let process = Process::start(command, &name, self.directory.path(), Ending::Kill);
+        let url = format!("https://127.0.0.1:{port}");
+        self.wait_until_ready(&process, &url).await;
+        AnotherServer { process, url }
+    }
+
     /// `https://127.0.0.1:PORT`
     pub(crate) fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
@@ -211,12 +267,20 @@ impl Cluster {
 
     /// Starts the API server on its port, and waits until it is ready.
     pub(crate) async fn start_server(&mut self) {
+        let command = self.server_command(self.port, &self.etcd_url);
+        let path = self.directory.path();
+        let server = Process::start(command, "apiserver", path, Ending::Kill);
+        self.wait_until_ready(&server, &self.url()).await;
+        self.server = Some(server);
+    }
+
+    fn server_command(&self, port: u16, etcd_url: &str) -> Command {
         let path = self.directory.path();
         let key = path.join("sa.key");
         let mut command = Command::new(parts::path("kube-apiserver"));
         command
-            .arg(argument("etcd-servers", &self.etcd_url))
-            .arg(argument("secure-port", self.port))
+            .arg(argument("etcd-servers", etcd_url))
+            .arg(argument("secure-port", port))
             .arg("--bind-address=127.0.0.1")
             .arg(argument("cert-dir", path.join("certificates").display()))
             .arg(argument(
@@ -237,10 +301,14 @@ impl Cluster {
             .arg("--authorization-mode=RBAC")
             .arg("--service-cluster-ip-range=10.0.0.0/24")
             // Without it a Pod would wait for its ServiceAccount, which the tests do not need.
-            .arg("--disable-admission-plugins=ServiceAccount");
-        let server = Process::start(command, "apiserver", path, Ending::Kill);
+            .arg("--disable-admission-plugins=ServiceAccount")
+            .args(&self.arguments);
+        command
+    }
+
+    async fn wait_until_ready(&self, server: &Process, url: &str) {
         let client = http::client_trusting(self.authority());
-        let ready = format!("{}/readyz", self.url());
+        let ready = format!("{url}/readyz");
         server
             .wait_until("the API server is ready", START_BOUND, async || {
                 assert!(
@@ -252,7 +320,6 @@ impl Cluster {
                 request.await.ok()?.error_for_status().ok().map(drop)
             })
             .await;
-        self.server = Some(server);
     }
 
     fn start_controllers(&mut self) {
@@ -275,6 +342,13 @@ impl Cluster {
     fn running_server(&self) -> &Process {
         self.server.as_ref().expect("it was not stopped")
     }
+}
+
+/// An API server beside a cluster's first.
+#[derive(Debug)]
+pub(crate) struct AnotherServer {
+    pub(crate) process: Process,
+    pub(crate) url: String,
 }
 
 fn argument(name: &str, value: impl std::fmt::Display) -> String {
@@ -303,18 +377,23 @@ fn write_identities(directory: &Path, port: u16, authority: &Path) {
     }
     std::fs::write(directory.join("tokens.csv"), lines).expect("the directory is there");
     for user in users {
-        let text = serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
-            "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://127.0.0.1:{port}"),
-                "certificate-authority": authority,
-            }}],
-            "users": [{"name": user, "user": {"token": token(&user)}}],
-        });
-        std::fs::write(kubeconfig_path(directory, &user), text.to_string())
-            .expect("the directory is there");
+        let url = format!("https://127.0.0.1:{port}");
+        let text = kubeconfig(&user, &url, authority);
+        std::fs::write(kubeconfig_path(directory, &user), text).expect("the directory is there");
     }
+}
+
+fn kubeconfig(user: &str, url: &str, authority: &Path) -> String {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+        "clusters": [{"name": "test", "cluster": {
+            "server": url,
+            "certificate-authority": authority,
+        }}],
+        "users": [{"name": user, "user": {"token": token(user)}}],
+    });
+    config.to_string()
 }

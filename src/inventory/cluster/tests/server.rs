@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::stream;
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
 #[derive(Debug, Clone, Default)]
@@ -40,8 +40,12 @@ pub(super) enum Answer {
     /// Events, then a connection that breaks.
     Broken(Vec<Value>),
     Hang,
+    /// A good answer without a body.
+    Empty,
     /// A watch that is open and never says anything, not even its end.
     Silent,
+    /// A watch that ends in time, and without a bookmark before.
+    Mute,
 }
 
 type Line = Result<Bytes, std::io::Error>;
@@ -133,29 +137,37 @@ async fn serve(
             lines.push(Err(std::io::Error::other("connection reset by peer")));
             streamed(lines)
         }
+        Some(Answer::Empty) => StatusCode::OK.into_response(),
         Some(Answer::Hang) => std::future::pending().await,
         Some(Answer::Silent) => Body::from_stream(stream::pending::<Line>()).into_response(),
-        None if is_watch => server.watch(path, &query),
+        Some(Answer::Mute) => server.watch(path, &query, false),
+        None if is_watch => server.watch(path, &query, true),
         None => server.get(&path),
     }
 }
 
 impl Server {
-    /// Open until the time that was asked for.
-    fn watch(&self, path: String, query: &str) -> Response {
-        let seconds = query
-            .split('&')
-            .find_map(|part| part.strip_prefix("timeoutSeconds="));
-        let closes = Instant::now() + Duration::from_secs(seconds.unwrap().parse().unwrap());
+    /// Open until the time that was asked for, with a bookmark right before.
+    fn watch(&self, path: String, query: &str, has_bookmark: bool) -> Response {
+        let value = |name: &str| query.split('&').find_map(|part| part.strip_prefix(name));
+        let seconds = value("timeoutSeconds=").unwrap().parse().unwrap();
+        let closes = Instant::now() + Duration::from_secs(seconds);
+        let version = value("resourceVersion=").unwrap();
+        let mark =
+            json!({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}});
+        let mark = has_bookmark.then_some(mark);
         let (sender, receiver) = unbounded_channel();
         self.script().watches.entry(path).or_default().push(sender);
-        let lines = stream::unfold(
-            receiver,
-            move |mut receiver: UnboundedReceiver<Line>| async move {
-                let line = timeout_at(closes, receiver.recv()).await.ok()??;
-                Some((line, receiver))
-            },
-        );
+        let lines = stream::unfold((receiver, mark), move |(mut receiver, mark)| async move {
+            let marked = closes - Duration::from_secs(2);
+            let until = if mark.is_some() { marked } else { closes };
+            match (timeout_at(until, receiver.recv()).await, mark) {
+                // Only while nothing else is said, whose version would be newer.
+                (Ok(said), _) => said.map(|said| (said, (receiver, None))),
+                (Err(_), Some(mark)) => Some((Ok(line(&mark)), (receiver, None))),
+                (Err(_), None) => None,
+            }
+        });
         Body::from_stream(lines).into_response()
     }
 
