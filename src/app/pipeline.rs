@@ -17,6 +17,7 @@ use super::custody::Custody;
 use super::keeper::Event;
 use super::registries::Registries;
 use super::sources::{self, Wanted};
+use super::tags::{Budget, TagWatch};
 use crate::clock::Clock;
 use crate::images::{self, Image, Images};
 use crate::inventory::{Inventory, SourceState};
@@ -330,11 +331,15 @@ impl RegistryLoop {
     async fn all_images(mut self, covered: &Covered) {
         let interval = self.registries.cadence(&self.host).interval;
         let interval = Duration::try_from(interval).unwrap_or(Duration::MAX);
+        let mut tags = TagWatch::default();
         loop {
             let due = Instant::now() + interval;
             let all = self.images();
             covered.replace(Arc::clone(&all));
             if !self.round(&all, true).await {
+                return;
+            }
+            if !self.look_at_tags(&all, &mut tags, due).await {
                 return;
             }
             drop(all);
@@ -355,6 +360,32 @@ impl RegistryLoop {
             if !self.round(&new, false).await {
                 return;
             }
+        }
+    }
+
+    /// Looks at tags until the next round is due; false when it is time to end.
+    async fn look_at_tags(&self, images: &[Arc<Image>], tags: &mut TagWatch, due: Instant) -> bool {
+        let prover = self.prover.as_ref();
+        let Some(prover) = prover.filter(|_| self.registries.lists_tags(&self.host)) else {
+            return true;
+        };
+        let is_named: Vec<bool> = {
+            let named = self.images.borrow();
+            let find = |image: &Arc<Image>| images::find(&named.images, &image.key).is_some();
+            images.iter().map(find).collect()
+        };
+        let budget = Budget::until(due);
+        let look = tags.look(prover, images, &is_named, budget, self.clock.as_ref());
+        let known = tokio::select! {
+            known = look => known,
+            () = self.stop.cancelled() => return false,
+        };
+        match known {
+            Some(known) => {
+                let event = Event::Tags(Arc::clone(&self.host), known);
+                self.events.send(event).await.is_ok()
+            }
+            None => true,
         }
     }
 

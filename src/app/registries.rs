@@ -169,6 +169,11 @@ impl Registries {
         Ok(prover.reading(self.policy(host), rotation, suspects))
     }
 
+    /// Whether this host's tags are listed: a daemon asks for them only what the operator runs.
+    pub fn lists_tags(&self, host: &str) -> bool {
+        self.config.registry(host).is_some()
+    }
+
     /// Whether an operator named it, although it has no entry.
     fn is_named(&self, host: &str) -> bool {
         let mut rules = self

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::State;
 use super::image::{Details, Endpoint};
+use crate::drift::tags::{HostTags, KnownTags};
 use crate::drift::{Compared, Disagreement, Drift, Kind, PlatformsBefore, Relation};
 use crate::images::{self, Image, ImageKey};
 use crate::inventory::User;
@@ -24,6 +25,8 @@ pub(super) struct Drifting {
     compared: HashMap<Arc<ImageKey>, Compared>,
     platforms: HashMap<Arc<ImageKey>, PlatformsBefore>,
     refused: HashMap<Arc<User>, Refused>,
+    /// Which tags name what; snapshots share it.
+    pub(super) tags: Arc<KnownTags>,
 }
 
 /// That a node could not pull.
@@ -39,6 +42,11 @@ impl Drifting {
     pub(super) fn retain(&mut self, is_there: impl Fn(&ImageKey) -> bool) {
         self.compared.retain(|key, _| is_there(key));
         self.platforms.retain(|key, _| is_there(key));
+    }
+
+    /// Forgets registries that nothing names any more.
+    pub(super) fn retain_hosts(&mut self, is_there: impl Fn(&str) -> bool) {
+        Arc::make_mut(&mut self.tags).retain(is_there);
     }
 
     fn take(&mut self, compared: Compared) {
@@ -90,6 +98,11 @@ impl State {
         }
     }
 
+    /// Takes all that is known of the tags of one registry.
+    pub fn set_tags(&mut self, host: Arc<str>, tags: Arc<HostTags>) {
+        Arc::make_mut(&mut self.drifting.tags).set(host, tags);
+    }
+
     /// Notes which nodes fail to pull now, and since when.
     pub(super) fn note_refusals(&mut self, now: Timestamp) {
         let before = std::mem::take(&mut self.drifting.refused);
@@ -137,6 +150,17 @@ impl State {
             registry: None,
             users: Arc::clone(&image.users),
         };
+        // What is lost is told as that.
+        if let Some(pinned) = image.key.reference.digest()
+            && report.verdict != Verdict::Broken
+            && let Some(tags) = self.drifting.tags.of(&image.key, now)
+            && tags.is_untagged(&pinned)
+        {
+            drift.push(Drift {
+                digest: Some(pinned),
+                ..everybody(Kind::PinnedDigestUntagged)
+            });
+        }
         let before = self.drifting.platforms.get(&image.key);
         let lost = before.iter().flat_map(|before| &before.lost);
         drift.extend(lost.map(|platform| Drift {

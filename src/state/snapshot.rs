@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::image::ImageState;
+use crate::drift::tags::KnownTags;
 use crate::inventory::SourceState;
 use crate::inventory::completeness::{self, Facts, Refusal, Rules, Shrunk, Standing};
 use crate::verify::finding::Verdict;
@@ -102,6 +103,8 @@ pub struct Snapshot {
     /// Other endpoints of some of them, which nobody names.
     pub endpoints: Vec<Arc<ImageState>>,
     pub registries: Vec<RegistryStatus>,
+    /// Which tags name what, where that was asked.
+    pub tags: Arc<KnownTags>,
     /// Every image was looked at, and every source that has to be there is complete or stands in.
     pub is_ready: bool,
     pub baseline_images: usize,

@@ -17,4 +17,5 @@ mod rights;
 mod rights_lost;
 mod scale;
 mod stale;
+mod untagged;
 mod watches;
