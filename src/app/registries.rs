@@ -149,7 +149,7 @@ impl Registries {
                 PlatformChoice::These(platforms.into())
             }
         };
-        let images = images::collect(inventory, &choose);
+        let images = images::collect_by(inventory, &choose, &self.config.aliases());
         mirrors::with_endpoints(images, &self.config.mirrors())
     }
 
@@ -190,7 +190,7 @@ impl Registries {
         let endpoints = entries.clone().map(|entry| entry.endpoint.authority());
         let rules = entries.clone().flat_map(|entry| &entry.mirrors);
         let mirrors = rules.map(|rule| rule.mirror.host.clone());
-        let hosts = entries.map(|entry| entry.host.clone());
+        let hosts = entries.flat_map(|entry| entry.names().cloned());
         hosts
             .chain(mirrors)
             .chain(endpoints)

@@ -135,7 +135,8 @@ pub fn of_config(config: &Config) -> Vec<Wanted> {
 
 /// Lets every cluster be read beyond Kubernetes' own kinds, as the configuration says.
 pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
-    let hosts = config.registries.iter().map(|entry| entry.host.clone());
+    let hosts = config.registries.iter();
+    let hosts = hosts.flat_map(|entry| entry.names().cloned());
     let beyond = Beyond {
         custom_resources: config.inventory.custom_resources.clone(),
         mentions: config.inventory.mentions.then(|| hosts.collect()),

@@ -17,7 +17,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "replicaEndpoints",
             "service",
             "single",
-            "aliases",
         ],
     ),
     ("metrics", &["labels"]),

@@ -66,7 +66,7 @@ impl KeepSetSource {
         let (set, refusals) = match completeness::complete(&inventory, now) {
             Ok(complete) => {
                 let led_to = (self.led_to)()?;
-                let set = KeepSet::of(&complete, led_to.into_iter(), keep);
+                let set = KeepSet::of(&complete, &config.aliases(), led_to.into_iter(), keep);
                 (Some(set), Vec::new())
             }
             Err(refusals) => (None, refusals),
