@@ -31,7 +31,7 @@ pub mod running;
 pub mod stored;
 mod user;
 
-pub use self::user::{ARGUMENT, TopOwner, User, Via};
+pub use self::user::{ARGUMENT, Idle, TopOwner, User, Via};
 
 /// Why an image must stay pullable, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -18,3 +18,4 @@ mod rights_lost;
 mod scale;
 mod stale;
 mod watches;
+mod who;
