@@ -257,6 +257,8 @@ impl Reader {
                 (before, _) => before,
             },
             via: user.via,
+            since: user.since,
+            idle: user.idle,
         }
     }
 

@@ -20,3 +20,4 @@ mod scale;
 mod stale;
 mod untagged;
 mod watches;
+mod who;
