@@ -60,7 +60,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// That a node could not pull what is said to be pullable: either of the two is wrong.
+/// That a node could not pull what is said to be pullable, or has pulled what is said to be broken: either
+/// of the two is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disagreement {
     pub user: Arc<User>,

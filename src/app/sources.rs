@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
-use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions};
+use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
@@ -342,12 +342,13 @@ pub fn start(
 pub async fn follow(
     wanted: Wanted,
     publish: watch::Sender<Arc<SourceState>>,
+    is_broken: IsBroken,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     match wanted {
         Wanted::Cluster { options, platforms } => {
-            follow_cluster(options, &platforms, publish, clock, stop).await;
+            follow_cluster(options, &platforms, publish, is_broken, clock, stop).await;
         }
         files => {
             let mut reader = references::Reader::default();
@@ -405,12 +406,13 @@ async fn follow_cluster(
     options: ClusterOptions,
     platforms: &[Platform],
     publish: watch::Sender<Arc<SourceState>>,
+    is_broken: IsBroken,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     let source = loop {
         match cluster::connect(&options).await {
-            Ok(source) => break source,
+            Ok(source) => break source.heeding(is_broken),
             Err(error) => {
                 warn!(source = options.source_name, "{error}");
                 let state = unread(&options.source_name, &error.to_string());
@@ -468,7 +470,13 @@ mod tests {
         // Also while the cluster cannot be connected to.
         let (publish, mut states) = watch::channel(Arc::new(begun));
         let stop = CancellationToken::new();
-        let follow = follow(wanted("prod"), publish, Arc::new(SystemClock), stop.clone());
+        let follow = follow(
+            wanted("prod"),
+            publish,
+            IsBroken::default(),
+            Arc::new(SystemClock),
+            stop.clone(),
+        );
         let look = async {
             states.changed().await.unwrap();
             stop.cancel();

@@ -336,6 +336,7 @@ fn what_runs_apart_from_its_tag_is_an_image_of_its_own_with_the_same_credential(
                 })
                 .collect(),
             refusal: None,
+            pulled: None,
         })
     };
     state.running = [

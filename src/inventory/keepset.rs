@@ -160,6 +160,7 @@ mod tests {
             }]
             .into(),
             refusal: None,
+            pulled: None,
         };
         source.running = [Arc::new(running)].into();
         let inventory = Arc::new(Inventory {

@@ -11,7 +11,7 @@ use crate::drift::tags::{HostTags, KnownTags};
 use crate::drift::{Compared, Disagreement, Drift, Kind, PlatformsBefore, Relation};
 use crate::images::{self, Image, ImageKey};
 use crate::inventory::User;
-use crate::inventory::running::{Blame, ImageId, Place};
+use crate::inventory::running::{Blame, ImageId, Place, Reason, Refusal};
 use crate::second::Second;
 use crate::verify::finding::{Report, Verdict};
 
@@ -136,7 +136,7 @@ impl State {
         image: &Image,
         endpoints: Vec<Endpoint>,
         report: &Report,
-        pullable_since: Second,
+        since: Second,
         now: Timestamp,
     ) -> Details {
         let mut drift = Vec::new();
@@ -177,7 +177,7 @@ impl State {
             ..everybody(Kind::RegistryDisagreement)
         }));
         Details {
-            disagreements: self.disagreements(image, report, pullable_since, now),
+            disagreements: self.disagreements(image, report, since, now),
             endpoints,
             drift,
         }
@@ -218,14 +218,17 @@ impl State {
     }
 
     /// Who says that it cannot be pulled, although it was proven to be there: failed after the proof, or
-    /// fails on and on.
+    /// fails on and on. And who has pulled it since it is said to be broken.
     fn disagreements(
         &self,
         image: &Image,
         report: &Report,
-        pullable_since: Second,
+        since: Second,
         now: Timestamp,
     ) -> Vec<Disagreement> {
+        if report.verdict == Verdict::Broken {
+            return pulled_since(image, since);
+        }
         if self.drifting.refused.is_empty() || report.verdict != Verdict::Pullable {
             return Vec::new();
         }
@@ -235,7 +238,7 @@ impl State {
             let refusal = of_use.refusal.as_deref()?;
             let refused = self.drifting.refused.get(&of_use.user)?;
             let is_after_proof = report.proven_at.is_some_and(|at| refused.since > at);
-            let is_lasting = is_long(refused.since) && is_long(pullable_since);
+            let is_lasting = is_long(refused.since) && is_long(since);
             let is_registrys = refused.blame == Blame::Registry;
             (is_registrys && (is_after_proof || is_lasting)).then(|| Disagreement {
                 user: Arc::clone(&of_use.user),
@@ -244,6 +247,22 @@ impl State {
         });
         disagree.collect()
     }
+}
+
+/// Which nodes have pulled it since then.
+fn pulled_since(image: &Image, since: Second) -> Vec<Disagreement> {
+    let uses = image.running.iter().flat_map(|running| &running.uses);
+    let pulled = uses.filter_map(|of_use| {
+        let at = of_use.pulled.filter(|at| *at > since)?;
+        Some(Disagreement {
+            user: Arc::clone(&of_use.user),
+            refusal: Refusal {
+                reason: Reason::Pulled,
+                message: format!("a node has pulled it at {at}").into(),
+            },
+        })
+    });
+    pulled.collect()
 }
 
 /// Who runs this.

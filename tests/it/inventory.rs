@@ -6,6 +6,7 @@ mod aliases;
 mod complete;
 mod custom;
 mod drift;
+mod events;
 mod following;
 mod keepset;
 mod kubelet;

@@ -50,6 +50,7 @@ fn said(running: &[&str], refusal: Option<(Reason, &str)>) -> (Inventory, Arc<Im
                 })
                 .collect(),
             refusal: refusal.map(Box::new),
+            pulled: None,
         })]
         .into();
     }
