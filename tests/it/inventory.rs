@@ -7,6 +7,7 @@ mod custom;
 mod drift;
 mod following;
 mod keepset;
+mod kinds;
 mod kubelet;
 mod ledger;
 mod lists;
