@@ -286,8 +286,9 @@ pub fn inventory(view: &InventoryView, breadth: Breadth, paint: Paint) -> String
         line(
             &mut text,
             &format!(
-                "source {}: {state}, {} uses",
-                source.name, source.references
+                "source {}: {state}, {}",
+                source.name,
+                counted(source.references, "use")
             ),
         );
         for absent in &source.absent {
@@ -363,9 +364,14 @@ pub fn inventory(view: &InventoryView, breadth: Breadth, paint: Paint) -> String
     };
     line(
         &mut text,
-        &format!("{} references; {note}", view.images.len()),
+        &format!("{}; {note}", counted(view.images.len(), "reference")),
     );
     text
+}
+
+fn counted(count: usize, word: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{plural}")
 }
 
 fn line(text: &mut String, line: &str) {

@@ -9,6 +9,7 @@ mod drift;
 mod events;
 mod following;
 mod keepset;
+mod kinds;
 mod kubelet;
 mod ledger;
 mod lists;
