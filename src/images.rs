@@ -16,7 +16,7 @@ use crate::verify::target::Needs;
 
 pub use self::collect::collect;
 pub use self::platforms::{PlatformChoice, PlatformSets};
-pub use self::puller::{Lack, Puller, PullerKey, with_puller};
+pub use self::puller::{Lack, Puller, PullerKey, unavailable, with_puller};
 pub use self::running::{Apart, of_digest, with_running};
 
 mod collect;

@@ -32,7 +32,7 @@ pub mod running;
 pub mod stored;
 mod user;
 
-pub use self::user::{ARGUMENT, TopOwner, User, Via};
+pub use self::user::{ARGUMENT, Idle, TopOwner, User, Via};
 
 /// Why an image must stay pullable, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -153,6 +153,18 @@ pub struct SourceState {
 }
 
 impl SourceState {
+    /// Each use, with what nodes say of it.
+    pub fn uses_told(&self) -> impl Iterator<Item = (&ImageUse, Option<&Arc<RunningUse>>)> {
+        let mut told = self.running.iter().peekable();
+        self.uses.iter().map(move |it| {
+            let said = told.next_if(|said| {
+                // Nearly always the same allocation.
+                Arc::ptr_eq(&said.user, &it.user) || said.user == it.user
+            });
+            (it, said)
+        })
+    }
+
     /// A source that was not read yet.
     pub fn unread(name: &str) -> Self {
         Self {

@@ -266,6 +266,8 @@ pub struct SourceView {
     /// Until when its last complete state stands in for one that is not complete now.
     pub stands_until: Option<Timestamp>,
     pub shrunk: Option<Shrunk>,
+    /// What is not granted or not there and does not make it incomplete.
+    pub absent: Vec<String>,
 }
 
 impl From<&SourceStatus> for SourceView {
@@ -279,6 +281,7 @@ impl From<&SourceStatus> for SourceView {
             required: source.rules.is_required,
             stands_until: source.stands_until(),
             shrunk: source.shrunk.clone(),
+            absent: source.absent.clone(),
         }
     }
 }
@@ -299,6 +302,8 @@ pub struct InventoryImage {
     pub classes: Vec<String>,
     /// The digests that Pods run of it, whatever they are of and whatever it leads to now: all are kept.
     pub running: Vec<Digest>,
+    /// Which pull secret could not be read, and why, where without it nothing can be told of the image.
+    pub unavailable: Option<String>,
     pub used_by: Vec<User>,
 }
 
@@ -306,11 +311,9 @@ impl InventoryView {
     pub fn of(inventory: &Inventory, now: Timestamp) -> Self {
         let mut images: BTreeMap<String, InventoryImage> = BTreeMap::new();
         let told = inventory.running();
-        for image_use in inventory
-            .sources
-            .iter()
-            .flat_map(|source| source.uses.iter())
-        {
+        let uses = inventory.sources.iter();
+        let uses = uses.flat_map(|source| source.uses.iter().map(move |it| (&**source, it)));
+        for (source, image_use) in uses {
             let (reference, invalid) = match &image_use.reference {
                 Ok(reference) => (reference.to_string(), None),
                 Err(problem) => (problem.text.clone(), Some(problem.to_string())),
@@ -322,8 +325,12 @@ impl InventoryView {
                     invalid,
                     classes: Vec::new(),
                     running: Vec::new(),
+                    unavailable: None,
                     used_by: Vec::new(),
                 });
+            if image.unavailable.is_none() {
+                image.unavailable = crate::images::unavailable(image_use, source);
+            }
             image.used_by.push(User::clone(&image_use.user));
             let of_use = told.get(&*image_use.user);
             let running = of_use.iter().flat_map(|of_use| &of_use.running);
@@ -399,6 +406,9 @@ fn reference_by_reference<S: Serializer>(
             invalid: invalid(first),
             classes: classes(&used_by),
             running: running.into_iter().collect(),
+            unavailable: entries
+                .iter()
+                .find_map(|entry| entry.image()?.puller.unavailable()),
             used_by,
         })
     };
@@ -524,9 +534,12 @@ mod tests {
             image: "app:1".into(),
             class: Class::Runtime,
             via: None,
+            since: None,
+            idle: None,
         };
         let expected = serde_json::json!({"cluster": null, "namespace": "shop", "kind": "Deployment",
-            "name": "web", "container": "app", "image": "app:1", "class": "runtime", "via": null});
+            "name": "web", "container": "app", "image": "app:1", "class": "runtime", "via": null,
+            "since": null, "idle": null});
         assert_eq!(serde_json::to_value(user).unwrap(), expected);
     }
 }

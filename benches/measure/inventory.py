@@ -35,6 +35,7 @@ inventory: {{clusters: [{{name: prod, kubeconfig: {kubeconfig}}}]}}
 registries:
   - {{host: "{registry}", plainHttp: true, verify: {{interval: 24h, blobInterval: 24h}}}}
 http: {{metrics: "127.0.0.1:{free_port()}", ui: "127.0.0.1:{ui}"}}
+state: {{directory: {bench.work / "inventory.state"}}}
 log: {{format: json}}
 """)
 

@@ -22,8 +22,11 @@ use crate::inventory::loss::{Level, LossRules};
 use crate::inventory::{ImageUse, Inventory, SourceState, distinct};
 use crate::oci::digest::Digest;
 
-/// Between two writes of states lies at least this many times what the last one took.
-const REST_AFTER_WRITING: u32 = 20;
+/// Between two writes of states lies at least this many times what the last one took: in a large cluster
+/// there is always something new. What is there meanwhile is the complete state of some minutes before.
+const REST_AFTER_WRITING: u32 = 300;
+/// But never more than this.
+const REST_MAX: Duration = Duration::from_secs(5 * 60);
 /// The same after one that failed.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// That a state is still true is written this often.
@@ -271,7 +274,8 @@ impl Custody {
                 REST_AFTER_FAILURE
             }
         };
-        self.rests_until = Some(Instant::now() + rest.max(took * REST_AFTER_WRITING));
+        self.rests_until =
+            Some(Instant::now() + rest.max((took * REST_AFTER_WRITING).min(REST_MAX)));
     }
 }
 

@@ -83,7 +83,7 @@ pub async fn run(
             continue;
         }
         publish.send_replace(Arc::new(keeper.snapshot(clock.now())));
-        if keeper.has_news && writer.is_free() {
+        if (keeper.has_news || writer.is_late()) && writer.is_free() {
             keeper.has_news = false;
             writer.begin(&mut keeper.state);
         }

@@ -27,10 +27,11 @@ use crate::state::RoundPart;
 use crate::verify::depth::Rotation;
 use crate::verify::suspects::Suspects;
 
-/// Changes that come together are taken together.
+/// Changes that come together are taken together. With a cluster's own pace a new image is known within
+/// 24 s, however large the cluster is and however much changes in it.
 const PACE: Pace = Pace {
     least: Duration::from_millis(300),
-    most: Duration::from_secs(8),
+    most: Duration::from_secs(16),
 };
 
 /// What is remembered is looked at this often: time passes, and an operator accepts something.

@@ -358,6 +358,8 @@ fn argument(reference: &Reference) -> ImageUse {
             image: reference.to_string().into(),
             class: Class::Listed,
             via: None,
+            since: None,
+            idle: None,
         }),
         reference: Ok(reference.clone()),
         pull_secrets: [].into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Subcommand;
 
+use super::explain::Subject;
 use super::output::{Output, structured};
 use super::table::{self, Breadth};
 use super::terminal::{self, Paint};
@@ -13,13 +14,17 @@ use super::{Exit, Global};
 use crate::app::{acceptance, beside, sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogLevel};
-use crate::view::InventoryView;
+use crate::view::{InventoryImage, InventoryView};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct InventoryArguments {
     #[command(subcommand)]
     command: Option<InventoryCommand>,
+    /// Only these: references, or digests that references are pinned to or that Pods run; with all who
+    /// need them
+    #[arg(value_name = "REF|DIGEST")]
+    only: Vec<Subject>,
     #[command(flatten)]
     given: Given,
     #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
@@ -50,15 +55,31 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
     }
     let wanted = arguments.given.wanted(&[], &config)?;
     let inventory = sources::read_once(&wanted, &clock).await;
-    let inventory = beside::judged(&config, &wanted, inventory, clock.now());
-    let view = InventoryView::of(&inventory, clock.now());
-    let breadth = if arguments.output == Output::Wide {
+    let mut inventory = beside::judged(&config, &wanted, inventory, clock.now());
+    if !arguments.given.is_given() {
+        let remembered = beside::remembered(&config, &inventory);
+        inventory.sources.extend(remembered.map(Arc::new));
+    }
+    let mut view = InventoryView::of(&inventory, clock.now());
+    if !arguments.only.is_empty() {
+        let is_meant = |image: &InventoryImage| arguments.only.iter().any(|it| it.means(image));
+        view.images.retain(is_meant);
+    }
+    let breadth = if arguments.output == Output::Wide || !arguments.only.is_empty() {
         Breadth::Wide
     } else {
         Breadth::Usual
     };
     let text = structured(arguments.output, &view)?;
-    let text = text.unwrap_or_else(|| table::inventory(&view, breadth, Paint::for_stdout()));
+    let text = text.unwrap_or_else(|| {
+        let mut text = table::inventory(&view, breadth, Paint::for_stdout());
+        for subject in &arguments.only {
+            if !view.images.iter().any(|image| subject.means(image)) {
+                text.push_str(&subject.nobody());
+            }
+        }
+        text
+    });
     terminal::print(&text)?;
     let has_shrunk = view.sources.iter().any(|source| source.shrunk.is_some());
     Ok(if view.complete && !has_shrunk {
@@ -66,6 +87,30 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
     } else {
         Exit::Unknown
     })
+}
+
+impl Subject {
+    /// Whether it names the image, or something that is known of it without asking a registry.
+    fn means(&self, image: &InventoryImage) -> bool {
+        match self {
+            Self::Reference(reference) => image.reference == reference.to_string(),
+            Self::Digest(digest) => {
+                let pinned = image.reference.rsplit_once('@').map(|(_, digest)| digest);
+                image.running.contains(digest) || pinned == Some(&*digest.to_string())
+            }
+        }
+    }
+
+    /// What is said where no image is meant.
+    fn nobody(&self) -> String {
+        match self {
+            Self::Reference(reference) => format!("{reference}: no source names it\n"),
+            Self::Digest(digest) => format!(
+                "{digest}: no reference is pinned to it and no Pod runs it; \
+                 `pullproof explain {digest}` looks inside the images too\n"
+            ),
+        }
+    }
 }
 
 fn accept(

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use super::terminal::Paint;
-use crate::inventory::User;
+use crate::inventory::{Class, User};
 use crate::oci::platform::Platform;
 use crate::verify::finding::Verdict;
 use crate::view::{Image, InventoryView, PlatformView, Summary};
@@ -238,12 +240,34 @@ fn user(user: &User) -> String {
     } else {
         format!("{}/", user.namespace)
     };
-    let container = if user.container.is_empty() {
+    let container = (!user.container.is_empty()).then(|| user.container.to_string());
+    let idle = user.idle.map(|idle| idle.to_string());
+    let aside: Vec<String> = container.into_iter().chain(idle).collect();
+    let aside = if aside.is_empty() {
         String::new()
     } else {
-        format!(" ({})", user.container)
+        format!(" ({})", aside.join(", "))
     };
-    format!("{cluster}{namespace}{}/{}{container}", user.kind, user.name)
+    format!("{cluster}{namespace}{}/{}{aside}", user.kind, user.name)
+}
+
+/// `runtime    shop/Deployment/web (app) via Pod/web-6f7c, since 2026-11-02`
+pub fn why(user: &User) -> String {
+    let class = user.class.as_str();
+    let day = |since| Timestamp::from(since).strftime("%F").to_string();
+    let day = user.since.map(day);
+    if user.class == Class::Remembered {
+        let day = day.map(|day| format!(" since {day}")).unwrap_or_default();
+        return format!("{class:<10} named by nothing{day}");
+    }
+    let name = shown(&self::user(user));
+    let via = user
+        .via
+        .as_ref()
+        .map(|via| format!(" via {}", shown(&via.to_string())));
+    let since = day.map(|day| format!(", since {day}"));
+    let (via, since) = (via.unwrap_or_default(), since.unwrap_or_default());
+    format!("{class:<10} {name}{via}{since}")
 }
 
 /// Sources first, since an incomplete one makes the rest a part; then every reference.
@@ -262,10 +286,17 @@ pub fn inventory(view: &InventoryView, breadth: Breadth, paint: Paint) -> String
         line(
             &mut text,
             &format!(
-                "source {}: {state}, {} uses",
-                source.name, source.references
+                "source {}: {state}, {}",
+                source.name,
+                counted(source.references, "use")
             ),
         );
+        for absent in &source.absent {
+            line(
+                &mut text,
+                &paint.faint(&format!("  without {}", safe(absent))),
+            );
+        }
     }
     let width = view
         .images
@@ -282,17 +313,36 @@ pub fn inventory(view: &InventoryView, breadth: Breadth, paint: Paint) -> String
         .unwrap_or(7)
         .max(7);
     if !view.images.is_empty() {
-        let head = format!("{:<width$}  {:<classes$}  USED BY", "REFERENCE", "CLASSES");
-        line(&mut text, &paint.bold(&head));
+        let users = match breadth {
+            Breadth::Usual => "USED BY",
+            Breadth::Wide => "",
+        };
+        let head = format!("{:<width$}  {:<classes$}  {users}", "REFERENCE", "CLASSES");
+        line(&mut text, &paint.bold(head.trim_end()));
     }
     for image in &view.images {
+        let users = match breadth {
+            Breadth::Usual => users(&image.used_by),
+            Breadth::Wide => String::new(),
+        };
         let row = format!(
-            "{:<width$}  {:<classes$}  {}",
+            "{:<width$}  {:<classes$}  {users}",
             breadth.text(&image.reference),
             image.classes.join(","),
-            breadth.users(&image.used_by)
         );
         line(&mut text, row.trim_end());
+        if breadth == Breadth::Wide {
+            for user in &image.used_by {
+                line(&mut text, &format!("  {}", why(user)));
+            }
+            for digest in &image.running {
+                line(&mut text, &paint.faint(&format!("  running    {digest}")));
+            }
+        }
+        if let Some(why) = &image.unavailable {
+            let problem = format!("  credential_unavailable: {}", safe(why));
+            line(&mut text, &paint.yellow(&problem));
+        }
         if let Some(problem) = &image.invalid {
             line(
                 &mut text,
@@ -314,9 +364,14 @@ pub fn inventory(view: &InventoryView, breadth: Breadth, paint: Paint) -> String
     };
     line(
         &mut text,
-        &format!("{} references; {note}", view.images.len()),
+        &format!("{}; {note}", counted(view.images.len(), "reference")),
     );
     text
+}
+
+fn counted(count: usize, word: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{plural}")
 }
 
 fn line(text: &mut String, line: &str) {
@@ -326,7 +381,11 @@ fn line(text: &mut String, line: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::inventory::{Idle, TopOwner};
+    use crate::second::Second;
 
     #[test]
     fn digests_are_shortened_wherever_they_stand() {
@@ -336,5 +395,39 @@ mod tests {
             shown(&text),
             "no sha256:e3b0c44298fc… that sha256:e3b0c44298fc… names; a@sha256:12, sha256:"
         );
+    }
+
+    #[test]
+    fn who_needs_an_image_says_why_and_since_when() {
+        let user = |class: Class, via: Option<&str>, idle: Option<Idle>| User {
+            owner: Arc::new(TopOwner {
+                cluster: Some("prod".into()),
+                namespace: "shop".into(),
+                kind: "Deployment".into(),
+                name: "web".into(),
+            }),
+            container: "app".into(),
+            image: "app:1".into(),
+            class,
+            via: via.map(Into::into),
+            since: Some(Second::new(1_600_000_000)),
+            idle,
+        };
+        for (user, expected) in [
+            (
+                user(Class::Runtime, None, Some(Idle::ScaledToZero)),
+                "runtime    prod:shop/Deployment/web (app, scaled to zero), since 2020-09-13",
+            ),
+            (
+                user(Class::Rollback, Some("ReplicaSet/web-1"), None),
+                "rollback   prod:shop/Deployment/web (app) via ReplicaSet/web-1, since 2020-09-13",
+            ),
+            (
+                user(Class::Remembered, None, None),
+                "remembered named by nothing since 2020-09-13",
+            ),
+        ] {
+            assert_eq!(why(&user), expected);
+        }
     }
 }

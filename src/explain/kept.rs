@@ -1,5 +1,8 @@
 //! Who needs an object, why it is kept, and what is lost if it goes.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::tree::Object;
@@ -81,6 +84,17 @@ pub fn users(image: &ImageState) -> Vec<User> {
     users.map(|user| User::clone(user)).collect()
 }
 
+/// Adds those of whose containers nobody is there yet: who names an image also runs it.
+pub fn add_others(users: &mut Vec<User>, others: Vec<User>) {
+    let key = |user: &User| (Arc::clone(&user.owner), Arc::clone(&user.container));
+    let known: HashSet<_> = users.iter().map(key).collect();
+    users.extend(
+        others
+            .into_iter()
+            .filter(|user| !known.contains(&key(user))),
+    );
+}
+
 pub fn classes(users: &[User]) -> Vec<Class> {
     let mut classes: Vec<Class> = users.iter().map(|user| user.class).collect();
     classes.sort();
@@ -88,18 +102,30 @@ pub fn classes(users: &[User]) -> Vec<Class> {
     classes
 }
 
-/// All who name one of these digests by a pinned reference, wherever they pull it from.
+/// All who name one of these digests by a pinned reference, wherever they pull it from, or run it.
 pub fn users_of_digests(inventory: &Inventory, digests: &[Digest]) -> Vec<User> {
     let uses = inventory
         .sources
         .iter()
         .flat_map(|source| source.uses.iter());
-    let mut users: Vec<User> = uses
+    let pinned = uses
         .filter(|one| {
             let pinned = one.reference.as_ref().ok().and_then(Reference::digest);
             pinned.is_some_and(|digest| digests.contains(&digest))
         })
-        .map(|one| User::clone(&one.user))
+        .map(|one| User::clone(&one.user));
+    let told = inventory.sources.iter();
+    let told = told.flat_map(|source| source.running.iter());
+    let running = told.filter_map(|one| {
+        let mut running = one.running.iter();
+        let by = running.find(|running| digests.contains(&running.id.digest))?;
+        Some(User {
+            via: Some((&*by.by).into()),
+            ..User::clone(&one.user)
+        })
+    });
+    let mut users: Vec<User> = pinned
+        .chain(running)
         .filter(|user| !user.is_argument())
         .collect();
     users.sort();

@@ -108,7 +108,7 @@ impl Known<'_> {
             tree.visit(&mut Vec::new(), &mut |_, object| {
                 digests.extend(object.digest.filter(|_| object.kind.is_manifest()));
             });
-            used_by.extend(kept::users_of_digests(inventory, &digests));
+            kept::add_others(&mut used_by, kept::users_of_digests(inventory, &digests));
         }
         used_by.sort();
         used_by.dedup();
@@ -178,6 +178,9 @@ impl Known<'_> {
                     }
                 });
             }
+        }
+        if let Some(inventory) = self.inventory {
+            kept::add_others(&mut used_by, kept::users_of_digests(inventory, &[*digest]));
         }
         used_by.sort();
         used_by.dedup();

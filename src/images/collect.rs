@@ -37,12 +37,14 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
     let mut choices: HashMap<&str, PlatformChoice> = HashMap::new();
     let mut platforms = PlatformSets::default();
     let mut pullers = Pullers::default();
+    let mut told: Told<'_> = Vec::new();
     for source in &inventory.sources {
-        for image_use in source.uses.iter() {
+        for (image_use, said) in source.uses_told() {
             match &image_use.reference {
                 Ok(reference) => {
                     let host = reference.host();
                     let choice = choices.entry(host).or_insert_with(|| choose(host));
+                    told.extend(said.map(|said| (number(drafts.len()), said)));
                     drafts.push(Draft {
                         reference,
                         puller: pullers.number(puller(image_use, reference, source)),
@@ -64,7 +66,6 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
     let is_same = |one: &Draft<'_>, other: &Draft<'_>| {
         one.reference == other.reference && pullers.key(one.puller) == pullers.key(other.puller)
     };
-    let told = inventory.running();
     let mut images: Vec<Arc<Image>> = Vec::with_capacity(drafts.chunk_by(is_same).count());
     images.extend(drafts.chunk_by(is_same).filter_map(|drafts| {
         let (first, more) = drafts.split_first()?;
@@ -72,9 +73,8 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
             platforms.union(&needs, draft.needs.clone())
         });
         let users = settled(drafts.iter().map(|draft| draft.user));
-        let running = running(&users, &told);
         Some(Arc::new(Image {
-            running,
+            running: running(drafts, &told),
             ..image(first, &pullers, all, users)
         }))
     }));
@@ -108,16 +108,22 @@ fn image(first: &Draft<'_>, pullers: &Pullers, needs: Needs, users: Arc<[Arc<Use
     }
 }
 
-/// What nodes say, by who uses it.
-type Told<'a> = HashMap<&'a User, &'a Arc<RunningUse>>;
+/// What nodes say, by the place of the use, in order.
+type Told<'a> = Vec<(u32, &'a Arc<RunningUse>)>;
 
-fn running(users: &[Arc<User>], told: &Told<'_>) -> Option<Arc<Running>> {
-    if told.is_empty() {
-        return None;
-    }
-    let uses = users.iter().filter_map(|user| told.get(&**user).copied());
-    let uses: Vec<_> = uses.cloned().collect();
-    (!uses.is_empty()).then(|| Arc::new(Running { uses }))
+fn running(drafts: &[Draft<'_>], told: &Told<'_>) -> Option<Arc<Running>> {
+    let of_draft = |draft: &Draft<'_>| {
+        let found = told.binary_search_by_key(&draft.at, |(at, _)| *at).ok()?;
+        told.get(found).map(|(_, said)| *said)
+    };
+    let mut uses: Vec<&Arc<RunningUse>> = drafts.iter().filter_map(of_draft).collect();
+    uses.sort_by(|one, other| one.user.cmp(&other.user));
+    uses.dedup_by(|one, other| one.user == other.user);
+    (!uses.is_empty()).then(|| {
+        Arc::new(Running {
+            uses: uses.into_iter().cloned().collect(),
+        })
+    })
 }
 
 fn settled<'a>(users: impl Iterator<Item = &'a Arc<User>>) -> Arc<[Arc<User>]> {

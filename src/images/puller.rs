@@ -40,7 +40,21 @@ impl Lack {
     }
 }
 
+/// Why nobody can ask for the image as this use would; none if somebody can.
+pub fn unavailable(image_use: &ImageUse, source: &SourceState) -> Option<String> {
+    let reference = image_use.reference.as_ref().ok()?;
+    puller(image_use, reference, source).unavailable()
+}
+
 impl Puller {
+    /// Why it cannot be used at all, if so.
+    pub fn unavailable(&self) -> Option<String> {
+        match self {
+            Self::Unavailable { lack, .. } => Some(lack.text().to_string()),
+            Self::Own | Self::Secrets { .. } => None,
+        }
+    }
+
     /// Equal for the same credentials, wherever they are kept.
     pub(super) fn key(&self) -> PullerKey {
         match self {

@@ -26,6 +26,8 @@ fn image_use(namespace: &str, image: &str, secrets: &[&str]) -> ImageUse {
             image: image.into(),
             class: Class::Runtime,
             via: None,
+            since: None,
+            idle: None,
         }),
         reference: image.parse().map_err(Box::new),
         pull_secrets: secrets.iter().map(|name| Arc::from(*name)).collect(),

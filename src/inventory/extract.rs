@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::oci::reference::{InvalidReference, Reference, shown};
+use crate::second::Second;
 
-use super::NodeConstraint;
 use super::running::{self, ContainerStatus, PodStatus};
+use super::{Idle, NodeConstraint};
 
 pub use self::custom::{CustomResource, Extracted};
 pub use self::helm::Release;
@@ -46,6 +49,9 @@ pub struct Workload {
     pub name: Arc<str>,
     pub owner: Option<Owner>,
     pub images: Arc<PodImages>,
+    /// Not of a Pod that belongs to something.
+    pub created: Option<Second>,
+    pub idle: Option<Idle>,
     /// Of a Pod whose containers run, or wait for their images.
     pub status: Option<Arc<PodStatus>>,
 }
@@ -118,6 +124,18 @@ pub struct Status {
     init_container_statuses: Vec<ContainerStatus>,
     #[serde(deserialize_with = "nullable")]
     ephemeral_container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "lenient")]
+    phase: String,
+    /// Of a `Job`.
+    #[serde(deserialize_with = "lenient")]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
 }
 
 impl Status {
@@ -152,6 +170,8 @@ pub struct Metadata {
     pub resource_version: String,
     #[serde(deserialize_with = "nullable")]
     owner_references: Vec<OwnerReference>,
+    #[serde(deserialize_with = "lenient")]
+    creation_timestamp: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -192,6 +212,10 @@ struct Spec {
     template: Option<Box<Template>>,
     #[serde(deserialize_with = "nullable")]
     job_template: Option<Box<Template>>,
+    #[serde(deserialize_with = "lenient")]
+    replicas: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    suspend: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -251,10 +275,43 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// For what is only told: of whatever shape it is, no object is lost for it.
+fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + DeserializeOwned,
+{
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
 impl Object {
+    /// Why nothing of it runs, if it says so.
+    fn idle(&self, kind: &str) -> Option<Idle> {
+        let has_ended = || {
+            let mut conditions = self.status.conditions.iter();
+            conditions.any(|it| matches!(&*it.r#type, "Complete" | "Failed") && it.status == "True")
+        };
+        match kind {
+            "Deployment" | "StatefulSet" | "ReplicaSet" | "ReplicationController" => {
+                (self.spec.replicas == Some(0)).then_some(Idle::ScaledToZero)
+            }
+            "Job" if has_ended() => Some(Idle::Done),
+            "CronJob" | "Job" => self.spec.suspend.then_some(Idle::Suspended),
+            "Pod" => matches!(&*self.status.phase, "Succeeded" | "Failed").then_some(Idle::Done),
+            _ => None,
+        }
+    }
+
     /// Reduces the object. `kind` as it is known to the reader: items of a list do not tell theirs.
     pub fn into_workload(self, kind: &str, interner: &mut Interner) -> Workload {
         let owner = self.metadata.owner(interner);
+        let idle = self.idle(kind);
+        let is_pod = kind == "Pod";
+        let created = self
+            .metadata
+            .created()
+            .filter(|_| !is_pod || owner.is_none());
         let name = if self.metadata.name.is_empty() {
             self.metadata.generate_name
         } else {
@@ -266,7 +323,6 @@ impl Object {
             self.spec.into_pod()
         };
         let images = spec.into_images(interner);
-        let is_pod = kind == "Pod";
         let containers = self.status.containers().filter(|_| is_pod);
         Workload {
             kind: interner.text(kind),
@@ -275,11 +331,17 @@ impl Object {
             owner,
             status: running::reduce(containers, &images, interner),
             images,
+            created,
+            idle,
         }
     }
 }
 
 impl Metadata {
+    fn created(&self) -> Option<Second> {
+        self.creation_timestamp.map(Second::from)
+    }
+
     fn owner(&self, interner: &mut Interner) -> Option<Owner> {
         let owner = self
             .owner_references

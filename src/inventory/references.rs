@@ -97,6 +97,8 @@ fn uses_of(name: &str, text: &str) -> Arc<[ImageUse]> {
                     image: fitting(written).into(),
                     class: Class::Listed,
                     via: Some(Via::Line(number)),
+                    since: None,
+                    idle: None,
                 }),
                 reference: match written.parse() {
                     Ok(reference) => Ok(sharing.share(reference)),

@@ -115,9 +115,7 @@ pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::i
         digests: state.peer.as_ref().map_or(0, |told| told.digests.len()),
     };
     put(to, &|line| serde_json::to_writer(line, &head))?;
-    let mut running = state.running.iter().peekable();
-    for image_use in state.uses.iter() {
-        let of_use = running.next_if(|of_use| Arc::ptr_eq(&of_use.user, &image_use.user));
+    for (image_use, of_use) in state.uses_told() {
         let of_use = of_use.filter(|_| state.peer.is_some());
         let one = Line::of(image_use, of_use.map(|of_use| &*of_use.running));
         put(to, &|line| serde_json::to_writer(line, &one))?;
@@ -318,6 +316,8 @@ impl Reader {
                 (before, _) => before,
             },
             via: user.via,
+            since: user.since,
+            idle: user.idle,
         }
     }
 

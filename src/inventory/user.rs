@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Class;
+use crate::second::Second;
 
 /// One container of one workload. It reads like its [`TopOwner`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,6 +21,35 @@ pub struct User {
     /// What named it where that is not the workload itself.
     #[serde(default)]
     pub via: Option<Via>,
+    /// Since when it names this image, as far as objects tell: when its oldest `ReplicaSet` or
+    /// `ControllerRevision` with the image was made, or else the object itself. Of what is remembered,
+    /// when it was last named.
+    #[serde(default)]
+    pub since: Option<Second>,
+    /// Why nothing of it runs now, where that is meant.
+    #[serde(default)]
+    pub idle: Option<Idle>,
+}
+
+/// Why a workload has no Pods, although nothing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Idle {
+    ScaledToZero,
+    /// A Job, or a `CronJob`.
+    Suspended,
+    /// A Job that has completed or failed, or a Pod that has ended.
+    Done,
+}
+
+impl fmt::Display for Idle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ScaledToZero => "scaled to zero",
+            Self::Suspended => "suspended",
+            Self::Done => "done",
+        })
+    }
 }
 
 /// What is the same for all containers of a workload, and for all lines of a list.
@@ -122,10 +152,13 @@ mod tests {
                 image: "app:1".into(),
                 class: Class::Rollback,
                 via,
+                since: Some(Second::new(1_600_000_000)),
+                idle: Some(Idle::ScaledToZero),
             };
             let json = serde_json::json!({"cluster": "prod", "namespace": "shop",
                 "kind": "Deployment", "name": "web", "container": "app", "image": "app:1",
-                "class": "rollback", "via": written});
+                "class": "rollback", "via": written, "since": "2020-09-13T12:26:40Z",
+                "idle": "scaled_to_zero"});
             assert_eq!(serde_json::to_value(&user).unwrap(), json);
             assert_eq!(serde_json::from_value::<User>(json).unwrap(), user);
         }

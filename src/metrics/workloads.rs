@@ -28,6 +28,8 @@ impl<'a> Row<'a> {
             image: _,
             class: _,
             via: _,
+            since: _,
+            idle: _,
         } = self.user;
         let TopOwner {
             cluster,

@@ -14,6 +14,8 @@ use crate::verify::finding::Verdict;
 pub struct SourceStatus {
     pub name: Arc<str>,
     pub incomplete: Option<String>,
+    /// What is not granted or not there and does not make it incomplete.
+    pub absent: Vec<String>,
     pub complete_at: Option<Timestamp>,
     pub references: usize,
     pub rules: Rules,
@@ -25,6 +27,7 @@ impl From<&SourceState> for SourceStatus {
         Self {
             name: Arc::clone(&source.name),
             incomplete: source.incomplete.clone(),
+            absent: source.absent.clone(),
             complete_at: source.complete_at,
             references: source.uses.len(),
             rules: source.rules.clone(),

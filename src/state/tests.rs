@@ -31,6 +31,8 @@ fn inventory(images: &[&str]) -> (Inventory, Arc<Images>) {
                 image: (*image).into(),
                 class: Class::Runtime,
                 via: None,
+                since: None,
+                idle: None,
             }),
             reference: image.parse().map_err(Box::new),
             pull_secrets: [].into(),

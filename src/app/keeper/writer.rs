@@ -20,7 +20,11 @@ const PART_ROWS: usize = 1000;
 /// Between two writes lies at least this many times what the last one took: for a few images that is
 /// nothing, and for very many the disk and a processor stay free for other things.
 const REST_AFTER_WRITING: u32 = 20;
-/// The same after one that failed.
+/// The same for the snapshot, which is written whole however little changed, but never more than
+/// [`SNAPSHOT_REST_MAX`].
+const REST_AFTER_SNAPSHOT: u32 = 300;
+const SNAPSHOT_REST_MAX: Duration = Duration::from_secs(5 * 60);
+/// After a write that failed.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// The snapshot for one-shot commands beside the daemon.
 pub const SNAPSHOT_FILE: &str = "snapshot.json";
@@ -56,6 +60,9 @@ pub(super) struct Writer {
     running: Option<JoinHandle<Written>>,
     pass: Option<Pass>,
     rests_until: Option<Instant>,
+    snapshot_rests_until: Option<Instant>,
+    /// Rows are written that the snapshot on the disk does not have.
+    owes_snapshot: bool,
 }
 
 impl Writer {
@@ -69,7 +76,12 @@ impl Writer {
 
     /// Whether a pass may begin now.
     pub(super) fn is_free(&self) -> bool {
-        self.pass.is_none() && self.rests_until.is_none_or(|until| until <= Instant::now())
+        self.pass.is_none() && is_over(self.rests_until)
+    }
+
+    /// Whether a pass is to begin although nothing is new: its snapshot had to wait.
+    pub(super) fn is_late(&self) -> bool {
+        self.owes_snapshot && is_over(self.snapshot_rests_until)
     }
 
     /// Begins a pass. Its first part is written even if nothing changed: manifests go with it.
@@ -102,7 +114,9 @@ impl Writer {
         let Some(pass) = &mut self.pass else {
             return false;
         };
-        pass.took += written.took;
+        if !matches!(written.what, What::Snapshot) {
+            pass.took += written.took;
+        }
         match written.what {
             What::Part if pass.rows_left > 0 => {
                 let part = pass.next(state);
@@ -110,26 +124,43 @@ impl Writer {
                 false
             }
             What::Part => {
-                self.write_snapshot(snapshot());
+                self.end_rows(snapshot);
                 false
             }
             What::Failed(part) => {
                 state.put_back(*part);
                 pass.has_failed = true;
-                self.write_snapshot(snapshot());
+                self.end_rows(snapshot);
                 true
             }
             What::Snapshot => {
-                let least = if pass.has_failed {
-                    REST_AFTER_FAILURE
-                } else {
-                    Duration::ZERO
-                };
-                let rest = (pass.took * REST_AFTER_WRITING).max(least);
-                self.rests_until = Some(Instant::now() + rest);
-                self.pass = None;
+                let rest = written.took * REST_AFTER_SNAPSHOT;
+                self.snapshot_rests_until = Some(Instant::now() + rest.min(SNAPSHOT_REST_MAX));
+                self.owes_snapshot = false;
+                self.end_pass();
                 false
             }
+        }
+    }
+
+    fn end_rows(&mut self, snapshot: impl FnOnce() -> Arc<Snapshot>) {
+        if is_over(self.snapshot_rests_until) {
+            self.write_snapshot(snapshot());
+        } else {
+            self.owes_snapshot = true;
+            self.end_pass();
+        }
+    }
+
+    fn end_pass(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            let least = if pass.has_failed {
+                REST_AFTER_FAILURE
+            } else {
+                Duration::ZERO
+            };
+            let rest = (pass.took * REST_AFTER_WRITING).max(least);
+            self.rests_until = Some(Instant::now() + rest);
         }
     }
 
@@ -140,6 +171,7 @@ impl Writer {
         {
             state.put_back(*part);
         }
+        self.snapshot_rests_until = None;
         self.begin(state);
         while self.running.is_some() {
             let written = self.written().await;
@@ -186,6 +218,10 @@ impl Writer {
             }
         }));
     }
+}
+
+fn is_over(rest: Option<Instant>) -> bool {
+    rest.is_none_or(|until| until <= Instant::now())
 }
 
 impl Pass {

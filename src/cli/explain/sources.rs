@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Subject;
+use crate::app::beside;
 use crate::app::sources::{self, Wanted};
 use crate::cli::verify::{self, Given};
 use crate::clock::Clock;
@@ -36,7 +37,11 @@ impl Sources {
         } else {
             Vec::new()
         };
-        let inventory = sources::read_once(&wanted, clock).await;
+        let mut inventory = sources::read_once(&wanted, clock).await;
+        if asked && !given.is_given() {
+            let remembered = beside::remembered(config, &inventory);
+            inventory.sources.extend(remembered.map(Arc::new));
+        }
         verify::tell_incomplete(&inventory);
         let typed = match subject {
             Subject::Reference(reference) if !is_named(&inventory, reference) => {

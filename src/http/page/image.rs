@@ -9,7 +9,7 @@ use super::drift;
 use super::list::is_malformed;
 use super::told::{self, Located};
 use super::words::{self, Mark, Moment, Name, Piece};
-use crate::inventory::User;
+use crate::inventory::{Idle, User};
 use crate::oci::platform::Platform;
 use crate::oci::reference;
 use crate::state::{Endpoint, ImageState, Snapshot};
@@ -100,6 +100,8 @@ struct UserRow {
     container: String,
     class: &'static str,
     via: String,
+    since: String,
+    idle: Option<Idle>,
     /// As it is written there, where that is not the reference itself.
     written: Option<String>,
 }
@@ -152,6 +154,10 @@ impl Section {
     /// A column that is empty for all is none.
     fn has_cluster(&self) -> bool {
         self.users.iter().any(|user| !user.cluster.is_empty())
+    }
+
+    fn has_since(&self) -> bool {
+        self.users.iter().any(|user| !user.since.is_empty())
     }
 
     fn has_via(&self) -> bool {
@@ -267,6 +273,8 @@ impl UserRow {
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default(),
+            since: user.since.map(words::day).unwrap_or_default(),
+            idle: user.idle,
             written: (*user.image != *image).then(|| reference::shown(&user.image)),
         }
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::address;
 use super::told::{self, Told};
 use super::words::{self, Mark, Moment, Name, Piece};
-use crate::inventory::User;
+use crate::inventory::{Idle, User};
 use crate::oci::platform::Platform;
 use crate::state::ImageState;
 use crate::verify::finding::{Code, Verdict};
@@ -42,6 +42,7 @@ pub(super) struct UserLine {
     pub(super) name: String,
     pub(super) container: String,
     pub(super) class: &'static str,
+    pub(super) idle: Option<Idle>,
 }
 
 pub(super) fn groups(page: &[&ImageState], now: Timestamp) -> Vec<Group> {
@@ -108,6 +109,7 @@ impl UserLine {
             name: told::user(user),
             container: user.container.to_string(),
             class: user.class.as_str(),
+            idle: user.idle,
         }
     }
 }

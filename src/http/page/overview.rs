@@ -70,6 +70,7 @@ struct RegistryRow {
 struct SourceRow {
     name: String,
     reason: Option<String>,
+    absent: Vec<String>,
     shrunk: Option<String>,
     complete: Option<Moment>,
     references: String,
@@ -198,6 +199,7 @@ fn sources(snapshot: &Snapshot, now: Timestamp) -> Vec<SourceRow> {
     let row = |source: &SourceStatus| SourceRow {
         name: source.name.to_string(),
         reason: source.incomplete.clone(),
+        absent: source.absent.clone(),
         shrunk: source.shrunk.as_ref().map(ToString::to_string),
         complete: source.complete_at.map(|at| Moment::of(at, now)),
         references: words::number(source.references),

@@ -48,6 +48,8 @@ fn user(namespace: &str, kind: &str, name: &str, container: &str, image: &str) -
         image: image.into(),
         class: Class::Runtime,
         via: None,
+        since: None,
+        idle: None,
     }
 }
 

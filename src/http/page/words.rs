@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
+use crate::second::Second;
 use crate::verify::finding::Verdict;
 
 /// A point in time, seen from another one.
@@ -81,6 +82,11 @@ pub(super) fn bytes(bytes: u64) -> String {
         (_, 0..1000) => format!("{}.{} {unit}", tenths / 10, tenths % 10),
         _ => format!("{} {unit}", tenths / 10),
     }
+}
+
+/// `2026-11-21`
+pub(super) fn day(second: Second) -> String {
+    Timestamp::from(second).strftime("%F").to_string()
 }
 
 /// A count with its thousands apart.

@@ -171,6 +171,8 @@ mod tests {
                     image: image.into(),
                     class: Class::Runtime,
                     via: None,
+                    since: None,
+                    idle: None,
                 }),
                 reference: Ok(image.parse().unwrap()),
                 pull_secrets: [].into(),

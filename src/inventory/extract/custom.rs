@@ -165,6 +165,8 @@ impl Reading<'_> {
             name: self.interner.text(&self.metadata.name),
             owner: self.metadata.owner(self.interner),
             images,
+            created: self.metadata.created(),
+            idle: None,
             status: None,
         });
     }

@@ -351,6 +351,8 @@ impl Workload {
             name: interner.text(name),
             owner: None,
             images: Arc::new(images),
+            created: None,
+            idle: None,
             status: None,
         };
         workload.with_mentions(mentions, interner)

@@ -7,8 +7,9 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{ContainerImage, Owner, PodImages, Workload};
+use super::{ContainerImage, Owner, Workload};
 use crate::inventory::{Class, ImageUse, TopOwner, User, Via};
+use crate::second::Second;
 
 /// What is the same for all workloads of one source.
 #[derive(Debug, Clone)]
@@ -97,12 +98,13 @@ pub fn image_uses_of<'a>(
             mentions.push(Mentioning {
                 top: Arc::clone(&top),
                 pull_secrets: Arc::clone(&pull_secrets),
-                images: &workload.images,
+                workload,
             });
         }
         for container in &workload.images.containers {
             let candidate = Candidate {
                 secrets_are_known,
+                told_since: told_since(workload),
                 image_use: ImageUse {
                     user: Arc::new(User {
                         owner: Arc::clone(&top),
@@ -110,6 +112,8 @@ pub fn image_uses_of<'a>(
                         image: Arc::clone(&container.image),
                         class: named.class,
                         via: named.via.clone(),
+                        since: workload.created,
+                        idle: workload.idle.filter(|_| named.via.is_none()),
                     }),
                     reference: container.reference.clone(),
                     pull_secrets: Arc::clone(&pull_secrets),
@@ -132,10 +136,7 @@ pub fn image_uses_of<'a>(
             }
         }
     }
-    let mut uses: Vec<ImageUse> = uses
-        .into_values()
-        .map(|candidate| candidate.image_use)
-        .collect();
+    let mut uses: Vec<ImageUse> = uses.into_values().map(Candidate::settled).collect();
     add_mentions(&mut uses, mentions);
     uses.sort_unstable_by(|a, b| a.user.cmp(&b.user));
     uses
@@ -145,7 +146,7 @@ pub fn image_uses_of<'a>(
 struct Mentioning<'a> {
     top: Arc<TopOwner>,
     pull_secrets: Arc<[Arc<str>]>,
-    images: &'a PodImages,
+    workload: &'a Workload,
 }
 
 /// A mention counts once for each (user, image), and only where the user does not name the image.
@@ -161,7 +162,13 @@ fn add_mentions(uses: &mut Vec<ImageUse>, mentions: Vec<Mentioning<'_>>) {
     for Mentioning {
         top: owner,
         pull_secrets,
-        images,
+        workload:
+            Workload {
+                images,
+                created,
+                idle,
+                ..
+            },
     } in mentions
     {
         let mentioned = images.mentioned.iter().flat_map(|it| &it.0);
@@ -179,6 +186,8 @@ fn add_mentions(uses: &mut Vec<ImageUse>, mentions: Vec<Mentioning<'_>>) {
                         image: Arc::clone(image),
                         class: Class::Mentioned,
                         via: None,
+                        since: *created,
+                        idle: *idle,
                     }),
                     reference: reference.clone(),
                     pull_secrets: Arc::clone(&pull_secrets),
@@ -192,9 +201,29 @@ fn add_mentions(uses: &mut Vec<ImageUse>, mentions: Vec<Mentioning<'_>>) {
 struct Candidate {
     image_use: ImageUse,
     secrets_are_known: bool,
+    /// Since when there is something of this workload that keeps the image for ever.
+    told_since: Option<Second>,
+}
+
+/// What is made anew for each template tells since when it is there. Of Jobs and Pods only the last are
+/// kept, and the workload itself may be older than its template.
+fn told_since(workload: &Workload) -> Option<Second> {
+    let is_of_a_template = matches!(&*workload.kind, "ReplicaSet" | "ControllerRevision");
+    workload.created.filter(|_| is_of_a_template)
 }
 
 impl Candidate {
+    fn settled(self) -> ImageUse {
+        let mut settled = self.image_use;
+        if self.told_since.is_some() && settled.user.since != self.told_since {
+            settled.user = Arc::new(User {
+                since: self.told_since,
+                ..User::clone(&settled.user)
+            });
+        }
+        settled
+    }
+
     /// Keeps the stronger of two that say the same, independent of their order.
     fn meet(&mut self, mut other: Self) {
         fn strength(user: &User) -> (Reverse<Class>, Reverse<Option<&Via>>) {
@@ -205,6 +234,8 @@ impl Candidate {
         if strength(&other.image_use.user) > strength(&self.image_use.user) {
             std::mem::swap(self, &mut other);
         }
+        let told = [self.told_since, other.told_since].into_iter().flatten();
+        self.told_since = told.min();
         // A pod has been through admission: it knows what a template leaves to its account.
         if !self.secrets_are_known && other.secrets_are_known {
             self.image_use.pull_secrets = other.image_use.pull_secrets;
@@ -317,6 +348,8 @@ fn naming<'a>(
         name,
         owner: _,
         images: _,
+        created: _,
+        idle: _,
         status: _,
     } = workload;
     if let Origin::History(via) = origin {

@@ -102,6 +102,8 @@ fn workload(kind: &str, metadata: &Metadata, images: Images, interner: &mut Inte
         name: interner.text(&metadata.name),
         owner: None,
         images: interner.images(images),
+        created: metadata.created(),
+        idle: None,
         status: None,
     }
 }

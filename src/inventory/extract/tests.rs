@@ -266,6 +266,113 @@ fn history_is_the_workloads_rollback_and_what_it_still_names_is_not_repeated() {
 }
 
 #[test]
+fn what_nothing_runs_of_says_why() {
+    let told = |kind: &str, more: Value| {
+        let mut object = object(kind, "web", "a:1");
+        if kind == "Pod" {
+            object = pod("web", "a:1");
+        }
+        for part in ["spec", "status"] {
+            for (key, value) in more[part].as_object().into_iter().flatten() {
+                object[part][key] = value.clone();
+            }
+        }
+        uses(&[object])[0].user.idle
+    };
+    for kind in [
+        "Deployment",
+        "StatefulSet",
+        "ReplicaSet",
+        "ReplicationController",
+    ] {
+        let zero = told(kind, json!({"spec": {"replicas": 0}}));
+        assert_eq!(zero, Some(Idle::ScaledToZero), "{kind}");
+        for some in [json!(1), json!(null), json!("0")] {
+            let some = told(kind, json!({"spec": {"replicas": some}}));
+            assert_eq!(some, None, "{kind}");
+        }
+    }
+    let suspended = json!({"spec": {"suspend": true}});
+    assert_eq!(told("CronJob", suspended.clone()), Some(Idle::Suspended));
+    assert_eq!(told("Job", suspended), Some(Idle::Suspended));
+    assert_eq!(told("Job", json!({"spec": {"suspend": false}})), None);
+    for end in ["Complete", "Failed"] {
+        let with = |status: &str| {
+            json!({"status": {"conditions": [{"type": "Suspended", "status": "False"},
+                                             {"type": end, "status": status}]}})
+        };
+        assert_eq!(told("Job", with("True")), Some(Idle::Done));
+        assert_eq!(told("Job", with("False")), None);
+    }
+    assert_eq!(
+        told("Pod", json!({"status": {"phase": "Succeeded"}})),
+        Some(Idle::Done)
+    );
+    assert_eq!(told("Pod", json!({"status": {"phase": "Running"}})), None);
+    assert_eq!(told("DaemonSet", json!({"spec": {"replicas": 0}})), None);
+}
+
+#[test]
+fn since_is_when_the_first_of_its_templates_with_the_image_was_made() {
+    let made = |mut object: Value, second: i64| {
+        let at = Timestamp::from_second(second).unwrap();
+        object["metadata"]["creationTimestamp"] = json!(at.to_string());
+        object
+    };
+    let set = |name: &str, image: &str| {
+        owned(
+            object("ReplicaSet", name, image),
+            "apps/v1",
+            "Deployment",
+            "web",
+        )
+    };
+    let objects = [
+        made(object("Deployment", "web", "a:3"), 100),
+        made(set("web-1", "a:1"), 100),
+        made(set("web-2", "a:2"), 200),
+        // The same image in two templates.
+        made(set("web-4", "a:3"), 400),
+        made(set("web-3", "a:3"), 300),
+        made(
+            owned(pod("web-4-x", "a:3"), "apps/v1", "ReplicaSet", "web-4"),
+            450,
+        ),
+        made(object("CronJob", "report", "r:1"), 500),
+        made(
+            owned(
+                object("Job", "report-9", "r:1"),
+                "batch/v1",
+                "CronJob",
+                "report",
+            ),
+            900,
+        ),
+        made(pod("alone", "p:1"), 600),
+        pod("unknown", "u:1"),
+    ];
+    let since = |objects: &[Value]| {
+        let uses = uses(objects).into_iter();
+        let told = uses.map(|it| (it.user.image.to_string(), it.user.since.map(Second::get)));
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        told
+    };
+    let expected = [
+        ("a:1", Some(100)),
+        ("a:2", Some(200)),
+        ("a:3", Some(300)),
+        ("p:1", Some(600)),
+        ("r:1", Some(500)),
+        ("u:1", None),
+    ];
+    let expected = expected.map(|(image, at)| (image.to_owned(), at));
+    assert_eq!(since(&objects), expected);
+    let backwards: Vec<Value> = objects.into_iter().rev().collect();
+    assert_eq!(since(&backwards), expected);
+}
+
+#[test]
 fn in_a_standby_cluster_runtime_is_failover_and_rollback_stays() {
     let objects = [
         object("Deployment", "web", "web:v2"),

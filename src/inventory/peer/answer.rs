@@ -197,8 +197,7 @@ impl Builder {
             owner,
             container: self.interner.text(&user.container),
             image: self.interner.text(&user.image),
-            class: user.class,
-            via: user.via,
+            ..user
         }
     }
 

@@ -11,7 +11,8 @@ use crate::inventory::completeness::{self, Refusal, RefusalCode};
 use crate::inventory::keepset::{KeepSet, LedTo};
 use crate::inventory::running::{ImageId, Place, Running, RunningUse};
 use crate::inventory::{
-    Class, ImageUse, Inventory, NodeConstraint, PullSecret, TopOwner, User, references, stored,
+    Class, Idle, ImageUse, Inventory, NodeConstraint, PullSecret, TopOwner, User, references,
+    stored,
 };
 use crate::verify::target::Needs;
 use crate::view::{ForPeer, KeepSetAnswer, Said};
@@ -49,6 +50,8 @@ fn cluster() -> SourceState {
             image: image.into(),
             class: Class::Runtime,
             via: (kind == "Job").then(|| "Job/web-1".into()),
+            since: Some(at(500).into()),
+            idle: (kind == "Job").then_some(Idle::Done),
         }),
         reference: image.parse().map_err(Box::new),
         pull_secrets: secrets.iter().map(|it| Arc::from(*it)).collect(),
@@ -187,6 +190,11 @@ fn it_becomes_uses_that_say_whose_they_are() {
             "none far Job web runtime (Job/web-1, peer dr)",
         ]
     );
+    let job = &state.uses[1].user;
+    assert_eq!(
+        (job.since, job.idle),
+        (Some(at(500).into()), Some(Idle::Done))
+    );
     // What nodes run is told of the same use.
     let [running] = &*state.running else {
         panic!("{state:?}")
@@ -280,7 +288,7 @@ fn what_another_remembers_is_named_by_nobody() {
     ledger.uses = [ImageUse {
         user: Arc::new(User {
             class: Class::Remembered,
-            via: Some("last seen 1970-01-01T00:00:00Z".into()),
+            since: Some(at(500).into()),
             ..User::clone(&gone.user)
         }),
         ..gone.clone()

@@ -34,7 +34,12 @@ pub struct ToldUse {
 }
 
 impl ToldUse {
-    fn of(source: &SourceState, image_use: &ImageUse, running: Option<&RunningUse>) -> Self {
+    fn of(of: &Use<'_>) -> Self {
+        let Use {
+            source,
+            of: image_use,
+            running,
+        } = of;
         let admitted = source.platforms.as_ref().map(|nodes| {
             let nodes = nodes.iter();
             let admitted = nodes.filter(|node| image_use.constraint.admits(node));
@@ -101,9 +106,15 @@ pub struct References<'a> {
 #[derive(Debug)]
 pub struct Users<'a> {
     /// In order of the references.
-    uses: Vec<(&'a Reference, &'a SourceState, &'a ImageUse)>,
-    malformed: Vec<(&'a SourceState, &'a ImageUse)>,
-    running: std::collections::HashMap<&'a User, &'a Arc<RunningUse>>,
+    uses: Vec<(&'a Reference, Use<'a>)>,
+    malformed: Vec<Use<'a>>,
+}
+
+#[derive(Debug)]
+struct Use<'a> {
+    source: &'a SourceState,
+    of: &'a ImageUse,
+    running: Option<&'a RunningUse>,
 }
 
 impl<'a> Users<'a> {
@@ -111,40 +122,32 @@ impl<'a> Users<'a> {
         let mut uses = Vec::new();
         let mut malformed = Vec::new();
         for source in &inventory.sources {
-            for image_use in source.uses.iter() {
-                match &image_use.reference {
-                    Ok(reference) => uses.push((reference, &**source, image_use)),
-                    Err(_malformed) => malformed.push((&**source, image_use)),
+            for (of, running) in source.uses_told() {
+                let one = Use {
+                    source,
+                    of,
+                    running: running.map(|running| &**running),
+                };
+                match &of.reference {
+                    Ok(reference) => uses.push((reference, one)),
+                    Err(_malformed) => malformed.push(one),
                 }
             }
         }
-        uses.sort_by_key(|(reference, ..)| *reference);
-        Self {
-            uses,
-            malformed,
-            running: inventory.running(),
-        }
-    }
-
-    fn told(&self, source: &SourceState, image_use: &ImageUse) -> ToldUse {
-        let of_use = self.running.get(&*image_use.user);
-        ToldUse::of(source, image_use, of_use.map(|of_use| &***of_use))
+        uses.sort_by_key(|(reference, _)| *reference);
+        Self { uses, malformed }
     }
 
     fn of_reference(&self, reference: &Reference) -> Vec<ToldUse> {
-        let start = self.uses.partition_point(|(one, ..)| *one < reference);
+        let start = self.uses.partition_point(|(one, _)| *one < reference);
         let rest = self.uses.get(start..).unwrap_or_default();
-        let same = rest.iter().take_while(|(one, ..)| *one == reference);
-        same.map(|(_, source, image_use)| self.told(source, image_use))
-            .collect()
+        let same = rest.iter().take_while(|(one, _)| *one == reference);
+        same.map(|(_, one)| ToldUse::of(one)).collect()
     }
 
     /// Who wrote what is no reference.
     pub fn malformed(&self) -> Vec<ToldUse> {
-        let malformed = self.malformed.iter();
-        malformed
-            .map(|(source, image_use)| self.told(source, image_use))
-            .collect()
+        self.malformed.iter().map(ToldUse::of).collect()
     }
 
     /// The digest of all that is told, which is the same for as long as that is.

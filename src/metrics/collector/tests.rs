@@ -26,6 +26,8 @@ fn user(namespace: &str, name: &str, class: Class) -> User {
         image: "app:v1".into(),
         class,
         via: None,
+        since: None,
+        idle: None,
     }
 }
 

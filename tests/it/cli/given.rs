@@ -227,16 +227,25 @@ async fn the_inventory_lists_who_uses_what_and_which_source_is_a_part() {
             .all(|image| image.get(key).is_some())
     };
     assert!(
-        ["reference", "invalid", "classes", "running", "used_by"]
-            .into_iter()
-            .all(every),
+        [
+            "reference",
+            "invalid",
+            "classes",
+            "running",
+            "unavailable",
+            "used_by"
+        ]
+        .into_iter()
+        .all(every),
         "{shapes:#}"
     );
     for user_shape in shapes[0]["used_by"].as_array().unwrap() {
         for (key, kind) in user.as_object().unwrap() {
             assert_eq!(&user_shape[key], kind, "{key}");
         }
-        assert!(user_shape.get("via").is_some(), "{user_shape}");
+        for key in ["via", "since", "idle"] {
+            assert!(user_shape.get(key).is_some(), "{user_shape}");
+        }
     }
     assert_eq!(view["images"][1]["classes"], json!(["runtime", "listed"]));
 }
@@ -291,9 +300,9 @@ async fn a_context_of_the_kubeconfig_is_a_source() {
         "{ended:?}"
     );
     assert!(
-        ended
-            .stdout
-            .contains(&format!("test:{namespace}/Deployment/web (app)")),
+        ended.stdout.contains(&format!(
+            "test:{namespace}/Deployment/web (app, scaled to zero)"
+        )),
         "{ended:?}"
     );
 

@@ -50,8 +50,8 @@ async fn what_nothing_names_any_more_is_remembered_over_a_restart_until_it_expir
         serde_json::json!(["remembered"]),
         "{image:#}"
     );
-    let via = image["used_by"][0]["via"].as_str().unwrap();
-    assert!(via.starts_with("last seen 20"), "{via}");
+    let since = image["used_by"][0]["since"].as_str().unwrap();
+    assert!(since.starts_with("20"), "{since}");
 
     // It breaks, and that is found.
     stock.break_layer(&gone).await;

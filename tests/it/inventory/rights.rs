@@ -71,10 +71,19 @@ async fn rights_on_workloads_alone_are_enough_and_what_they_hide_is_told() {
     let configuration = of_namespace(&identity.kubeconfig, &namespace, &[stock.entry(SELDOM)]);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pullproof.yaml");
+    let state = directory.path().join("state");
+    let configuration = format!("{configuration}state: {{directory: {}}}\n", state.display());
     std::fs::write(&file, configuration).unwrap();
     let file = file.to_str().unwrap();
     let ended = pullproof(&["--config", file, "inventory"]).await;
     assert_eq!(ended.code, 0, "{ended:?}");
+    for told in [
+        "  without nodes is forbidden: ",
+        "  without pull secrets: 1 of 2 cannot be read, ",
+        "  credential_unavailable: ",
+    ] {
+        assert!(ended.stdout.contains(told), "{told}: {ended:?}");
+    }
     let ended = pullproof(&["--config", file, "verify", "-o", "json"]).await;
     assert_eq!(ended.code, 3, "{ended:?}");
     let verify = ended.json();

@@ -134,7 +134,7 @@ impl Between {
         );
     }
 
-    /// Breaks every answer that is under way.
+    /// Breaks every answer that is under way, begun or awaited.
     pub(crate) fn cut(&self) {
         self.script.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -214,7 +214,12 @@ async fn pass_on(State(script): State<Arc<Script>>, request: Request) -> Respons
         .request(reqwest::Method::GET, url)
         .headers(headers)
         .body(body);
-    let Ok(answer) = asking.send().await else {
+    let mut cuts = script.cuts.subscribe();
+    let answer = tokio::select! {
+        answer = asking.send() => answer.ok(),
+        _ = cuts.changed() => None,
+    };
+    let Some(answer) = answer else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
     let (status, headers) = (answer.status(), kept(answer.headers()));

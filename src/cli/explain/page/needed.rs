@@ -2,8 +2,8 @@
 
 use super::{LINES_MAX, Scene};
 use crate::cli::explain::text::{counted, push};
+use crate::cli::table::why;
 use crate::explain::kept::Kept;
-use crate::inventory::User;
 use crate::oci::reference::shown;
 
 /// Who uses it; where that is not known, that.
@@ -20,10 +20,7 @@ pub(super) fn users(scene: &Scene<'_>) -> String {
     }
     push(&mut text, &paint.bold("used by"));
     for user in view.used_by.iter().take(LINES_MAX) {
-        push(
-            &mut text,
-            &format!("  {:<10} {}", user.class.as_str(), name(user)),
-        );
+        push(&mut text, &format!("  {}", why(user)));
     }
     if view.used_by.len() > LINES_MAX {
         push(
@@ -55,14 +52,6 @@ pub(super) fn users(scene: &Scene<'_>) -> String {
         text.push_str(&measure.wrapped("  ", &line));
     }
     text
-}
-
-fn name(user: &User) -> String {
-    let name = shown(&crate::cli::table::users(std::slice::from_ref(user)));
-    match &user.via {
-        Some(via) => format!("{name} via {}", shown(&via.to_string())),
-        None => name,
-    }
 }
 
 /// What cannot be pulled any more without it, and why it is kept.

@@ -121,7 +121,10 @@ async fn a_workloads_pull_secret_is_named_and_so_is_the_workload() {
     );
     let page = pullproof_in(home.path(), &["explain", &reference]).await;
     tells_no_secret(&page);
-    assert!(page.stdout.contains("Deployment/web (app)"), "{page:?}");
+    assert!(
+        page.stdout.contains("Deployment/web (app, scaled to zero)"),
+        "{page:?}"
+    );
 }
 
 /// A registry that keeps its blobs elsewhere and sends there with a signature, as those on S3 do.

@@ -138,7 +138,8 @@ fn has_every_key(view: &Value) {
     assert_eq!(shown["tree"]["children"][0]["children"][0], leaf);
     shown["tree"] = none.into();
     let user = json!({"cluster": none, "namespace": string, "kind": string, "name": string,
-        "container": string, "image": string, "class": string, "via": none});
+        "container": string, "image": string, "class": string, "via": none, "since": none,
+        "idle": none});
     let exchanges = std::mem::replace(&mut shown["exchanges"], none.into());
     for exchange in exchanges.as_array().unwrap() {
         let keys: Vec<_> = exchange.as_object().unwrap().keys().collect();
@@ -175,7 +176,7 @@ fn has_every_key(view: &Value) {
         "inventory": {"complete": bool, "images": number, "not_followed": number,
             "sources": [{"name": string, "complete": bool, "reason": none,
                 "last_complete": string, "references": number, "required": bool,
-                "stands_until": none, "shrunk": none}]},
+                "stands_until": none, "shrunk": none, "absent": []}]},
     });
     assert_eq!(shown, expected);
 }

@@ -86,7 +86,14 @@ impl Scene {
     fn user(&self) -> Value {
         json!({"cluster": "far", "namespace": self.namespaces[1], "kind": "Deployment",
             "name": "stays", "container": "app", "image": self.stays, "class": "runtime",
-            "via": "peer dr"})
+            "via": "peer dr", "idle": null})
+    }
+
+    fn names_its_user(&self, inventory: &Value) {
+        let mut user = image_of(inventory, &self.stays)["used_by"][0].clone();
+        let since = user.as_object_mut().unwrap().remove("since").unwrap();
+        assert!(since.is_string(), "{since}");
+        assert_eq!(user, self.user());
     }
 
     /// Each keeps what both name, and each verifies it.
@@ -100,8 +107,7 @@ impl Scene {
         far.series(pullable, &[&self.here, "cluster=\"near\"", " 1"])
             .await;
         let inventory = near.until_complete("dr").await;
-        let users = &image_of(&inventory, &self.stays)["used_by"];
-        assert_eq!(users[0], self.user());
+        self.names_its_user(&inventory);
         assert_eq!(refusals(&inventory), Vec::<&str>::new());
     }
 
@@ -128,9 +134,7 @@ impl Scene {
         let home = self.near.home.path();
         let ended = pullproof_in(home, &["inventory", "-o", "json"]).await;
         assert_eq!(ended.code, 0, "{ended:?}");
-        let inventory = ended.json();
-        let users = &image_of(&inventory, &self.stays)["used_by"];
-        assert_eq!(users[0], self.user());
+        self.names_its_user(&ended.json());
         let ended = pullproof_in(home, &["explain", &self.stays]).await;
         let user = format!(
             "far:{}/Deployment/stays (app) via peer dr",
