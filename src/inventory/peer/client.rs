@@ -28,7 +28,7 @@ const CONNECT_BOUND: Duration = Duration::from_secs(5);
 const IDLE_BOUND: Duration = Duration::from_secs(60);
 const TOTAL_BOUND: Duration = Duration::from_secs(600);
 /// The longest keep-set that is read, as it is before it is compressed. One of 100,000 references with
-/// three users each has some 150 MiB.
+/// three users each has some 100 MiB.
 const BODY_BYTES_MAX: u64 = 512 << 20;
 const ERROR_BYTES_MAX: usize = 4 << 10;
 const FILE_BYTES_MAX: u64 = 4 << 20;

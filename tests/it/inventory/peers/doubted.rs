@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Ground, Site, TOKEN, refusals, source_of};
 use crate::cli::run::pullproof_in;
 use crate::daemon::shop::{OFTEN, Stock, require_shop};
+use crate::support::daemon::BOUND;
 
 /// A daemon over a list, and one whose only source that is.
 struct Scene {
@@ -27,6 +28,18 @@ const OF_LIST: [&str; 4] = ["/a:1", "cluster=\"dr\"", "class=\"listed\"", " 1"];
 fn copy(from: &Path, to: &Path) {
     let mut copy = std::process::Command::new("cp");
     assert!(copy.arg("-r").arg(from).arg(to).status().unwrap().success());
+}
+
+/// As soon as the daemon has written that it shrank.
+async fn accept(site: &Site, source: &str) {
+    let arguments = ["inventory", "accept", source];
+    let accepted = async || {
+        let ended = pullproof_in(site.home.path(), &arguments).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended.stdout.contains("accepted by").then_some(())
+    };
+    let what = format!("{source} is accepted");
+    site.process().wait_until(&what, BOUND, accepted).await;
 }
 
 impl Scene {
@@ -140,16 +153,14 @@ impl Scene {
         home.until_incomplete("dr", "inventory_shrunk: keep: it named 3")
             .await;
         home.until_keeps(&self.all()).await;
-        let ended = pullproof_in(far.home.path(), &["inventory", "accept", "keep"]).await;
-        assert_eq!(ended.code, 0, "{ended:?}");
+        accept(far, "keep").await;
         let is_shrunk = |inventory: &Value| source_of(inventory, "dr")["shrunk"]["to"] == 1;
         let inventory = home.until("it shrank here", "inventory", is_shrunk).await;
         assert!(
             refusals(&inventory)[0].starts_with("dr: it named 3"),
             "{inventory:#}"
         );
-        let ended = pullproof_in(home.home.path(), &["inventory", "accept", "dr"]).await;
-        assert_eq!(ended.code, 0, "{ended:?}");
+        accept(home, "dr").await;
         // Both remember the rest.
         home.until_keeps(&self.all()).await;
     }
