@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::inventory::extract::{CustomResource, Releases};
 use crate::mirrors::Rule;
 use crate::oci::platform::Platform;
+use crate::oci::reference::Aliases;
 use crate::verify::depth::Depth;
 
 mod amount;
@@ -178,6 +179,8 @@ pub struct Registry {
     /// More than 0; may be a fraction. `None`: only the concurrency limits.
     pub requests_per_second: Option<f64>,
     pub mirrors: Vec<Rule>,
+    /// Other names of the same storage, as [`Self::host`] is written.
+    pub aliases: Vec<String>,
     /// What holds for this registry, defaults included.
     pub verify: Verify,
 }
@@ -329,18 +332,43 @@ impl Default for Config {
     }
 }
 
+impl Registry {
+    /// Its host, and all other names of it.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        [&self.host].into_iter().chain(&self.aliases)
+    }
+}
+
 impl Config {
-    /// The entry of a reference's host. Host names have no case.
+    /// The entry of a reference's host, or of another name of it. Host names have no case.
     pub fn registry(&self, host: &str) -> Option<&Registry> {
-        self.registries
-            .iter()
-            .find(|registry| registry.host.eq_ignore_ascii_case(host))
+        self.registries.iter().find(|registry| {
+            let mut names = registry.names();
+            names.any(|name| name.eq_ignore_ascii_case(host))
+        })
     }
 
-    /// Which hosts mirror which.
+    /// Which hosts are other names of which.
+    pub fn aliases(&self) -> Aliases {
+        let pairs = self.registries.iter().flat_map(|registry| {
+            let aliases = registry.aliases.iter();
+            aliases.map(|alias| (alias.as_str(), registry.host.as_str()))
+        });
+        Aliases::of(pairs)
+    }
+
+    /// Which hosts mirror which, by their own names.
     pub fn mirrors(&self) -> Vec<Rule> {
-        let entries = self.registries.iter();
-        entries.flat_map(|entry| entry.mirrors.clone()).collect()
+        let aliases = self.aliases();
+        let rules = self.registries.iter().flat_map(|entry| &entry.mirrors);
+        let mut rules: Vec<Rule> = rules.cloned().collect();
+        let locations = rules.iter_mut();
+        for location in locations.flat_map(|rule| [&mut rule.mirror, &mut rule.of]) {
+            if let Some(host) = aliases.host_of(&location.host) {
+                location.host = host.to_owned();
+            }
+        }
+        rules
     }
 
     /// Every file that is named, each with the path of its key; a daemon watches them.

@@ -122,7 +122,8 @@ impl Custody {
             judged
         });
         let mut sources: Vec<_> = judged.collect();
-        self.recollection.see(&sources, rules.stands, now);
+        let aliases = config.aliases();
+        self.recollection.see(&sources, &aliases, rules.stands, now);
         let before = self.held.get(crate::inventory::ledger::SOURCE);
         let before = before.and_then(|held| held.saved.clone());
         let ledger = self

@@ -12,7 +12,7 @@ use crate::images::Images;
 use crate::inventory::ledger::{Changes, Ledger, SOURCE};
 use crate::inventory::{Class, ImageUse, SourceState, distinct};
 use crate::oci::platform::Platform;
-use crate::oci::reference::Reference;
+use crate::oci::reference::{Aliases, Reference};
 use crate::second::Second;
 use crate::store::{Store, seen};
 
@@ -30,6 +30,8 @@ pub struct Recollection {
     /// All images as they were when the ledger was told of them last.
     before: Arc<Images>,
     told: Vec<Arc<[ImageUse]>>,
+    /// The other names of registries that held then.
+    aliases: Aliases,
     unwritten: Changes,
     /// Something could not be written: all is written anew.
     is_behind: bool,
@@ -46,7 +48,13 @@ impl Recollection {
     }
 
     /// Tells the ledger what the sources name now.
-    pub fn see(&mut self, sources: &[Arc<SourceState>], keep: SignedDuration, now: Timestamp) {
+    pub fn see(
+        &mut self,
+        sources: &[Arc<SourceState>],
+        aliases: &Aliases,
+        keep: SignedDuration,
+        now: Timestamp,
+    ) {
         if self.ledger.is_none() {
             self.load();
         }
@@ -54,13 +62,23 @@ impl Recollection {
             return;
         };
         let all_known = sources.iter().all(|source| source.complete_at.is_some());
-        let is_told = self.told.len() == sources.len()
+        let is_told = self.aliases == *aliases
+            && self.told.len() == sources.len()
             && (self.told.iter().zip(sources))
                 .all(|(told, source)| Arc::ptr_eq(told, &source.uses));
         if !is_told || (all_known && ledger.is_waiting()) {
             let uses = sources.iter().flat_map(|source| source.uses.iter());
-            let changes = ledger.see(named(&self.before), distinct(uses), all_known, now);
+            let mut written = distinct(uses);
+            // As images are named, since those are what it is compared with.
+            let renamed: Vec<Reference> = written
+                .iter()
+                .filter_map(|reference| aliases.canonical(reference))
+                .collect();
+            written.retain(|reference| aliases.host_of(reference.host()).is_none());
+            written.extend(&renamed);
+            let changes = ledger.see(named(&self.before), written, all_known, now);
             self.unwritten.add(changes);
+            self.aliases = aliases.clone();
             let uses = sources.iter().map(|source| Arc::clone(&source.uses));
             self.told = uses.collect();
         }
@@ -258,11 +276,13 @@ mod tests {
             let text = names.join("\n");
             let source = Arc::new(references::read_text("keep", &text, at(second)));
             let sources = vec![source];
-            self.recollection.see(&sources, KEEP, at(second));
+            let aliases = Aliases::of([("registry.internal", "registry.example")].into_iter());
+            self.recollection.see(&sources, &aliases, KEEP, at(second));
             let said = self.recollection.source(&sources, at(second));
             let mut all = sources;
             all.extend(said.clone().map(Arc::new));
-            let images = images::collect(&Inventory { sources: all }, &|_| PlatformChoice::All);
+            let all = Inventory { sources: all };
+            let images = images::collect_by(&all, &|_| PlatformChoice::All, &aliases);
             self.recollection.published(&Arc::new(images));
             self.recollection.write().await;
             said
@@ -279,6 +299,20 @@ mod tests {
     const A: &str = "registry.example/a:1";
     const B: &str = "registry.example/b:1";
     const C: &str = "registry.example/c:1";
+
+    #[tokio::test]
+    async fn a_registry_by_another_name_is_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut scene = Scene::of(directory.path());
+        let alias = "registry.internal/a:1";
+        assert!(scene.after(&[alias, B], 10).await.is_none());
+        assert!(scene.after(&[A, B], 20).await.is_none());
+        assert!(scene.after(&[alias, A, B], 30).await.is_none());
+        assert!(scene.after(&[alias, B], 40).await.is_none());
+        let said = scene.after(&[B], 50).await;
+        let text = |one: &ImageUse| one.reference.as_ref().unwrap().to_string();
+        assert_eq!(said.unwrap().uses.iter().map(text).collect::<Vec<_>>(), [A]);
+    }
 
     #[tokio::test]
     async fn what_is_remembered_survives_a_restart() {

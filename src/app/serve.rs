@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::custody::Custody;
-use super::keeper::{self, Event, Memory};
+use super::keeper::{self, Memory};
 use super::keepset;
-use super::pipeline::{self, SharedCustody};
+use super::pipeline::{self, SharedCustody, StateLink};
 use super::registries::Registries;
 use super::reload::{self, Origin};
 use super::sources::{self, Wanted};
@@ -97,6 +97,13 @@ pub struct Watching {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
 }
 
+impl Watching {
+    fn of(snapshots: &watch::Receiver<Arc<Snapshot>>) -> Self {
+        let snapshots = snapshots.clone();
+        Self { snapshots }
+    }
+}
+
 /// Runs until `shutdown`, then ends every part. `started` is told when all is running.
 pub async fn serve(
     options: Options,
@@ -159,7 +166,7 @@ pub async fn serve(
         follow.await;
         Ok(())
     });
-    started(Watching { snapshots });
+    started(Watching::of(&snapshots));
 
     let pipelines = Pipelines {
         more,
@@ -168,7 +175,7 @@ pub async fn serve(
         manifests,
         store,
         custody,
-        events,
+        state: StateLink { events, snapshots },
         clock,
     };
     let run = pipelines.run(configs, stop.clone());
@@ -246,7 +253,7 @@ struct Pipelines {
     manifests: Arc<dyn ManifestCache>,
     store: Option<Arc<Store>>,
     custody: SharedCustody,
-    events: mpsc::Sender<Event>,
+    state: StateLink,
     clock: Arc<dyn Clock>,
 }
 
@@ -262,12 +269,12 @@ impl Pipelines {
             }
             let registries = self.registries(&config, &wanted).await;
             let end = stop.child_token();
-            let (events, clock) = (self.events.clone(), Arc::clone(&self.clock));
+            let (state, clock) = (self.state.clone(), Arc::clone(&self.clock));
             let last = std::mem::take(&mut said);
             let custody = Arc::clone(&self.custody);
             let end_of_it = end.clone();
             let pipeline =
-                pipeline::run(wanted, &last, custody, registries, events, clock, end_of_it);
+                pipeline::run(wanted, &last, custody, registries, state, clock, end_of_it);
             tokio::pin!(pipeline);
             tokio::select! {
                 _ = &mut pipeline => return,

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
-use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions};
+use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
 use crate::inventory::peer::{self, PeerOptions};
 use crate::inventory::{
@@ -164,7 +164,8 @@ pub fn of_config(config: &Config) -> Vec<Wanted> {
 
 /// Lets every cluster be read beyond Kubernetes' own kinds, as the configuration says.
 pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
-    let hosts = config.registries.iter().map(|entry| entry.host.clone());
+    let hosts = config.registries.iter();
+    let hosts = hosts.flat_map(|entry| entry.names().cloned());
     let beyond = Beyond {
         custom_resources: config.inventory.custom_resources.clone(),
         mentions: config.inventory.mentions.then(|| hosts.collect()),
@@ -398,12 +399,13 @@ pub fn start(
 pub async fn follow(
     wanted: Wanted,
     publish: watch::Sender<Arc<SourceState>>,
+    is_broken: IsBroken,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     match wanted {
         Wanted::Cluster { options, platforms } => {
-            follow_cluster(options, &platforms, publish, clock, stop).await;
+            follow_cluster(options, &platforms, publish, is_broken, clock, stop).await;
         }
         Wanted::Peer(options) => follow_peer(options, publish, clock, stop).await,
         files => {
@@ -462,12 +464,13 @@ async fn follow_cluster(
     options: ClusterOptions,
     platforms: &[Platform],
     publish: watch::Sender<Arc<SourceState>>,
+    is_broken: IsBroken,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     let source = loop {
         match cluster::connect(&options).await {
-            Ok(source) => break source,
+            Ok(source) => break source.heeding(is_broken),
             Err(error) => {
                 warn!(source = options.source_name, "{error}");
                 let state = unread(&options.source_name, &error.to_string());
@@ -563,7 +566,13 @@ mod tests {
         // Also while the cluster cannot be connected to.
         let (publish, mut states) = watch::channel(Arc::new(begun));
         let stop = CancellationToken::new();
-        let follow = follow(wanted("prod"), publish, Arc::new(SystemClock), stop.clone());
+        let follow = follow(
+            wanted("prod"),
+            publish,
+            IsBroken::default(),
+            Arc::new(SystemClock),
+            stop.clone(),
+        );
         let look = async {
             states.changed().await.unwrap();
             stop.cancel();

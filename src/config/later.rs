@@ -16,7 +16,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "replicaEndpoints",
             "service",
             "single",
-            "aliases",
         ],
     ),
     ("metrics", &["labels"]),

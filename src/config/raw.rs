@@ -236,6 +236,10 @@ pub(super) struct Registry {
     pub(super) requests_per_second: Option<f64>,
     /// Mirrors and pull-through caches that nodes try first. Each is verified too, and shown as what it is.
     pub(super) mirrors: Option<Vec<Mirror>>,
+    /// Other hosts under which workloads name what is in the same storage: verified once, by this entry's
+    /// host, and kept there.
+    #[schemars(extend("examples" = [["registry.internal"]]))]
+    pub(super) aliases: Option<Vec<String>>,
     /// What differs from the top-level `verify` for this registry.
     pub(super) verify: Option<Verify>,
 }

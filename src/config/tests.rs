@@ -293,7 +293,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: credentials, endpoint, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",
@@ -363,6 +363,36 @@ registries:
             "5:11 registries[3].host: `registry.example:http` is not a registry's host: its port is not a number from 1 to 65535",
             "7:11 registries[5].host: `docker.io` is already the host of registries[4]; write one entry for each host",
             "8:5 registries[6].host: `host` is missing",
+        ],
+    );
+}
+
+#[test]
+fn an_alias_leads_to_one_entry() {
+    let config = parsed("registries: [{host: r.example, aliases: [R.internal, \"r.svc:5000\"]}]");
+    assert_eq!(config.registries[0].aliases, ["R.internal", "r.svc:5000"]);
+    for name in ["r.example", "R.INTERNAL", "r.svc:5000"] {
+        assert_eq!(config.registry(name).unwrap().host, "r.example", "{name}");
+    }
+    assert_eq!(config.registry("r.svc"), None);
+    assert_eq!(config.aliases().host_of("r.Internal"), Some("r.example"));
+    let mirror = "registries: [{host: r.example, aliases: [r.internal], mirrors: [{host: r.internal/hub, of: docker.io}]}]";
+    assert_eq!(parsed(mirror).mirrors()[0].mirror.host, "r.example");
+    check(
+        "\
+registries:
+  - {host: a.example, aliases: [a.internal, b.example, A.Example]}
+  - {host: b.example, aliases: [A.internal, c.internal, c.internal]}
+  - {host: c.example, aliases: [https://c.svc, plain, 5]}
+",
+        &[
+            "2:45 registries[0].aliases[1]: `b.example` is the host of registries[1]; take the alias out, or that entry",
+            "2:56 registries[0].aliases[2]: `A.Example` is the host of registries[0]; take the alias out, or that entry",
+            "3:33 registries[1].aliases[0]: `A.internal` is already an alias of registries[0]; a name leads to one storage",
+            "3:57 registries[1].aliases[2]: `c.internal` is already an alias of registries[1]; a name leads to one storage",
+            "4:33 registries[2].aliases[0]: `https://c.svc` is a URL: write the host as workloads do, `c.svc` without the scheme",
+            "4:48 registries[2].aliases[1]: `plain` is not a registry's host in a reference: that needs a dot, a port or `localhost`, else it is a repository on docker.io",
+            "4:55 registries[2].aliases[2]: expected text (in quotes if need be), found the number 5",
         ],
     );
 }

@@ -161,6 +161,7 @@ impl KeepSetSource {
         let answer = |inventory, refusals| KeepSetAnswer {
             said,
             inventory,
+            aliases: config.aliases(),
             complete: false,
             set: None,
             refusals,
@@ -185,9 +186,14 @@ impl KeepSetSource {
         }
         let keep = SignedDuration::try_from(config.inventory.keep_seen);
         let keep = keep.unwrap_or(SignedDuration::MAX);
-        let set = KeepSet::of(&complete, (self.led_to)()?.into_iter(), keep);
+        let set = KeepSet::of(
+            &complete,
+            &answer.aliases,
+            (self.led_to)()?.into_iter(),
+            keep,
+        );
         if let Some(peer) = &mut answer.peer {
-            let content = Users::of(&answer.inventory).content(&set);
+            let content = Users::of(&answer.inventory, &answer.aliases).content(&set);
             let content = content.map_err(|error| format!("telling it failed: {error}"))?;
             let sources = answer.inventory.sources.iter();
             *self.last.lock().expect("never held across a panic") = Some(Content {

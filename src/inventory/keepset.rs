@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Class;
 use super::completeness::CompleteInventory;
 use crate::oci::digest::{Digest, Hasher};
-use crate::oci::reference::Reference;
+use crate::oci::reference::{Aliases, Reference};
 
 /// That a reference led to a digest, and when it last did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +34,12 @@ pub struct KeepSet {
 }
 
 impl KeepSet {
-    /// All that a complete inventory names, with the digests that it led to within `keep`. A digest of a
-    /// reference that is neither named nor remembered is nobody's any more.
+    /// All that a complete inventory names, with the digests that it led to within `keep`. What is written
+    /// with another name of its registry is there by both names. A digest of a reference that is neither
+    /// named nor remembered is nobody's any more.
     pub fn of(
         complete: &CompleteInventory,
+        aliases: &Aliases,
         led_to: impl Iterator<Item = LedTo>,
         keep: SignedDuration,
     ) -> Self {
@@ -46,21 +48,24 @@ impl KeepSet {
         let sources = complete.inventory().sources.iter();
         let told = complete.inventory().running();
         for image_use in sources.flat_map(|source| source.uses.iter()) {
-            let Ok(reference) = &image_use.reference else {
+            let Ok(written) = &image_use.reference else {
                 continue;
             };
-            if !references.contains_key(reference) {
-                let kept = Kept {
-                    digests: reference.digest().into_iter().collect(),
-                    ..Kept::default()
-                };
-                references.insert(reference.clone(), kept);
-            }
-            if let Some(kept) = references.get_mut(reference) {
-                kept.classes.insert(image_use.user.class);
-                let of_use = told.get(&*image_use.user);
-                let running = of_use.iter().flat_map(|of_use| &of_use.running);
-                kept.digests.extend(running.map(|one| one.id.digest));
+            let canonical = aliases.canonical(written);
+            for reference in [written].into_iter().chain(&canonical) {
+                if !references.contains_key(reference) {
+                    let kept = Kept {
+                        digests: reference.digest().into_iter().collect(),
+                        ..Kept::default()
+                    };
+                    references.insert(reference.clone(), kept);
+                }
+                if let Some(kept) = references.get_mut(reference) {
+                    kept.classes.insert(image_use.user.class);
+                    let of_use = told.get(&*image_use.user);
+                    let running = of_use.iter().flat_map(|of_use| &of_use.running);
+                    kept.digests.extend(running.map(|one| one.id.digest));
+                }
             }
         }
         let sources = complete.inventory().sources.iter();
@@ -151,6 +156,7 @@ mod tests {
         });
         KeepSet::of(
             &complete(&inventory, at(1000)).unwrap(),
+            &Aliases::of([("r.internal", "r.example")].into_iter()),
             led_to.iter().cloned(),
             KEEP,
         )
@@ -171,13 +177,14 @@ mod tests {
             }]
             .into(),
             refusal: None,
+            pulled: None,
         };
         source.running = [Arc::new(running)].into();
         let inventory = Arc::new(Inventory {
             sources: vec![Arc::new(source)],
         });
         let complete = complete(&inventory, at(1000)).unwrap();
-        let kept = KeepSet::of(&complete, std::iter::empty(), KEEP);
+        let kept = KeepSet::of(&complete, &Aliases::default(), std::iter::empty(), KEEP);
         let digests = |reference: &str| {
             kept.references()[&reference.parse().unwrap()]
                 .digests
@@ -200,7 +207,7 @@ mod tests {
             sources: vec![Arc::new(source)],
         });
         let complete = complete(&inventory, at(1000)).unwrap();
-        let kept = KeepSet::of(&complete, std::iter::empty(), KEEP);
+        let kept = KeepSet::of(&complete, &Aliases::default(), std::iter::empty(), KEEP);
         let all: Vec<_> = kept.references().values().map(|it| &it.digests).collect();
         assert_eq!(all, [&[a].into(), &BTreeSet::new()]);
     }
@@ -231,6 +238,17 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(digests("r.example/a:1"), expected);
         assert_eq!(digests(&format!("r.example/b@{pinned}")), [pinned]);
+    }
+
+    #[test]
+    fn what_is_named_by_an_alias_is_kept_by_both_names() {
+        let led = [led_to("r.example/a:1", "now", 1000)];
+        let kept = keep_set("r.internal/a:1\nr.other/a:1", &led);
+        let names: Vec<_> = kept.references().keys().map(ToString::to_string).collect();
+        assert_eq!(names, ["r.example/a:1", "r.internal/a:1", "r.other/a:1"]);
+        let own = &kept.references()[&"r.example/a:1".parse().unwrap()];
+        assert_eq!(own.digests, [Digest::of(b"now")].into());
+        assert_eq!(own.classes, [Class::Listed].into());
     }
 
     #[test]

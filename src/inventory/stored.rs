@@ -189,6 +189,7 @@ pub fn read(
                 user: Arc::clone(&image_use.user),
                 running: of_use,
                 refusal: None,
+                pulled: None,
             }));
         }
         for secret in image_use.pull_secrets.iter() {

@@ -11,6 +11,7 @@ use crate::inventory::completeness::Refusal;
 use crate::inventory::keepset::KeepSet;
 use crate::inventory::peer::told::{self, References, ToldUse, Users};
 use crate::oci::digest::Digest;
+use crate::oci::reference::Aliases;
 
 /// Who says it, of what, as the how manieth, and when.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +28,8 @@ pub struct KeepSetAnswer {
     pub said: Said,
     /// What is answered of: all sources, or those that are read here.
     pub inventory: Arc<Inventory>,
+    /// The other names of registries: what is written with one is there by both.
+    pub aliases: Aliases,
     /// Else there are refusals.
     pub complete: bool,
     /// Of a complete inventory only, and only where it is to be told.
@@ -82,7 +85,9 @@ impl KeepSetAnswer {
         let words = format!("{daemon} {configuration} {sequence} {at}");
         let unchanged = self.peer.is_some_and(|peer| peer.unchanged);
         let told = self.set.as_ref().filter(|_| !unchanged);
-        let users = told.and(self.peer).map(|_| Users::of(&self.inventory));
+        let users = told
+            .and(self.peer)
+            .map(|_| Users::of(&self.inventory, &self.aliases));
         let view = KeepSetView {
             schema: "pullproof.dev/keepset/v1",
             daemon,

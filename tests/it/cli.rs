@@ -147,7 +147,7 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
         "container": string, "image": string, "class": string, "via": none});
     let expected = json!({
         "schema": string, "depth": string, "duration_seconds": number,
-        "requests": {"tag_head": number, "manifest_head": number, "manifest_get": number,
+        "requests": {"tag_head": number, "tag_list": number, "manifest_head": number, "manifest_get": number,
             "blob_head": number, "blob_read": number, "blob_get": number, "control": number,
             "token": number},
         "summary": {"images": number, "pullable": number, "broken": number, "unknown": number},

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod aliases;
 mod complete;
 mod custom;
 mod drift;
+mod events;
 mod following;
 mod keepset;
 mod kinds;
@@ -19,5 +21,6 @@ mod rights;
 mod rights_lost;
 mod scale;
 mod stale;
+mod untagged;
 mod watches;
 mod who;

@@ -14,6 +14,7 @@ use tracing::debug;
 use super::api::{self, Failure, Watch};
 use super::discovery::{self, DISCOVERY_INTERVAL};
 use super::item::{Event, Page};
+use super::kinds::Shape;
 use super::record::Records;
 use super::version::is_older;
 use super::{Shared, Times};
@@ -68,7 +69,7 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
             // the watch and is silent until it gets there (`process` in apiserver's
             // `cache_watcher.go`). So it is asked for one object of the present.
             Ok(()) if watched.has_lasted => match probe(shared, unit, &watched.version).await {
-                Ok(()) => {
+                Ok(_present) => {
                     watches_failed = 0;
                     version = Some(watched.version);
                 }
@@ -119,6 +120,12 @@ fn fail(shared: &Shared, unit: usize, failure: &Failure) {
 /// version.
 pub(super) async fn list(shared: &Shared, unit: usize, newest: &str) -> Result<String, Failure> {
     discovery::find(shared, unit).await?;
+    if shared.resource(unit).shape == Shape::Event {
+        // What was said before is over, or is said again: a failing pull repeats itself.
+        let version = probe(shared, unit, newest).await?;
+        shared.tell(|world, now| world.replace(unit, Records::new(), now));
+        return Ok(version);
+    }
     for _ in 0..LIST_RESTARTS_MAX {
         match try_list(shared, unit, newest).await {
             Ok((records, version)) => {
@@ -136,13 +143,14 @@ pub(super) async fn list(shared: &Shared, unit: usize, newest: &str) -> Result<S
     )))
 }
 
-/// Asks the server whether it knows the present. It reads one object from etcd's quorum.
-async fn probe(shared: &Shared, unit: usize, newest: &str) -> Result<(), Failure> {
+/// Asks the server whether it knows the present, and for its version. It reads one object from etcd's
+/// quorum.
+async fn probe(shared: &Shared, unit: usize, newest: &str) -> Result<String, Failure> {
     let resource = shared.resource(unit);
     let page = api::page(&shared.client(), &resource, 1, None).await?;
     checked(&page, newest)?;
     shared.tell(|world, now| world.well(unit, now));
-    Ok(())
+    Ok(page.metadata.resource_version)
 }
 
 /// Whether a page is one, and not older than what was seen.

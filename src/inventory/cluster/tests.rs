@@ -15,6 +15,7 @@ use crate::oci::platform::Platform;
 use self::server::{Answer, Server, page};
 
 mod custom;
+mod events;
 mod lies;
 mod mentions;
 mod releases;

@@ -55,9 +55,11 @@ impl Unit {
         // What tells of others (a release, an application) does so from a namespace of its own.
         let own = match self.kind.content {
             Content::Custom(_) | Content::Teller(_) | Content::Helm => None,
-            Content::Workload | Content::Account | Content::Node | Content::Mentions => {
-                namespace.cloned()
-            }
+            Content::Workload
+            | Content::Account
+            | Content::Node
+            | Content::Mentions
+            | Content::Event => namespace.cloned(),
         };
         let start = (own.clone().unwrap_or_default(), Arc::<str>::default());
         let records = self.records.range(start..);
@@ -68,6 +70,9 @@ impl Unit {
 
     /// Why the source is not complete for it.
     pub(super) fn problem(&self) -> Option<String> {
+        if self.kind.content == Content::Event {
+            return None;
+        }
         match &self.health {
             Health::Well => self.malformed(),
             Health::NotInstalled => None,
@@ -79,12 +84,12 @@ impl Unit {
 
     /// What of its objects cannot be read: the first of them, and how many there are.
     fn malformed(&self) -> Option<String> {
-        if self.kind.content == Content::Workload {
+        if matches!(self.kind.content, Content::Workload | Content::Event) {
             return None;
         }
         let mut malformed = self.records.values().filter_map(|record| match record {
             Record::Extracted(extracted) => extracted.problem.as_deref(),
-            Record::Workload(_) | Record::Account(_) | Record::Node(_) => None,
+            Record::Workload(_) | Record::Account(_) | Record::Node(_) | Record::Word(_) => None,
         });
         let first = malformed.next()?;
         Some(match malformed.count() {
@@ -109,14 +114,15 @@ impl Unit {
     /// Whether the images are known without it.
     fn may_be_refused(&self) -> bool {
         match self.kind.content {
-            Content::Account | Content::Node | Content::Mentions => true,
+            Content::Account | Content::Node | Content::Mentions | Content::Event => true,
             Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm => false,
         }
     }
 
     /// Whether completeness hangs on it now.
     pub(super) fn is_required(&self) -> bool {
-        !self.may_be_refused() || !matches!(self.health, Health::Refused(_))
+        self.kind.content != Content::Event
+            && (!self.may_be_refused() || !matches!(self.health, Health::Refused(_)))
     }
 
     /// Discovery answered, and does not have it. What was there before is believed to be gone when it

@@ -262,6 +262,7 @@ impl Answer {
                 user: Arc::clone(&uses.get(at)?.user),
                 running,
                 refusal: None,
+                pulled: None,
             }))
         });
         let running = running.collect();

@@ -14,6 +14,7 @@ use crate::inventory::{
     Class, Idle, ImageUse, Inventory, NodeConstraint, PullSecret, TopOwner, User, references,
     stored,
 };
+use crate::oci::reference::Aliases;
 use crate::verify::target::Needs;
 use crate::view::{ForPeer, KeepSetAnswer, Said};
 
@@ -78,6 +79,7 @@ fn cluster() -> SourceState {
         }]
         .into(),
         refusal: None,
+        pulled: None,
     };
     let platforms = ["linux/amd64", "linux/arm64"].map(|it| it.parse().unwrap());
     SourceState {
@@ -103,6 +105,10 @@ fn led_to() -> LedTo {
     }
 }
 
+fn aliases() -> Aliases {
+    Aliases::of([("r.internal", "r.example")].into_iter())
+}
+
 fn of(sources: Vec<SourceState>) -> Arc<Inventory> {
     Arc::new(Inventory {
         sources: sources.into_iter().map(Arc::new).collect(),
@@ -111,17 +117,18 @@ fn of(sources: Vec<SourceState>) -> Arc<Inventory> {
 
 fn keep_set(inventory: &Arc<Inventory>, led_to: Vec<LedTo>) -> KeepSet {
     let complete = completeness::complete(inventory, at(1000)).unwrap();
-    KeepSet::of(&complete, led_to.into_iter(), HOUR)
+    KeepSet::of(&complete, &aliases(), led_to.into_iter(), HOUR)
 }
 
 /// What a daemon with these sources answers.
 fn answer(sources: Vec<SourceState>, said: Said) -> String {
     let inventory = Arc::new(told::first_hand(&of(sources)));
     let set = keep_set(&inventory, vec![led_to()]);
-    let content = Users::of(&inventory).content(&set).unwrap();
+    let content = Users::of(&inventory, &aliases()).content(&set).unwrap();
     text(&KeepSetAnswer {
         said,
         inventory,
+        aliases: aliases(),
         complete: true,
         set: Some(set),
         refusals: Vec::new(),
@@ -264,6 +271,19 @@ fn what_it_keeps_is_kept_here() {
 }
 
 #[test]
+fn what_is_written_with_another_name_of_its_registry_is_told_by_both() {
+    let list = references::read_text("keep", "r.internal/app:1", at(1000));
+    let state = taken(&answer(vec![list], said()), &unread("dr"), look(1000)).unwrap();
+    let here = keep_set(&of(vec![state.clone()]), Vec::new());
+    let names: Vec<String> = here.references().keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["r.example/app:1", "r.internal/app:1"]);
+    let own = &here.references()[&"r.example/app:1".parse().unwrap()];
+    assert_eq!(own.digests, [digest("what it led to")].into());
+    let written: Vec<&str> = state.uses.iter().map(|it| &*it.user.image).collect();
+    assert_eq!(written, ["r.internal/app:1", "r.internal/app:1"]);
+}
+
+#[test]
 fn nothing_is_told_that_another_told() {
     let mut ours = all_sources();
     let alone = answer(ours.clone(), said());
@@ -357,6 +377,7 @@ fn what_did_not_change_is_the_same_allocation_and_a_few_words() {
         text(&KeepSetAnswer {
             said: later,
             inventory: of(all_sources()),
+            aliases: aliases(),
             complete: true,
             set: None,
             refusals: Vec::new(),
@@ -499,6 +520,7 @@ fn one_that_is_not_complete_itself_says_why() {
     let incomplete = text(&KeepSetAnswer {
         said: said(),
         inventory: of(all_sources()),
+        aliases: aliases(),
         complete: false,
         set: None,
         refusals: vec![
@@ -558,7 +580,7 @@ fn its_content_is_of_all_that_is_told_and_of_no_time() {
     let content = |sources: Vec<SourceState>| {
         let inventory = of(sources);
         let set = keep_set(&inventory, Vec::new());
-        Users::of(&inventory).content(&set).unwrap()
+        Users::of(&inventory, &aliases()).content(&set).unwrap()
     };
     let mut contents = BTreeSet::from([content(all_sources())]);
     let mut later = all_sources();

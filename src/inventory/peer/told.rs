@@ -3,6 +3,7 @@
 //! The keys are those of `/api/v1/keepset` and `/api/v1/inventory`. Each use is told as it is shown there,
 //! and besides it what a verification elsewhere has to know of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use crate::inventory::running::{Running, RunningUse};
 use crate::inventory::{Class, ImageUse, Inventory, SourceState, User, ledger};
 use crate::oci::digest::{Digest, Hasher};
 use crate::oci::platform::Platform;
-use crate::oci::reference::Reference;
+use crate::oci::reference::{Aliases, Reference};
 
 /// One use of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,11 +107,11 @@ pub struct References<'a> {
 #[derive(Debug)]
 pub struct Users<'a> {
     /// In order of the references.
-    uses: Vec<(&'a Reference, Use<'a>)>,
+    uses: Vec<(Cow<'a, Reference>, Use<'a>)>,
     malformed: Vec<Use<'a>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Use<'a> {
     source: &'a SourceState,
     of: &'a ImageUse,
@@ -118,7 +119,8 @@ struct Use<'a> {
 }
 
 impl<'a> Users<'a> {
-    pub fn of(inventory: &'a Inventory) -> Self {
+    /// What is written with another name of its registry is used by both names, as it is kept.
+    pub fn of(inventory: &'a Inventory, aliases: &Aliases) -> Self {
         let mut uses = Vec::new();
         let mut malformed = Vec::new();
         for source in &inventory.sources {
@@ -129,19 +131,23 @@ impl<'a> Users<'a> {
                     running: running.map(|running| &**running),
                 };
                 match &of.reference {
-                    Ok(reference) => uses.push((reference, one)),
+                    Ok(reference) => {
+                        let canonical = aliases.canonical(reference);
+                        uses.extend(canonical.map(|it| (Cow::Owned(it), one)));
+                        uses.push((Cow::Borrowed(reference), one));
+                    }
                     Err(_malformed) => malformed.push(one),
                 }
             }
         }
-        uses.sort_by_key(|(reference, _)| *reference);
+        uses.sort_by(|(one, _), (other, _)| one.cmp(other));
         Self { uses, malformed }
     }
 
     fn of_reference(&self, reference: &Reference) -> Vec<ToldUse> {
-        let start = self.uses.partition_point(|(one, _)| *one < reference);
+        let start = self.uses.partition_point(|(one, _)| **one < *reference);
         let rest = self.uses.get(start..).unwrap_or_default();
-        let same = rest.iter().take_while(|(one, _)| *one == reference);
+        let same = rest.iter().take_while(|(one, _)| **one == *reference);
         same.map(|(_, one)| ToldUse::of(one)).collect()
     }
 

@@ -189,7 +189,7 @@ fn told(objects: &[Value]) -> Vec<Arc<RunningUse>> {
     };
     let uses = image_uses(workloads.iter(), &scope, |_, _| Account::Known([].into()));
     let origin = |workload| (Origin::Kubernetes, workload);
-    let running = running_uses(workloads.iter().map(origin), &uses);
+    let running = running_uses(workloads.iter().map(origin), &uses, &Words::default());
     let users = running.iter().map(|of_use| &of_use.user);
     assert!(users.clone().is_sorted());
     assert!(

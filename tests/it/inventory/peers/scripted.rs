@@ -16,6 +16,7 @@ use pullproof::inventory::peer::told::Users;
 use pullproof::inventory::peer::{self, PeerOptions};
 use pullproof::inventory::{Inventory, SourceState, completeness, references};
 use pullproof::oci::digest::Digest;
+use pullproof::oci::reference::Aliases;
 use pullproof::view::{ForPeer, KeepSetAnswer, Said};
 
 use crate::support::http;
@@ -54,8 +55,15 @@ fn told(list: &str, now: Timestamp) -> String {
         sources: vec![Arc::new(source)],
     });
     let complete = completeness::complete(&inventory, now).unwrap();
-    let set = KeepSet::of(&complete, std::iter::empty(), SignedDuration::ZERO);
-    let content = Users::of(&inventory).content(&set).unwrap();
+    let set = KeepSet::of(
+        &complete,
+        &Aliases::default(),
+        std::iter::empty(),
+        SignedDuration::ZERO,
+    );
+    let content = Users::of(&inventory, &Aliases::default())
+        .content(&set)
+        .unwrap();
     let answer = KeepSetAnswer {
         said: Said {
             daemon: Digest::of(b"daemon"),
@@ -64,6 +72,7 @@ fn told(list: &str, now: Timestamp) -> String {
             at: now,
         },
         inventory,
+        aliases: Aliases::default(),
         complete: true,
         set: Some(set),
         refusals: Vec::new(),
