@@ -417,6 +417,7 @@ impl Spec {
             constraint: Arc::new(NodeConstraint {
                 os: self.node_selector.os,
                 architecture: self.node_selector.architecture,
+                platforms: None,
             }),
             mentioned: None,
         };

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::extract::{Interner, Origin, Owners, PodImages, Workload, nullable};
 use super::{ImageUse, User};
@@ -60,8 +60,9 @@ pub struct RunningUse {
 const _: () = assert!(size_of::<RunningUse>() <= 40);
 
 /// What some Pods of a workload run.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Running {
+    #[serde(flatten)]
     pub id: ImageId,
     /// Who runs it: `ReplicaSet/web-6f7c`, or `Pod/web` where nobody controls it. Not each Pod by its
     /// name: those come and go, and nothing else changes.
