@@ -103,8 +103,9 @@ struct Files {
 
 impl Files {
     fn read(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let read =
-            |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        let read = |path: &Path| {
+            std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+        };
         Ok(Self {
             chain: read(certificate)?,
             key: read(key)?.into(),

@@ -28,6 +28,10 @@ const WATCH_STABLE: Duration = Duration::from_secs(10);
 /// between may answer every watch with nothing.
 const WATCH_FAILURES_MAX: usize = 3;
 
+/// So long nothing may be heard of a kind while others go on. A change that no watch tells is known after
+/// it at the latest.
+const SILENCE_MAX: Duration = Duration::from_secs(60 * 60);
+
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -38,8 +42,8 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
     let mut version: Option<String> = None;
     // The newest that was seen. Nothing older is believed.
     let mut newest = String::new();
-    // What the server said of the present while its watch was silent: the next watch has to get there.
-    let mut present = String::new();
+    // Since when nothing was heard, while the server has a present that no watch got to.
+    let mut silent_since: Option<Instant> = None;
     let mut watches_failed = 0;
     loop {
         let from = match version.take() {
@@ -65,26 +69,28 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
         match watched.end {
             Ok(()) if watched.heard == Heard::News => {
                 watches_failed = 0;
-                present.clear();
+                silent_since = None;
                 version = Some(watched.version);
             }
-            // Silent twice, while there is a present that it did not get to: a watch that is stuck, or
-            // held by whatever stands between, is as quiet as one with nothing to tell.
-            Ok(()) if watched.has_lasted && is_older(&watched.version, &present) => {
+            // A watch that is stuck, or held by whatever stands between, is as quiet as one with nothing
+            // to tell, and a quiet kind's bookmarks are of its last change: only a list tells them apart.
+            Ok(()) if silent_since.is_some_and(|since| since.elapsed() >= SILENCE_MAX) => {
                 debug!(
                     source = %shared.name,
                     resource = shared.kind(unit).resource(),
-                    "its watches do not reach the present: listing anew"
+                    "its watches were silent for long: listing anew"
                 );
-                present.clear();
+                silent_since = None;
             }
             // Nothing to tell, or nothing known: a server whose cache is older than our version takes
             // the watch and is silent until it gets there (`process` in apiserver's
             // `cache_watcher.go`). So it is asked for one object of the present.
             Ok(()) if watched.has_lasted => match probe(shared, unit, &watched.version).await {
-                Ok(now) => {
+                Ok(present) => {
                     watches_failed = 0;
-                    present = now;
+                    if is_older(&watched.version, &present) {
+                        silent_since.get_or_insert_with(Instant::now);
+                    }
                     version = Some(watched.version);
                 }
                 Err(failure) => {

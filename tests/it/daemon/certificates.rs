@@ -57,7 +57,7 @@ async fn a_renewed_certificate_counts_without_a_restart_and_a_bad_one_does_not()
     renew(&authorities[2].1.certificate, &file);
     let says_so = async || {
         assert!(answers(&authorities[1].0).await);
-        let log = daemon.output();
+        let log = daemon.tail();
         log.contains("stays the one before").then_some(())
     };
     daemon.wait_until("it says so", BOUND, says_so).await;

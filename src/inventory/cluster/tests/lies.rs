@@ -151,11 +151,16 @@ async fn a_watch_that_stays_silent_behind_the_present_brings_a_list() {
     // Whatever stands between holds back what it is told, and passes lists on.
     server.always(WATCH, Answer::Mute);
     until(&server, |watches, _| watches == 2).await;
+    let hour = Duration::from_secs(60 * 60);
     server.always(DEPLOYMENTS, deployments_page(&["api", "web"], "10002"));
+    sleep(hour / 2).await;
+    assert_eq!(told(&running.states.borrow()), ["web:v1"]);
+    sleep(hour).await;
     running.until_images(&["api:v1", "web:v1"]).await;
     // The same with bookmarks, which are of a time before.
     server.no_longer(WATCH);
     server.always(DEPLOYMENTS, deployments_page(&["late"], "10003"));
+    sleep(hour * 3 / 2).await;
     running.until_images(&["late:v1"]).await;
 }
 
