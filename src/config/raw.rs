@@ -105,6 +105,9 @@ pub(super) struct CustomResource {
     /// Paths of the names of the pull secrets for `images`.
     #[schemars(with = "Option<Vec<PathText>>")]
     pub(super) pull_secrets: Option<Vec<String>>,
+    /// Whether a path may lead to nothing in all of the objects. Otherwise, where there are objects and a
+    /// path of `podTemplate` or `images` finds nothing in any of them, the source is incomplete.
+    pub(super) may_be_empty: Option<bool>,
 }
 
 /// A Kubernetes cluster, reached by one of `context`, `kubeconfig` (or both) and `inCluster`.

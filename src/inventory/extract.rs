@@ -19,6 +19,7 @@ use super::{Idle, NodeConstraint};
 
 pub use self::custom::{CustomResource, Extracted};
 pub use self::helm::Release;
+pub use self::hits::{Hits, PATHS_MAX, Tally};
 pub use self::intern::{Interner, fitting};
 pub use self::mentions::{Mention, Part, Search};
 pub(super) use self::ownership::Owners;
@@ -28,6 +29,7 @@ pub use self::releases::{Releases, Teller};
 
 mod custom;
 mod helm;
+mod hits;
 mod intern;
 mod mentions;
 mod ownership;

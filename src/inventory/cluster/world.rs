@@ -16,6 +16,7 @@ use crate::oci::platform::Platform;
 use super::api::Failure;
 use super::item::{Body, Item};
 use super::kinds::{Content, KINDS, Kind, Resource};
+use super::misses::misses;
 use super::record::{Record, Records, differing, reduce, word};
 use super::unit::{Health, Unit};
 use super::uses::Uses;
@@ -299,7 +300,8 @@ impl World {
 
     pub(super) fn view(&mut self) -> View {
         self.interner.prune();
-        let problems: Vec<String> = self.units.iter().filter_map(Unit::problem).collect();
+        let problems = self.units.iter().filter_map(Unit::problem);
+        let problems: Vec<String> = problems.chain(misses(&self.units)).collect();
         if problems.is_empty() {
             // Complete as of when the most silent of them was last heard.
             let heard_at = self.units.iter().filter(|unit| unit.is_required());

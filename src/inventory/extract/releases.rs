@@ -75,6 +75,7 @@ impl Teller {
             problem: told
                 .problem
                 .map(|problem| format!("{kind} {namespace}/{name}: {problem}").into()),
+            ..Extracted::default()
         }
     }
 }
