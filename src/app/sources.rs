@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
 use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
+use crate::inventory::extract::CustomResource;
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
@@ -34,23 +35,19 @@ pub enum Wanted {
         platforms: Vec<Platform>,
     },
     /// A list of references in a file.
-    References {
-        name: String,
-        file: PathBuf,
-    },
+    References { name: String, file: PathBuf },
     /// Kubernetes YAML.
     Manifests {
         name: String,
         paths: Vec<PathBuf>,
+        custom_resources: Vec<Arc<CustomResource>>,
     },
     /// Given as text: standard input.
-    ReferencesText {
-        name: String,
-        text: String,
-    },
+    ReferencesText { name: String, text: String },
     ManifestsText {
         name: String,
         text: String,
+        custom_resources: Vec<Arc<CustomResource>>,
     },
     /// Typed on the command line.
     Arguments(Vec<Reference>),
@@ -114,7 +111,7 @@ impl Wanted {
                 text.into_iter().collect()
             }
             Self::Manifests { paths, .. } => manifests::texts(paths),
-            Self::ReferencesText { name, text } | Self::ManifestsText { name, text } => {
+            Self::ReferencesText { name, text } | Self::ManifestsText { name, text, .. } => {
                 vec![(name.clone(), text.clone())]
             }
         }
@@ -133,7 +130,7 @@ pub fn of_config(config: &Config) -> Vec<Wanted> {
     wanted
 }
 
-/// Lets every cluster be read beyond Kubernetes' own kinds, as the configuration says.
+/// Lets every cluster and manifest be read beyond Kubernetes' own kinds, as the configuration says.
 pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
     let hosts = config.registries.iter();
     let hosts = hosts.flat_map(|entry| entry.names().cloned());
@@ -143,8 +140,15 @@ pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
         releases: config.inventory.releases,
     };
     for wanted in wanted {
-        if let Wanted::Cluster { options, .. } = wanted {
-            options.beyond = beyond.clone();
+        match wanted {
+            Wanted::Cluster { options, .. } => options.beyond = beyond.clone(),
+            Wanted::Manifests {
+                custom_resources, ..
+            }
+            | Wanted::ManifestsText {
+                custom_resources, ..
+            } => custom_resources.clone_from(&beyond.custom_resources),
+            Wanted::References { .. } | Wanted::ReferencesText { .. } | Wanted::Arguments(_) => {}
         }
     }
 }
@@ -169,6 +173,7 @@ fn named(config: &Config) -> Vec<Wanted> {
         .map(|tree| Wanted::Manifests {
             name: tree.name.clone(),
             paths: vec![tree.path.clone()],
+            custom_resources: Vec::new(),
         });
     clusters.chain(references).chain(manifests).collect()
 }
@@ -279,9 +284,17 @@ fn read_files(wanted: &Wanted, clock: &Arc<dyn Clock>) -> SourceState {
     let now = clock.now();
     match wanted {
         Wanted::References { name, file } => references::read(name, file, now),
-        Wanted::Manifests { name, paths } => manifests::read(name, paths, now),
+        Wanted::Manifests {
+            name,
+            paths,
+            custom_resources,
+        } => manifests::read(name, paths, custom_resources, now),
         Wanted::ReferencesText { name, text } => references::read_text(name, text, now),
-        Wanted::ManifestsText { name, text } => manifests::read_text(name, text, now),
+        Wanted::ManifestsText {
+            name,
+            text,
+            custom_resources,
+        } => manifests::read_text(name, text, custom_resources, now),
         Wanted::Arguments(arguments) => SourceState {
             incomplete: None,
             complete_at: Some(now),

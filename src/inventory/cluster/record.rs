@@ -77,9 +77,9 @@ pub(super) fn reduce(
             let says_nothing = extracted == Extracted::default();
             (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
         }
-        (Content::Helm, Body::Release(secret)) => {
+        (Content::Helm(customs), Body::Release(secret)) => {
             let extracted = match secret.release {
-                Ok(release) => release.extract(&key.1, interner),
+                Ok(release) => release.extract(&key.1, customs, interner),
                 Err(problem) => Extracted {
                     problem: Some(format!("Secret {}/{}: {problem}", key.0, key.1).into()),
                     ..Extracted::default()

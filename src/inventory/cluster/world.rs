@@ -74,7 +74,7 @@ impl World {
         let mut units = Vec::new();
         let custom = beyond.custom_resources.iter().map(Kind::custom);
         let mentions = beyond.mentions.as_ref().map(|_| Kind::config_map());
-        let releases = Kind::releases(beyond.releases);
+        let releases = Kind::releases(beyond.releases, &beyond.custom_resources);
         let all = KINDS.iter().cloned().chain(custom).chain(mentions);
         let all = all.chain([Kind::events()]);
         for kind in all.chain(releases) {

@@ -35,6 +35,8 @@ pub struct Extracted {
     pub history: Box<[(Option<Via>, Workload)]>,
     /// Why that may not be all; names the object and the place.
     pub problem: Option<Box<str>>,
+    /// What of it nobody asked to be read, and may be an image.
+    pub unread: Option<Box<str>>,
     /// Which paths of a custom resource led to something; of one that may be empty it is not looked at.
     pub hits: Hits,
 }
@@ -70,6 +72,7 @@ impl CustomResource {
             workloads: reading.workloads.into(),
             history: Box::default(),
             problem: reading.problem.map(Into::into),
+            unread: None,
             hits: reading.hits,
         }
     }
