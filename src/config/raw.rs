@@ -78,7 +78,8 @@ pub(super) struct Releases {
     /// is Helm's.
     #[schemars(extend("default" = false))]
     pub(super) flux: Option<bool>,
-    /// Every revision that Helm keeps in a Secret. It needs the right to list Secrets.
+    /// Every revision that Helm keeps in a Secret; in ConfigMaps or SQL (`HELM_DRIVER`) they are not read. It
+    /// needs the right to list Secrets.
     #[schemars(extend("default" = false))]
     pub(super) helm: Option<bool>,
 }
@@ -107,6 +108,7 @@ pub(super) struct CustomResource {
     pub(super) pull_secrets: Option<Vec<String>>,
     /// Whether a path may lead to nothing in all of the objects. Otherwise, where there are objects and a
     /// path of `podTemplate` or `images` finds nothing in any of them, the source is incomplete.
+    #[schemars(extend("default" = false))]
     pub(super) may_be_empty: Option<bool>,
 }
 
