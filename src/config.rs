@@ -26,6 +26,7 @@ pub mod endpoint;
 pub mod files;
 mod later;
 mod mirror;
+mod peer;
 pub mod problem;
 mod raw;
 mod registry;
@@ -56,10 +57,11 @@ pub struct Config {
     pub state: State,
 }
 
-/// Where references come from. Names are unique among all three.
+/// Where references come from. Names are unique among all four.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sources {
     pub clusters: Vec<Cluster>,
+    pub peers: Vec<Peer>,
     pub references: Vec<ReferenceList>,
     pub manifests: Vec<Manifests>,
     /// The part of its references that a source may lose, from 0 to 1.
@@ -77,7 +79,10 @@ pub struct Sources {
 impl Sources {
     /// Nothing is configured: the current kubeconfig context then, or the cluster around us.
     pub fn is_empty(&self) -> bool {
-        self.clusters.is_empty() && self.references.is_empty() && self.manifests.is_empty()
+        self.clusters.is_empty()
+            && self.peers.is_empty()
+            && self.references.is_empty()
+            && self.manifests.is_empty()
     }
 }
 
@@ -124,6 +129,22 @@ pub enum Scope {
         /// Whether the operator vouches that nothing else names images of these registries.
         is_all: bool,
     },
+}
+
+/// Another pullproof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub name: String,
+    /// Where its page is.
+    pub endpoint: Endpoint,
+    /// PEM; trusted besides the system's.
+    pub ca: Option<PathBuf>,
+    /// A file with the token that it knows.
+    pub token: PathBuf,
+    /// One that is not may be offline, and then pages nobody.
+    pub required: bool,
+    /// How long its last complete state stands in for it.
+    pub max_age: Duration,
 }
 
 /// A file with one reference a line.

@@ -19,7 +19,7 @@ use crate::state::{Endpoint, ImageState, Snapshot, SourceStatus};
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Code, Finding, Verdict};
 
-pub use self::keepset::{KeepSetView, Said};
+pub use self::keepset::{ForPeer, KeepSetAnswer, Said};
 
 mod keepset;
 

@@ -330,7 +330,10 @@ fn says_the_same(one: &SourceState, other: &SourceState) -> bool {
 /// Whether a source's state is kept on the disk: what was typed is gone with the command.
 fn is_kept(wanted: &Wanted) -> bool {
     match wanted {
-        Wanted::Cluster { .. } | Wanted::References { .. } | Wanted::Manifests { .. } => true,
+        Wanted::Cluster { .. }
+        | Wanted::Peer(_)
+        | Wanted::References { .. }
+        | Wanted::Manifests { .. } => true,
         Wanted::ReferencesText { .. } | Wanted::ManifestsText { .. } | Wanted::Arguments(_) => {
             false
         }

@@ -72,5 +72,6 @@ pub fn source(parts: Parts<'_>) -> anyhow::Result<Option<KeepSetSource>> {
         configs: parts.configs,
         token: Digest::of(token.as_bytes()),
         clock: parts.clock,
+        last: Arc::default(),
     }))
 }

@@ -8,14 +8,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
 use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
 use crate::inventory::extract::CustomResource;
+use crate::inventory::peer::{self, PeerOptions};
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
@@ -26,6 +28,11 @@ use crate::oci::reference::Reference;
 const FILES_INTERVAL: Duration = Duration::from_secs(30);
 /// A cluster that cannot be connected to is tried again this often.
 const CONNECT_INTERVAL: Duration = Duration::from_secs(15);
+/// Peers are asked this often, so that what is new there is verified here within half a minute.
+const PEER_INTERVAL: Duration = Duration::from_secs(10);
+/// One that takes long is asked less often: the rest is this many times what an answer took, up to this.
+const PEER_REST: u32 = 10;
+const PEER_REST_MAX: Duration = Duration::from_secs(60);
 
 /// One source, as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub enum Wanted {
         options: ClusterOptions,
         platforms: Vec<Platform>,
     },
+    /// Another pullproof.
+    Peer(PeerOptions),
     /// A list of references in a file.
     References { name: String, file: PathBuf },
     /// Kubernetes YAML.
@@ -57,6 +66,7 @@ impl Wanted {
     pub fn name(&self) -> &str {
         match self {
             Self::Cluster { options, .. } => &options.source_name,
+            Self::Peer(options) => &options.name,
             Self::References { name, .. }
             | Self::Manifests { name, .. }
             | Self::ReferencesText { name, .. }
@@ -86,6 +96,7 @@ impl Wanted {
                 let namespaces = options.namespaces.join(" ");
                 format!("cluster {access} namespaces {namespaces}")
             }
+            Self::Peer(options) => format!("peer {}", options.url),
             Self::References { file, .. } => format!("references {}", file.display()),
             Self::Manifests { paths, .. } => format!("manifests {}", shown(paths)),
             Self::ReferencesText { .. } | Self::ManifestsText { .. } => "text".to_owned(),
@@ -104,7 +115,7 @@ impl Wanted {
     /// The texts that an operator wrote, by name. What cannot be read is told by the inventory.
     pub fn texts(&self) -> Vec<(String, String)> {
         match self {
-            Self::Cluster { .. } | Self::Arguments(_) => Vec::new(),
+            Self::Cluster { .. } | Self::Peer(_) | Self::Arguments(_) => Vec::new(),
             Self::References { file, .. } => {
                 let text = references::read_file(file, references::LIST_BYTES_MAX);
                 let text = text.ok().map(|text| (file.display().to_string(), text));
@@ -119,7 +130,25 @@ impl Wanted {
 
     /// Whether an operator wrote it, so that its hosts may be at any address.
     pub fn is_operators(&self) -> bool {
-        !matches!(self, Self::Cluster { .. })
+        !matches!(self, Self::Cluster { .. } | Self::Peer(_))
+    }
+
+    /// Whether both are the same peer: its token and what it is trusted by are renewed.
+    fn is_peer(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Peer(one), Self::Peer(other)) => {
+                (&one.name, &one.url) == (&other.name, &other.url)
+            }
+            _ => false,
+        }
+    }
+
+    /// Before it was read.
+    fn unread(&self) -> SourceState {
+        match self {
+            Self::Peer(options) => peer::unread(&options.name),
+            _ => SourceState::unread(self.name()),
+        }
     }
 }
 
@@ -148,7 +177,10 @@ pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
             | Wanted::ManifestsText {
                 custom_resources, ..
             } => custom_resources.clone_from(&beyond.custom_resources),
-            Wanted::References { .. } | Wanted::ReferencesText { .. } | Wanted::Arguments(_) => {}
+            Wanted::Peer(_)
+            | Wanted::References { .. }
+            | Wanted::ReferencesText { .. }
+            | Wanted::Arguments(_) => {}
         }
     }
 }
@@ -175,7 +207,24 @@ fn named(config: &Config) -> Vec<Wanted> {
             paths: vec![tree.path.clone()],
             custom_resources: Vec::new(),
         });
-    clusters.chain(references).chain(manifests).collect()
+    let peers = config.inventory.peers.iter().map(of_peer);
+    let files = references.chain(manifests);
+    clusters.chain(peers).chain(files).collect()
+}
+
+fn of_peer(peer: &config::Peer) -> Wanted {
+    Wanted::Peer(PeerOptions {
+        name: peer.name.clone(),
+        url: peer.endpoint.to_string(),
+        is_local: peer.endpoint.is_loopback(),
+        ca: peer.ca.clone(),
+        token: peer.token.clone(),
+        max_age: signed(peer.max_age),
+    })
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 fn current_cluster() -> Wanted {
@@ -241,12 +290,18 @@ fn of_cluster(cluster: &config::Cluster) -> Wanted {
 
 /// What the configuration says of a source, by its name.
 pub fn rules(config: &Config, name: &str) -> Rules {
+    let peer = config.inventory.peers.iter().find(|it| it.name == name);
+    if let Some(peer) = peer {
+        return Rules {
+            is_required: peer.required,
+            max_age: Some(signed(peer.max_age)),
+            is_whole: true,
+        };
+    }
     let cluster = config.inventory.clusters.iter().find(|it| it.name == name);
     cluster.map_or_else(Rules::default, |cluster| Rules {
         is_required: cluster.required,
-        max_age: cluster
-            .max_age
-            .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
+        max_age: cluster.max_age.map(signed),
         is_whole: match &cluster.scope {
             Scope::Everything => true,
             Scope::Namespaces { is_all, .. } => *is_all,
@@ -264,6 +319,10 @@ pub async fn read_once(wanted: &[Wanted], clock: &Arc<dyn Clock>) -> Inventory {
                     Err(error) => unread(&options.source_name, &error.to_string()),
                 };
                 with_platforms(state, platforms)
+            }
+            Wanted::Peer(options) => {
+                let mut reader = peer::Reader::new(options.clone());
+                reader.read(&wanted.unread(), clock).await
             }
             _ => read_files(wanted, clock),
         }
@@ -301,7 +360,7 @@ fn read_files(wanted: &Wanted, clock: &Arc<dyn Clock>) -> SourceState {
             uses: arguments.iter().map(argument).collect(),
             ..SourceState::unread(wanted.name())
         },
-        Wanted::Cluster { options, .. } => SourceState::unread(&options.source_name),
+        Wanted::Cluster { .. } | Wanted::Peer(_) => wanted.unread(),
     }
 }
 
@@ -344,8 +403,9 @@ pub fn start(
     last: &[(Wanted, Arc<SourceState>)],
     stored: impl FnOnce() -> Option<SourceState>,
 ) -> SourceState {
-    let unread = SourceState::unread(wanted.name());
-    match last.iter().find(|(before, _)| before == wanted) {
+    let unread = wanted.unread();
+    let is_it = |before: &Wanted| before == wanted || before.is_peer(wanted);
+    match last.iter().find(|(before, _)| is_it(before)) {
         Some((_, before)) => last_complete(unread, before),
         None => stored().unwrap_or(unread),
     }
@@ -363,6 +423,7 @@ pub async fn follow(
         Wanted::Cluster { options, platforms } => {
             follow_cluster(options, &platforms, publish, is_broken, clock, stop).await;
         }
+        Wanted::Peer(options) => follow_peer(options, publish, clock, stop).await,
         files => {
             let mut reader = references::Reader::default();
             loop {
@@ -453,6 +514,44 @@ async fn follow_cluster(
         }
     };
     tokio::join!(source.run(inner, clock, stop.cancelled()), pass_on);
+}
+
+/// Asks a peer again and again: mostly nothing changed, and it says so in a few words.
+async fn follow_peer(
+    options: PeerOptions,
+    publish: watch::Sender<Arc<SourceState>>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    if options.url.starts_with("http://") && !options.is_local {
+        let url = &options.url;
+        warn!(
+            "{url} is asked without TLS: whoever is on the way can read the token and change what is kept"
+        );
+    }
+    let mut reader = peer::Reader::new(options);
+    let mut complaint = None;
+    loop {
+        let began = Instant::now();
+        let before = Arc::clone(&publish.borrow());
+        let state = tokio::select! {
+            state = reader.read(&before, &clock) => state,
+            () = stop.cancelled() => return,
+        };
+        if complaint != state.incomplete {
+            match &state.incomplete {
+                Some(problem) => warn!("{problem}"),
+                None => info!("it is read again"),
+            }
+            complaint.clone_from(&state.incomplete);
+        }
+        publish.send_replace(Arc::new(state));
+        let rest = (began.elapsed() * PEER_REST).clamp(PEER_INTERVAL, PEER_REST_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub(super) struct Config {
 pub(super) struct Inventory {
     /// Kubernetes clusters.
     pub(super) clusters: Option<Vec<Cluster>>,
+    /// Other pullproofs, whose own sources are read from them.
+    pub(super) peers: Option<Vec<Peer>>,
     /// Lists of references.
     pub(super) references: Option<Vec<ReferenceList>>,
     /// Kubernetes YAML on disk.
@@ -156,6 +158,33 @@ pub(super) enum Role {
     Active,
     /// Its workloads are to run when another cluster is gone.
     Failover,
+}
+
+/// Another pullproof, instead of a kubeconfig: what it reads at first hand is kept and verified here too.
+/// It serves that to whoever knows its `http.token`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "url", "token"]))]
+pub(super) struct Peer {
+    /// Unique among all sources; the value of the label `cluster` for what has none there.
+    pub(super) name: Option<String>,
+    /// Where its page is: its `http.ui`, by https.
+    #[schemars(extend("examples" = ["https://pullproof.dr:8081"]))]
+    pub(super) url: Option<String>,
+    /// Authorities to trust besides the system's.
+    pub(super) ca: Option<File>,
+    /// The token that it knows as its `http.token`.
+    pub(super) token: Option<File>,
+    /// Whether an http:// URL that leads off this machine is meant: everybody on the way can read the
+    /// token then, and change what is kept.
+    #[schemars(extend("default" = false))]
+    pub(super) plain_http: Option<bool>,
+    /// Whether it has to be reachable; one that may be offline pages nobody.
+    #[schemars(extend("default" = true))]
+    pub(super) required: Option<bool>,
+    /// How old what it said may be, by its own clock, and still stand in for it.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1h"))]
+    pub(super) max_age: Option<String>,
 }
 
 /// A list of references, one a line; what follows a `#` is a comment.

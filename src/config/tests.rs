@@ -451,6 +451,61 @@ inventory:
 }
 
 #[test]
+fn peers_are_reached_safely_or_on_purpose() {
+    let config = parsed(
+        "inventory: {peers: [{name: dr, url: 'https://pullproof.dr:8081', token: {file: t}}, \
+         {name: here, url: 'http://127.0.0.1:8081/dr', token: {file: t}}, \
+         {name: mesh, url: 'http://dr.mesh', token: {file: t}, plainHttp: true, ca: {file: ca}, \
+         required: false, maxAge: 2h}]}",
+    );
+    assert!(!config.inventory.is_empty());
+    let [dr, here, mesh] = config.inventory.peers.as_slice() else {
+        panic!("{config:?}");
+    };
+    assert_eq!(dr.endpoint.to_string(), "https://pullproof.dr:8081");
+    assert_eq!((dr.required, dr.max_age), (true, Duration::from_hours(1)));
+    assert_eq!(here.endpoint.to_string(), "http://127.0.0.1:8081/dr");
+    assert_eq!(mesh.max_age, Duration::from_hours(2));
+    assert_eq!(
+        (mesh.required, &mesh.ca),
+        (false, &Some(PathBuf::from("/etc/pullproof/ca")))
+    );
+    let named: Vec<String> = config.files().into_iter().map(|it| it.named_at).collect();
+    assert!(
+        named.contains(&"inventory.peers[2].ca.file".to_owned()),
+        "{named:?}"
+    );
+    assert!(
+        named.contains(&"inventory.peers[0].token.file".to_owned()),
+        "{named:?}"
+    );
+    check(
+        "\
+inventory:
+  peers:
+    - {name: a, url: 'http://dr.example', token: {file: t}}
+    - {name: b, url: 'https://dr.example', token: {file: t}, plainHttp: true}
+    - {name: c, url: 'https://dr.example/api/v1/keepset', token: {file: ''}}
+    - {name: c, url: dr.example, token: {file: t}}
+    - {name: d, url: 'https://dr.example'}
+    - {name: ledger, url: 'https://user:password@dr.example', token: {file: t}, maxAge: 1}
+",
+        &[
+            "3:22 inventory.peers[0].url: by http everybody on the way can read the token and change what is kept; write https://, or `plainHttp: true` beside it where something else protects the way",
+            "4:22 inventory.peers[1].url: it is https, but plainHttp is true; write http:// or take plainHttp out",
+            "5:22 inventory.peers[2].url: write it without /api/v1/keepset, which is the same everywhere",
+            "5:73 inventory.peers[2].token.file: the name of a file is missing",
+            "6:14 inventory.peers[3].name: `c` is already the name of inventory.peers[2]; every source has its own",
+            "6:22 inventory.peers[3].url: `dr.example` is not usable: its scheme is missing; write https:// or http:// in front",
+            "7:7 inventory.peers[4].token: `token` is missing",
+            "8:14 inventory.peers[5].name: `ledger` is the name of what pullproof remembers itself; take another",
+            "8:27 inventory.peers[5].url: the value (not shown, as it may hold a secret) is not usable: a secret is never written here; name a file of credentials under `credentials`",
+            "8:89 inventory.peers[5].maxAge: expected text, as \"10m\", found the number 1",
+        ],
+    );
+}
+
+#[test]
 fn custom_resources_say_where_their_images_are() {
     let config = parsed(
         "inventory: {customResources: [{apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: .spec.template}, \
@@ -877,6 +932,11 @@ fn the_schemas_defaults_are_the_real_ones() {
             "/inventory/clusters",
             json!({"name": "a", "context": "a"}),
         ),
+        (
+            "Peer",
+            "/inventory/peers",
+            json!({"name": "a", "url": "https://a.b", "token": {"file": "t"}}),
+        ),
         ("Registry", "/registries", json!({"host": "a.b"})),
     ] {
         let mut full = defaults(&schema["$defs"][definition]);
@@ -884,6 +944,7 @@ fn the_schemas_defaults_are_the_real_ones() {
         full.extend(smallest.as_object().unwrap().clone());
         let document = |item: Json| match place {
             "/registries" => json!({"registries": [item]}).to_string(),
+            "/inventory/peers" => json!({"inventory": {"peers": [item]}}).to_string(),
             _ => json!({"inventory": {"clusters": [item]}}).to_string(),
         };
         // `scopeIsAll: false` without namespaces is what it is by default.

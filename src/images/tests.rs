@@ -254,10 +254,16 @@ fn platforms_are_those_of_the_nodes_that_may_run_it() {
     let arm = || NodeConstraint {
         os: None,
         architecture: Some("arm64".to_owned()),
+        ..NodeConstraint::default()
     };
     let riscv = NodeConstraint {
         os: None,
         architecture: Some("riscv64".to_owned()),
+        ..NodeConstraint::default()
+    };
+    let these = |platforms: &[&str]| NodeConstraint {
+        platforms: Some(platforms.iter().map(|it| it.parse().unwrap()).collect()),
+        ..NodeConstraint::default()
     };
     let any = NodeConstraint::default;
     assert_eq!(
@@ -267,6 +273,9 @@ fn platforms_are_those_of_the_nodes_that_may_run_it() {
     assert_eq!(needs(arm(), both, PlatformChoice::Needed), "linux/arm64");
     assert_eq!(needs(riscv, both, PlatformChoice::Needed), "all");
     assert_eq!(needs(any(), None, PlatformChoice::Needed), "all");
+    let arm_alone = needs(these(&["linux/arm64"]), both, PlatformChoice::Needed);
+    assert_eq!(arm_alone, "linux/arm64");
+    assert_eq!(needs(these(&[]), both, PlatformChoice::Needed), "all");
     assert_eq!(needs(any(), both, PlatformChoice::All), "all");
     let chosen = PlatformChoice::These(["linux/s390x".parse().unwrap()].into());
     assert_eq!(needs(any(), both, chosen), "linux/s390x");

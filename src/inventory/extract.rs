@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::oci::reference::{InvalidReference, Reference};
 use crate::second::Second;
 
-use super::running::{self, ContainerStatus, PodStatus};
+use super::running::{self, ContainerStatus, PodStatus, Restarts};
 use super::{Idle, NodeConstraint};
 
 pub use self::custom::{CustomResource, Extracted};
@@ -102,8 +102,9 @@ pub struct Object {
     /// Of a `PodTemplate`.
     #[serde(default, deserialize_with = "nullable")]
     template: Option<Box<Template>>,
-    /// Of a `ControllerRevision`: a patch that holds the whole template.
-    #[serde(default, deserialize_with = "nullable")]
+    /// Of a `ControllerRevision`: a patch that holds the whole template. Of one that belongs to neither a
+    /// `StatefulSet` nor a `DaemonSet` it is whatever its maker likes, and the API server looks at none.
+    #[serde(default, deserialize_with = "lenient")]
     data: Option<Box<Template>>,
     /// Of a `ServiceAccount`.
     #[serde(default, rename = "imagePullSecrets", deserialize_with = "nullable")]
@@ -140,10 +141,16 @@ struct Condition {
 }
 
 impl Status {
-    fn containers(&self) -> impl Iterator<Item = &ContainerStatus> {
-        let all = self.container_statuses.iter();
-        let all = all.chain(&self.init_container_statuses);
-        all.chain(&self.ephemeral_container_statuses)
+    fn containers(&self) -> impl Iterator<Item = (Restarts, &ContainerStatus)> {
+        // Those of a Pod that has ended do not come again.
+        let restarts = match &*self.phase {
+            "Succeeded" | "Failed" => Restarts::No,
+            _ => Restarts::Yes,
+        };
+        let all = self.container_statuses.iter().map(move |it| (restarts, it));
+        let others = self.init_container_statuses.iter();
+        let others = others.chain(&self.ephemeral_container_statuses);
+        all.chain(others.map(|it| (Restarts::No, it)))
     }
 }
 
@@ -411,6 +418,7 @@ impl Spec {
             constraint: Arc::new(NodeConstraint {
                 os: self.node_selector.os,
                 architecture: self.node_selector.architecture,
+                platforms: None,
             }),
             mentioned: None,
         };

@@ -68,6 +68,13 @@ impl KeepSet {
                 }
             }
         }
+        let sources = complete.inventory().sources.iter();
+        let peers = sources.filter_map(|source| source.peer.as_deref());
+        for (reference, digests) in peers.flat_map(|told| told.digests.iter()) {
+            if let Some(kept) = references.get_mut(reference) {
+                kept.digests.extend(digests.iter().copied());
+            }
+        }
         for LedTo {
             reference,
             digest,
@@ -100,13 +107,22 @@ impl KeepSet {
         let mut hasher = Hasher::default();
         hasher.update(format!("{words}\n").as_bytes());
         for (reference, kept) in &self.references {
-            let classes: Vec<&str> = kept.classes.iter().map(|class| class.as_str()).collect();
-            let digests: Vec<String> = kept.digests.iter().map(ToString::to_string).collect();
-            let line = format!("{reference} {} {}\n", classes.join(","), digests.join(","));
-            hasher.update(line.as_bytes());
+            let (classes, digests) = (kept.classes.iter(), kept.digests.iter());
+            hasher.update(line(reference, classes, digests).as_bytes());
         }
         hasher.finish()
     }
+}
+
+/// What a reference and what is kept of it is in the hash.
+pub fn line<'a>(
+    reference: &Reference,
+    classes: impl Iterator<Item = &'a Class>,
+    digests: impl Iterator<Item = &'a Digest>,
+) -> String {
+    let classes: Vec<&str> = classes.map(|class| class.as_str()).collect();
+    let digests: Vec<String> = digests.map(ToString::to_string).collect();
+    format!("{reference} {} {}\n", classes.join(","), digests.join(","))
 }
 
 #[cfg(test)]
@@ -115,6 +131,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::completeness::complete;
+    use crate::inventory::peer::Told;
     use crate::inventory::running::{ImageId, Place, Running, RunningUse};
     use crate::inventory::{Inventory, references};
 
@@ -175,6 +192,24 @@ mod tests {
         };
         assert_eq!(digests("r.example/a:1"), [digest].into());
         assert!(digests("r.example/b:1").is_empty());
+    }
+
+    #[test]
+    fn what_another_pullproof_keeps_of_a_reference_is_kept_here() {
+        let mut source = references::read_text("dr", "r.example/a:1\nr.example/b:1", at(1000));
+        let (a, gone) = (Digest::of(b"a"), Digest::of(b"gone"));
+        let of = |text: &str, digest| (text.parse().unwrap(), Box::from([digest]));
+        source.peer = Some(Arc::new(Told {
+            digests: [of("r.example/a:1", a), of("r.example/gone:1", gone)].into(),
+            ..Told::default()
+        }));
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(source)],
+        });
+        let complete = complete(&inventory, at(1000)).unwrap();
+        let kept = KeepSet::of(&complete, &Aliases::default(), std::iter::empty(), KEEP);
+        let all: Vec<_> = kept.references().values().map(|it| &it.digests).collect();
+        assert_eq!(all, [&[a].into(), &BTreeSet::new()]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::extract::{Interner, Origin, Owners, PodImages, Workload, nullable};
 use super::{ImageUse, User};
@@ -60,8 +60,9 @@ pub struct RunningUse {
 const _: () = assert!(size_of::<RunningUse>() <= 40);
 
 /// What some Pods of a workload run.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Running {
+    #[serde(flatten)]
     pub id: ImageId,
     /// Who runs it: `ReplicaSet/web-6f7c`, or `Pod/web` where nobody controls it. Not each Pod by its
     /// name: those come and go, and nothing else changes.
@@ -85,6 +86,7 @@ pub struct ContainerStatus {
 struct ContainerState {
     running: Option<Anything>,
     waiting: Option<Waiting>,
+    terminated: Option<Anything>,
 }
 
 /// That it is there is all that counts.
@@ -101,28 +103,43 @@ struct Waiting {
     message: String,
 }
 
+/// Whether a container that has ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::inventory) enum Restarts {
+    Yes,
+    No,
+}
+
 /// Reduces what the containers of a Pod say; `None` where that is nothing.
 pub(in crate::inventory) fn reduce<'a>(
-    statuses: impl Iterator<Item = &'a ContainerStatus>,
+    statuses: impl Iterator<Item = (Restarts, &'a ContainerStatus)>,
     images: &PodImages,
     interner: &mut Interner,
 ) -> Option<Arc<PodStatus>> {
-    let said = statuses.filter_map(|status| {
+    let said = statuses.filter_map(|(restarts, status)| {
         let mut containers = images.containers.iter();
         let of_spec = containers.find(|container| *container.container == *status.name)?;
-        let what = if status.state.running.is_some() {
-            What::Runs(ImageId::of(
-                &status.image_id,
-                of_spec.reference.as_ref().ok(),
-            )?)
-        } else {
-            let waiting = status.state.waiting.as_ref()?;
+        let ContainerState {
+            running,
+            waiting,
+            terminated,
+        } = &status.state;
+        let refused = waiting.as_ref().and_then(|waiting| {
             let reason = Reason::of(&waiting.reason)?;
-            let message = refusal::told(&waiting.message);
-            What::Waits(Refusal {
+            Some((reason, &waiting.message))
+        });
+        // One that crashes over and over waits or has ended whenever one looks.
+        let restarts = restarts == Restarts::Yes && (waiting.is_some() || terminated.is_some());
+        let what = match refused {
+            Some((reason, message)) => What::Waits(Refusal {
                 reason,
-                message: interner.text(&message),
-            })
+                message: interner.text(&refusal::told(message)),
+            }),
+            None if running.is_some() || restarts => {
+                let named = of_spec.reference.as_ref().ok();
+                What::Runs(ImageId::of(&status.image_id, named)?)
+            }
+            None => return None,
         };
         Some(Said {
             container: Arc::clone(&of_spec.container),

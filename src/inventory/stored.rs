@@ -1,5 +1,6 @@
 //! A source's last complete state as text, for a restart: a line that says whose it is, one for each use,
-//! and one with the digest of all before it. Pure.
+//! for another pullproof's one for each reference that it keeps digests of, and one with the digest of all
+//! before it. Pure.
 //!
 //! Pull secrets are not written: their names are, and what is in them is unreadable until the cluster is
 //! read again.
@@ -12,6 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::extract::Interner;
+use super::peer::{Mark, Told};
+use super::running::{Running, RunningUse};
 use super::{
     Class, ImageUse, NodeConstraint, PullSecret, PullSecrets, SourceState, TopOwner, User,
 };
@@ -37,6 +40,12 @@ struct Head {
     complete_at: Timestamp,
     platforms: Option<Vec<Platform>>,
     uses: usize,
+    /// Who the other pullproof is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peer: Option<Mark>,
+    /// Of how many references it keeps digests.
+    #[serde(default)]
+    digests: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +61,16 @@ struct Line {
     os: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     architecture: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    platforms: Option<Arc<[Platform]>>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    running: Box<[Running]>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct DigestsLine {
+    of: Reference,
+    digests: Box<[Digest]>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,10 +111,20 @@ pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::i
         complete_at: state.complete_at.unwrap_or_default(),
         platforms: state.platforms.as_ref().map(|platforms| platforms.to_vec()),
         uses: state.uses.len(),
+        peer: state.peer.as_ref().and_then(|told| told.mark.clone()),
+        digests: state.peer.as_ref().map_or(0, |told| told.digests.len()),
     };
     put(to, &|line| serde_json::to_writer(line, &head))?;
-    for image_use in state.uses.iter() {
-        let one = Line::of(image_use);
+    for (image_use, of_use) in state.uses_told() {
+        let of_use = of_use.filter(|_| state.peer.is_some());
+        let one = Line::of(image_use, of_use.map(|of_use| &*of_use.running));
+        put(to, &|line| serde_json::to_writer(line, &one))?;
+    }
+    for (of, digests) in state.peer.iter().flat_map(|told| told.digests.iter()) {
+        let one = DigestsLine {
+            of: of.clone(),
+            digests: digests.clone(),
+        };
         put(to, &|line| serde_json::to_writer(line, &one))?;
     }
     let digest = hasher.finish();
@@ -105,7 +134,7 @@ pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::i
 }
 
 impl Line {
-    fn of(image_use: &ImageUse) -> Self {
+    fn of(image_use: &ImageUse, running: Option<&[Running]>) -> Self {
         let ImageUse {
             user,
             reference,
@@ -120,6 +149,8 @@ impl Line {
             pull_secrets: Arc::clone(pull_secrets),
             os: constraint.os.clone(),
             architecture: constraint.architecture.clone(),
+            platforms: constraint.platforms.clone(),
+            running: running.unwrap_or_default().into(),
         }
     }
 }
@@ -142,20 +173,36 @@ pub fn read(
     if head.identity != identity {
         return Err(StoredError::Other(head.identity));
     }
-    if head.uses > USES_MAX {
+    if head.uses > USES_MAX || head.digests > USES_MAX {
         return Err(StoredError::Damaged("it has more uses than can be"));
     }
     let mut reader = Reader::default();
     let mut uses = Vec::with_capacity(head.uses.min(1 << 20));
     let mut pull_secrets = PullSecrets::new();
+    let mut running = Vec::new();
     for _ in 0..head.uses {
-        let image_use = reader.image_use(lines.next()?, class);
+        let mut line: Line = lines.next()?;
+        let of_use = std::mem::take(&mut line.running);
+        let image_use = reader.image_use(line, class);
+        if !of_use.is_empty() {
+            running.push(Arc::new(RunningUse {
+                user: Arc::clone(&image_use.user),
+                running: of_use,
+                refusal: None,
+                pulled: None,
+            }));
+        }
         for secret in image_use.pull_secrets.iter() {
             let key = (Arc::clone(&image_use.user.namespace), Arc::clone(secret));
             let unread = || PullSecret::Unreadable(UNREAD.to_owned());
             pull_secrets.entry(key).or_insert_with(unread);
         }
         uses.push(image_use);
+    }
+    let mut digests = Vec::with_capacity(head.digests.min(1 << 20));
+    for _ in 0..head.digests {
+        let line: DigestsLine = lines.next()?;
+        digests.push((reader.sharing.share(line.of), line.digests));
     }
     let digest = lines.hasher.clone().finish();
     let tail: Tail = lines.next()?;
@@ -166,6 +213,13 @@ pub fn read(
         incomplete: Some("it was not read since pullproof started".to_owned()),
         complete_at: Some(head.complete_at),
         uses: uses.into(),
+        running: running.into(),
+        peer: head.peer.map(|mark| {
+            Arc::new(Told {
+                mark: Some(mark),
+                digests: digests.into(),
+            })
+        }),
         pull_secrets: Arc::new(pull_secrets),
         platforms: head.platforms.map(Into::into),
         ..SourceState::unread(name)
@@ -214,6 +268,8 @@ impl Reader {
             pull_secrets,
             os,
             architecture,
+            platforms,
+            running: _,
         } = line;
         let reference = match reference {
             Some(reference) => Ok(self.sharing.share(reference)),
@@ -222,7 +278,11 @@ impl Reader {
                 Err(invalid) => Err(Box::new(invalid)),
             },
         };
-        let constraint = NodeConstraint { os, architecture };
+        let constraint = NodeConstraint {
+            os,
+            architecture,
+            platforms,
+        };
         let constraint = match &self.constraint {
             Some(known) if **known == constraint => Arc::clone(known),
             Some(_) | None => Arc::new(constraint),
@@ -290,7 +350,7 @@ mod tests {
             pull_secrets: ["pull".into()].into(),
             constraint: Arc::new(NodeConstraint {
                 os: Some("linux".to_owned()),
-                architecture: None,
+                ..NodeConstraint::default()
             }),
             ..uses[0].clone()
         };

@@ -163,6 +163,8 @@ impl State {
         }
         let before = self.drifting.platforms.get(&image.key);
         let lost = before.iter().flat_map(|before| &before.lost);
+        // A platform that no node has may go.
+        let lost = lost.filter(|platform| image.needs.includes(platform));
         drift.extend(lost.map(|platform| Drift {
             platform: Some(platform.clone()),
             ..everybody(Kind::PlatformMissing)

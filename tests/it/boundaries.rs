@@ -102,6 +102,22 @@ const PURE: &[(&str, &[&str])] = &[
         &["crate::registry", "crate::state", "crate::app"],
     ),
     (
+        "inventory/peer.rs",
+        &["crate::registry", "crate::state", "crate::app"],
+    ),
+    (
+        "inventory/peer/answer.rs",
+        &["crate::registry", "crate::state", "crate::app"],
+    ),
+    (
+        "inventory/peer/judge.rs",
+        &["crate::registry", "crate::state", "crate::app"],
+    ),
+    (
+        "inventory/peer/told.rs",
+        &["crate::registry", "crate::state", "crate::app"],
+    ),
+    (
         "inventory/running.rs",
         &["crate::registry", "crate::verify", "crate::state"],
     ),
@@ -215,6 +231,17 @@ const SHELLS: &[(&str, &[&str])] = &[
             "crate::verify",
             "crate::app",
             "axum::",
+        ],
+    ),
+    (
+        "inventory/peer/client.rs",
+        &[
+            "crate::state",
+            "crate::registry",
+            "crate::verify",
+            "crate::app",
+            "axum::",
+            "kube::",
         ],
     ),
     (

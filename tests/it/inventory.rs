@@ -14,6 +14,7 @@ mod kubelet;
 mod ledger;
 mod lists;
 mod mentions;
+mod peers;
 mod pods;
 mod releases;
 mod rights;

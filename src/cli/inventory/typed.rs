@@ -55,7 +55,7 @@ impl Typed {
     pub(super) fn nobody(&self, all: &[String]) -> String {
         match &self.subject {
             Subject::Reference(reference) => {
-                let meant = meant(all, &self.repository(reference));
+                let meant = meant(all, self.repository(reference));
                 format!("{reference}: no source names it{meant}\n")
             }
             Subject::Digest(digest) => format!(

@@ -38,6 +38,8 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
     let mut version: Option<String> = None;
     // The newest that was seen. Nothing older is believed.
     let mut newest = String::new();
+    // What the server said of the present while its watch was silent: the next watch has to get there.
+    let mut present = String::new();
     let mut watches_failed = 0;
     loop {
         let from = match version.take() {
@@ -61,16 +63,28 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
         }
         let has_failed = matches!(&watched.end, Err(failure) if *failure != Failure::Gone);
         match watched.end {
-            Ok(()) if watched.has_spoken => {
+            Ok(()) if watched.heard == Heard::News => {
                 watches_failed = 0;
+                present.clear();
                 version = Some(watched.version);
+            }
+            // Silent twice, while there is a present that it did not get to: a watch that is stuck, or
+            // held by whatever stands between, is as quiet as one with nothing to tell.
+            Ok(()) if watched.has_lasted && is_older(&watched.version, &present) => {
+                debug!(
+                    source = %shared.name,
+                    resource = shared.kind(unit).resource(),
+                    "its watches do not reach the present: listing anew"
+                );
+                present.clear();
             }
             // Nothing to tell, or nothing known: a server whose cache is older than our version takes
             // the watch and is silent until it gets there (`process` in apiserver's
             // `cache_watcher.go`). So it is asked for one object of the present.
             Ok(()) if watched.has_lasted => match probe(shared, unit, &watched.version).await {
-                Ok(_present) => {
+                Ok(now) => {
                     watches_failed = 0;
+                    present = now;
                     version = Some(watched.version);
                 }
                 Err(failure) => {
@@ -79,7 +93,11 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
                 }
             },
             Ok(()) => {
-                watches_failed += 1;
+                let failed = watches_failed + 1;
+                watches_failed = match watched.heard {
+                    Heard::Nothing => failed,
+                    Heard::NothingNew | Heard::News => 0,
+                };
                 version = Some(watched.version);
             }
             Err(Failure::Gone) => {
@@ -212,11 +230,19 @@ async fn try_list(
     }
 }
 
+/// What a watch has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    Nothing,
+    /// Bookmarks of where it began.
+    NothingNew,
+    News,
+}
+
 struct Watched {
     /// The last version that was seen: where the next watch begins.
     version: String,
-    /// Whether there was any event.
-    has_spoken: bool,
+    heard: Heard,
     /// Whether it lived as long as it was asked to.
     has_lasted: bool,
     /// Whether it lived as long as a healthy one does.
@@ -235,7 +261,7 @@ async fn watch(shared: &Shared, unit: usize, version: String) -> Watched {
     let begun = Instant::now();
     let mut watched = Watched {
         version,
-        has_spoken: false,
+        heard: Heard::Nothing,
         has_lasted: false,
         was_stable: false,
         end: Ok(()),
@@ -274,8 +300,13 @@ async fn try_watch(
             return Ok(());
         };
         let (Event::Put(item) | Event::Deleted(item) | Event::Bookmark(item)) = &event;
-        watched.has_spoken = true;
         let seen = item.resource_version().to_owned();
+        let is_news = !matches!(event, Event::Bookmark(_)) || seen != watched.version;
+        watched.heard = watched.heard.max(if is_news {
+            Heard::News
+        } else {
+            Heard::NothingNew
+        });
         if is_older(&seen, &watched.version) {
             return Err(Failure::Behind(format!(
                 "its watch is at version {seen}, and {} was seen before: the API server answers from \

@@ -44,7 +44,9 @@ impl Uses {
             Record::Extracted(extracted) => {
                 let history = extracted.history.iter().map(|(_, workload)| workload);
                 for workload in extracted.workloads.iter().chain(history) {
-                    self.touch(&workload.namespace);
+                    // One of the whole cluster may own what is in any namespace.
+                    let is_everywhere = workload.namespace.is_empty();
+                    self.touch_scope((!is_everywhere).then_some(&workload.namespace));
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! Pure: it is told of pages, events and failures, with the time, and says what follows. A resource
 //! that fails keeps its last complete records; only a whole new list replaces them.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
@@ -342,7 +343,11 @@ impl World {
     /// In one namespace, or in all.
     fn uses_of(&self, namespace: Option<&Arc<str>>) -> Vec<ImageUse> {
         let account = |namespace: &str, name: &str| self.account(namespace, name);
-        image_uses_of(self.workloads(namespace), &self.scope, account)
+        let mut uses = image_uses_of(self.workloads(namespace), &self.scope, account);
+        if let Some(namespace) = namespace {
+            uses.retain(|it| it.user.namespace == *namespace);
+        }
+        uses
     }
 
     /// All that names images in one namespace, or in all.
@@ -369,7 +374,11 @@ impl World {
             history.map(|(via, workload)| (Origin::History(via.as_ref()), workload))
         });
         let all = workloads.chain(history);
-        all.filter(move |(_, workload)| namespace.is_none_or(|it| *it == workload.namespace))
+        all.filter(move |(origin, workload)| {
+            // A custom resource of the whole cluster may own what is in a namespace.
+            let may_own = *origin == Origin::Custom && workload.namespace.is_empty();
+            may_own || namespace.is_none_or(|it| *it == workload.namespace)
+        })
     }
 
     /// What events say of Pods, in one namespace or in all.
@@ -390,6 +399,21 @@ impl World {
 
     fn absent(&self) -> Vec<String> {
         let mut absent: Vec<String> = self.units.iter().filter_map(Unit::absent).collect();
+        // To the API server a namespace that is not there is an empty one.
+        let namespaces = self.units.iter().filter_map(|unit| unit.namespace.as_ref());
+        let is_empty = |namespace: &&Arc<str>| {
+            let mut of = self.units.iter();
+            of.all(|unit| {
+                unit.namespace.as_ref() != Some(namespace)
+                    || (unit.health == Health::Well && unit.records.is_empty())
+            })
+        };
+        let empty: BTreeSet<&Arc<str>> = namespaces.filter(is_empty).collect();
+        absent.extend(empty.into_iter().map(|namespace| {
+            format!(
+                "anything in namespace {namespace}: nothing was found there; is its name right?"
+            )
+        }));
         absent.sort_unstable();
         absent.dedup();
         absent
