@@ -66,3 +66,4 @@ pub mod store;
 pub mod telemetry;
 pub mod verify;
 pub mod view;
+pub mod yaml;

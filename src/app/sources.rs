@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
 use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
+use crate::inventory::extract::CustomResource;
 use crate::inventory::peer::{self, PeerOptions};
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
@@ -43,23 +44,19 @@ pub enum Wanted {
     /// Another pullproof.
     Peer(PeerOptions),
     /// A list of references in a file.
-    References {
-        name: String,
-        file: PathBuf,
-    },
+    References { name: String, file: PathBuf },
     /// Kubernetes YAML.
     Manifests {
         name: String,
         paths: Vec<PathBuf>,
+        custom_resources: Vec<Arc<CustomResource>>,
     },
     /// Given as text: standard input.
-    ReferencesText {
-        name: String,
-        text: String,
-    },
+    ReferencesText { name: String, text: String },
     ManifestsText {
         name: String,
         text: String,
+        custom_resources: Vec<Arc<CustomResource>>,
     },
     /// Typed on the command line.
     Arguments(Vec<Reference>),
@@ -125,7 +122,7 @@ impl Wanted {
                 text.into_iter().collect()
             }
             Self::Manifests { paths, .. } => manifests::texts(paths),
-            Self::ReferencesText { name, text } | Self::ManifestsText { name, text } => {
+            Self::ReferencesText { name, text } | Self::ManifestsText { name, text, .. } => {
                 vec![(name.clone(), text.clone())]
             }
         }
@@ -162,7 +159,7 @@ pub fn of_config(config: &Config) -> Vec<Wanted> {
     wanted
 }
 
-/// Lets every cluster be read beyond Kubernetes' own kinds, as the configuration says.
+/// Lets every cluster and manifest be read beyond Kubernetes' own kinds, as the configuration says.
 pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
     let hosts = config.registries.iter();
     let hosts = hosts.flat_map(|entry| entry.names().cloned());
@@ -172,8 +169,18 @@ pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
         releases: config.inventory.releases,
     };
     for wanted in wanted {
-        if let Wanted::Cluster { options, .. } = wanted {
-            options.beyond = beyond.clone();
+        match wanted {
+            Wanted::Cluster { options, .. } => options.beyond = beyond.clone(),
+            Wanted::Manifests {
+                custom_resources, ..
+            }
+            | Wanted::ManifestsText {
+                custom_resources, ..
+            } => custom_resources.clone_from(&beyond.custom_resources),
+            Wanted::Peer(_)
+            | Wanted::References { .. }
+            | Wanted::ReferencesText { .. }
+            | Wanted::Arguments(_) => {}
         }
     }
 }
@@ -198,6 +205,7 @@ fn named(config: &Config) -> Vec<Wanted> {
         .map(|tree| Wanted::Manifests {
             name: tree.name.clone(),
             paths: vec![tree.path.clone()],
+            custom_resources: Vec::new(),
         });
     let peers = config.inventory.peers.iter().map(of_peer);
     let files = references.chain(manifests);
@@ -335,9 +343,17 @@ fn read_files(wanted: &Wanted, clock: &Arc<dyn Clock>) -> SourceState {
     let now = clock.now();
     match wanted {
         Wanted::References { name, file } => references::read(name, file, now),
-        Wanted::Manifests { name, paths } => manifests::read(name, paths, now),
+        Wanted::Manifests {
+            name,
+            paths,
+            custom_resources,
+        } => manifests::read(name, paths, custom_resources, now),
         Wanted::ReferencesText { name, text } => references::read_text(name, text, now),
-        Wanted::ManifestsText { name, text } => manifests::read_text(name, text, now),
+        Wanted::ManifestsText {
+            name,
+            text,
+            custom_resources,
+        } => manifests::read_text(name, text, custom_resources, now),
         Wanted::Arguments(arguments) => SourceState {
             incomplete: None,
             complete_at: Some(now),

@@ -158,11 +158,13 @@ impl Given {
                 Wanted::ManifestsText {
                     name: "stdin".to_owned(),
                     text: stdin()?,
+                    custom_resources: Vec::new(),
                 }
             } else {
                 Wanted::Manifests {
                     name: path.display().to_string(),
                     paths: vec![path.clone()],
+                    custom_resources: Vec::new(),
                 }
             });
         }

@@ -80,7 +80,8 @@ pub(super) struct Releases {
     /// is Helm's.
     #[schemars(extend("default" = false))]
     pub(super) flux: Option<bool>,
-    /// Every revision that Helm keeps in a Secret. It needs the right to list Secrets.
+    /// Every revision that Helm keeps in a Secret; in ConfigMaps or SQL (`HELM_DRIVER`) they are not read. It
+    /// needs the right to list Secrets.
     #[schemars(extend("default" = false))]
     pub(super) helm: Option<bool>,
 }
@@ -107,6 +108,10 @@ pub(super) struct CustomResource {
     /// Paths of the names of the pull secrets for `images`.
     #[schemars(with = "Option<Vec<PathText>>")]
     pub(super) pull_secrets: Option<Vec<String>>,
+    /// Whether a path may lead to nothing in all of the objects. Otherwise, where there are objects and a
+    /// path of `podTemplate` or `images` finds nothing in any of them, the source is incomplete.
+    #[schemars(extend("default" = false))]
+    pub(super) may_be_empty: Option<bool>,
 }
 
 /// A Kubernetes cluster, reached by one of `context`, `kubeconfig` (or both) and `inCluster`.

@@ -509,7 +509,7 @@ inventory:
 fn custom_resources_say_where_their_images_are() {
     let config = parsed(
         "inventory: {customResources: [{apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: .spec.template}, \
-         {apiVersion: tekton.dev/v1, kind: Task, images: ['.spec.steps[*].image'], pullSecrets: ['.spec[\"a/b\"]']}]}",
+         {apiVersion: tekton.dev/v1, kind: Task, images: ['.spec.steps[*].image'], pullSecrets: ['.spec[\"a/b\"]'], mayBeEmpty: true}]}",
     );
     let [rollout, task] = config.inventory.custom_resources.as_slice() else {
         panic!("{config:?}");
@@ -528,6 +528,14 @@ fn custom_resources_say_where_their_images_are() {
     );
     assert_eq!(task.images[0].as_str(), ".spec.steps[*].image");
     assert_eq!(task.pull_secrets[0].as_str(), ".spec[\"a/b\"]");
+    assert_eq!((rollout.may_be_empty, task.may_be_empty), (false, true));
+    let paths = vec![".spec.image"; 63].join(", ");
+    check(
+        &format!(
+            "inventory: {{customResources: [{{apiVersion: x.example/v1, kind: X, images: [{paths}]}}]}}\n"
+        ),
+        &["1:75 inventory.customResources[0].images: it has 63 paths; an entry takes at most 62"],
+    );
     // They alone are no source: the current cluster has them.
     assert!(config.inventory.is_empty());
     check(

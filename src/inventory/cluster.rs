@@ -38,6 +38,7 @@ mod discovery;
 mod follow;
 mod item;
 mod kinds;
+mod misses;
 mod record;
 mod secrets;
 mod unit;

@@ -38,8 +38,8 @@ pub(super) enum Content {
     Mentions,
     /// An object that writes images out.
     Teller(Teller),
-    /// Revisions of Helm's releases.
-    Helm,
+    /// Revisions of Helm's releases, with the custom resources that may be in them.
+    Helm(Arc<[Arc<CustomResource>]>),
     /// What kubelets tell of pulls. May be forbidden, and makes nothing incomplete: it is only ever one more
     /// word.
     Event,
@@ -168,7 +168,7 @@ impl Kind {
     }
 
     /// What keeps the history of these.
-    pub(super) fn releases(releases: Releases) -> Vec<Self> {
+    pub(super) fn releases(releases: Releases, customs: &[Arc<CustomResource>]) -> Vec<Self> {
         let teller = |name, group, version, teller| Self {
             name: Cow::Borrowed(name),
             group: Cow::Borrowed(group),
@@ -198,7 +198,13 @@ impl Kind {
             kinds.push(teller("Kustomization", group, "v1", Teller::Kustomization));
         }
         if releases.helm {
-            kinds.push(native("Secret", "", "secrets", Content::Helm, 0));
+            kinds.push(native(
+                "Secret",
+                "",
+                "secrets",
+                Content::Helm(customs.into()),
+                0,
+            ));
         }
         kinds
     }
@@ -221,7 +227,7 @@ impl Kind {
             Content::Account
             | Content::Node
             | Content::Teller(_)
-            | Content::Helm
+            | Content::Helm(_)
             | Content::Event => return self,
         };
         let hosts = Arc::clone(hosts);
@@ -277,7 +283,7 @@ impl Kind {
             },
             // Other secrets are not even sent.
             field_selector: match self.content {
-                Content::Helm => Some("type=helm.sh/release.v1"),
+                Content::Helm(_) => Some("type=helm.sh/release.v1"),
                 Content::Event => Some(EVENTS),
                 _ => None,
             },
@@ -285,7 +291,7 @@ impl Kind {
                 Content::Workload | Content::Account | Content::Node => Shape::Typed,
                 Content::Custom(_) | Content::Teller(_) => Shape::Free,
                 Content::Mentions => Shape::Names,
-                Content::Helm => Shape::Release,
+                Content::Helm(_) => Shape::Release,
                 Content::Event => Shape::Event,
             },
             search: self.search.clone(),

@@ -68,17 +68,18 @@ pub(super) fn reduce(
                 let mentioned = of_mentions(interner);
                 extracted.workloads = extracted.workloads.into_iter().chain([mentioned]).collect();
             }
-            let says_nothing = extracted == Extracted::default();
-            (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
+            // That it says nothing is counted, unless that is as it should be.
+            let is_kept = !resource.may_be_empty || extracted != Extracted::default();
+            is_kept.then(|| Record::Extracted(Box::new(extracted)))
         }
         (Content::Teller(teller), Body::Free(object)) => {
             let extracted = teller.extract(&object, interner);
             let says_nothing = extracted == Extracted::default();
             (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
         }
-        (Content::Helm, Body::Release(secret)) => {
+        (Content::Helm(customs), Body::Release(secret)) => {
             let extracted = match secret.release {
-                Ok(release) => release.extract(&key.1, interner),
+                Ok(release) => release.extract(&key.1, customs, interner),
                 Err(problem) => Extracted {
                     problem: Some(format!("Secret {}/{}: {problem}", key.0, key.1).into()),
                     ..Extracted::default()

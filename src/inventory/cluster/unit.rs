@@ -54,7 +54,7 @@ impl Unit {
     ) -> impl Iterator<Item = &Record> + Clone + use<'_> {
         // What tells of others (a release, an application) does so from a namespace of its own.
         let own = match self.kind.content {
-            Content::Custom(_) | Content::Teller(_) | Content::Helm => None,
+            Content::Custom(_) | Content::Teller(_) | Content::Helm(_) => None,
             Content::Workload
             | Content::Account
             | Content::Node
@@ -107,15 +107,32 @@ impl Unit {
                 Some(format!("{resource}: {group}/{version} has no such kind"))
             }
             Health::Refused(reason) if self.may_be_refused() => Some(reason.clone()),
-            Health::Refused(_) | Health::Unread | Health::Well | Health::Failing(_) => None,
+            Health::Well => self.unread(),
+            Health::Refused(_) | Health::Unread | Health::Failing(_) => None,
         }
+    }
+
+    /// What of its objects nobody asked to be read: the first, and how many there are.
+    fn unread(&self) -> Option<String> {
+        if !matches!(self.kind.content, Content::Helm(_)) {
+            return None;
+        }
+        let mut unread = self.records.values().filter_map(|record| match record {
+            Record::Extracted(extracted) => extracted.unread.as_deref(),
+            Record::Workload(_) | Record::Account(_) | Record::Node(_) | Record::Word(_) => None,
+        });
+        let first = unread.next()?;
+        Some(match unread.count() {
+            0 => first.to_owned(),
+            more => format!("{first} (and in {more} more releases)"),
+        })
     }
 
     /// Whether the images are known without it.
     fn may_be_refused(&self) -> bool {
         match self.kind.content {
             Content::Account | Content::Node | Content::Mentions | Content::Event => true,
-            Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm => false,
+            Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm(_) => false,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::oci::platform::Platform;
 use super::api::Failure;
 use super::item::{Body, Item};
 use super::kinds::{Content, KINDS, Kind, Resource};
+use super::misses::misses;
 use super::record::{Record, Records, differing, reduce, word};
 use super::unit::{Health, Unit};
 use super::uses::Uses;
@@ -74,7 +75,7 @@ impl World {
         let mut units = Vec::new();
         let custom = beyond.custom_resources.iter().map(Kind::custom);
         let mentions = beyond.mentions.as_ref().map(|_| Kind::config_map());
-        let releases = Kind::releases(beyond.releases);
+        let releases = Kind::releases(beyond.releases, &beyond.custom_resources);
         let all = KINDS.iter().cloned().chain(custom).chain(mentions);
         let all = all.chain([Kind::events()]);
         for kind in all.chain(releases) {
@@ -300,7 +301,8 @@ impl World {
 
     pub(super) fn view(&mut self) -> View {
         self.interner.prune();
-        let problems: Vec<String> = self.units.iter().filter_map(Unit::problem).collect();
+        let problems = self.units.iter().filter_map(Unit::problem);
+        let problems: Vec<String> = problems.chain(misses(&self.units)).collect();
         if problems.is_empty() {
             // Complete as of when the most silent of them was last heard.
             let heard_at = self.units.iter().filter(|unit| unit.is_required());
