@@ -17,9 +17,11 @@ use crate::config::{self, ClusterAccess, Config, Role, Scope};
 use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
 use crate::inventory::peer::{self, PeerOptions};
+use crate::inventory::stored::ReadFrom;
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
+use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 
@@ -104,6 +106,20 @@ impl Wanted {
             Self::Manifests { paths, .. } => format!("manifests {}", shown(paths)),
             Self::ReferencesText { .. } | Self::ManifestsText { .. } => "text".to_owned(),
             Self::Arguments(_) => "arguments".to_owned(),
+        }
+    }
+
+    /// What is kept of it is of.
+    pub fn read_from(&self) -> ReadFrom {
+        let beyond = match self {
+            Self::Cluster { options, .. } => Some(&options.beyond),
+            _ => None,
+        };
+        let beyond = beyond.filter(|beyond| **beyond != Beyond::default());
+        ReadFrom {
+            identity: self.identity(),
+            // A version that knows more of it reads more, and so has another digest.
+            beyond: beyond.map(|beyond| Digest::of(format!("{beyond:?}").as_bytes())),
         }
     }
 
