@@ -17,6 +17,7 @@ use super::keeper::Memory;
 use super::recollection::Recollection;
 use super::sources::{self, Wanted};
 use crate::config::Config;
+use crate::http::keepset::Published;
 use crate::images::Images;
 use crate::inventory::loss::{Level, LossRules};
 use crate::inventory::stored::ReadFrom;
@@ -44,7 +45,7 @@ pub struct Custody {
     /// As they are on the disk, and when they were written.
     written: (Levels, Option<Timestamp>),
     held: BTreeMap<Arc<str>, Held>,
-    inventory: watch::Sender<Arc<Inventory>>,
+    published: watch::Sender<Arc<Published>>,
     recollection: Recollection,
     /// What was said of an acceptance that could not be read.
     complaint: Option<String>,
@@ -213,15 +214,27 @@ impl Custody {
         judged
     }
 
-    /// Takes what came of what was taken last.
-    pub fn published(&mut self, inventory: &Arc<Inventory>, images: &Arc<Images>) {
+    /// Takes what came of what was taken last, and by which configuration.
+    pub fn published(
+        &mut self,
+        config: &Arc<Config>,
+        inventory: &Arc<Inventory>,
+        images: &Arc<Images>,
+    ) {
         self.recollection.published(images);
-        self.inventory.send_replace(Arc::clone(inventory));
+        self.published.send_replace(Arc::new(Published {
+            config: Arc::clone(config),
+            inventory: Arc::clone(inventory),
+        }));
     }
 
-    /// The inventory as it is now; without a source before the first.
-    pub fn inventory(&self) -> watch::Receiver<Arc<Inventory>> {
-        self.inventory.subscribe()
+    /// The inventory as it is now; before the first one without a source, by this configuration.
+    pub fn inventory(&self, first: &Arc<Config>) -> watch::Receiver<Arc<Published>> {
+        self.published.send_replace(Arc::new(Published {
+            config: Arc::clone(first),
+            ..Published::default()
+        }));
+        self.published.subscribe()
     }
 
     /// Writes what is to survive a restart; all of it at the end.
@@ -443,7 +456,10 @@ mod tests {
         let path = directory.path();
         let wanted = wanted(path);
         let mut custody = Custody::of(&memory(path));
-        let names = |count: usize| -> String { (0..count).map(|it| format!("a{it}\n")).collect() };
+        let names = |count: usize| {
+            let names: Vec<String> = (0..count).map(|it| format!("a{it}")).collect();
+            names.join("\n")
+        };
         let mut sources = Vec::new();
         for (count, second) in [(20, 0), (19, 60), (19, 720), (19, 725), (19, 100_000)] {
             let states = vec![state(&names(count), second)];
@@ -455,7 +471,7 @@ mod tests {
                 sources: sources.clone(),
             });
             let images = Arc::new(images::collect(&inventory, &|_| PlatformChoice::All));
-            custody.published(&inventory, &images);
+            custody.published(&Arc::default(), &inventory, &images);
             completeness::complete(&inventory, at(second)).unwrap();
             // It is not said anew each time: whoever sees it has work to do.
             let is_same = before.len() == 2 && Arc::ptr_eq(&before[1], &sources[1]);

@@ -16,6 +16,10 @@ use crate::oci::reference::{Aliases, Reference};
 use crate::second::Second;
 use crate::store::{Store, seen};
 
+use self::ran::Ran;
+
+mod ran;
+
 /// How many rows are written at once.
 const PART_ROWS: usize = 5000;
 
@@ -33,6 +37,7 @@ pub struct Recollection {
     /// The other names of registries that held then.
     aliases: Aliases,
     unwritten: Changes,
+    ran: Ran,
     /// Something could not be written: all is written anew.
     is_behind: bool,
 }
@@ -83,6 +88,7 @@ impl Recollection {
             self.told = uses.collect();
         }
         self.unwritten.add(ledger.pass(now, keep));
+        self.ran.see(sources, aliases, ledger.at(now));
     }
 
     /// Takes the images that came of what it was told last.
@@ -115,8 +121,10 @@ impl Recollection {
     pub async fn write(&mut self) {
         let (Some(store), Some(ledger)) = (&self.store, &mut self.ledger) else {
             self.unwritten = Changes::default();
+            self.ran.take();
             return;
         };
+        let ran = self.ran.take();
         let mut changes = std::mem::take(&mut self.unwritten);
         if self.is_behind {
             let named: BTreeSet<&Reference> = named(&self.before).collect();
@@ -124,12 +132,12 @@ impl Recollection {
             changes.named = named.into_iter().cloned().collect();
             changes.gone = ledger.gone();
         }
-        if changes.is_empty() {
+        if changes.is_empty() && ran.rows.is_empty() {
             return;
         }
         let store = Arc::clone(store);
         let written = tokio::task::spawn_blocking(move || {
-            let result = write(&store, &changes);
+            let result = write(&store, &changes).and_then(|()| ran.write(&store));
             (result, changes)
         });
         match written.await {
@@ -151,6 +159,7 @@ impl Recollection {
         }
         self.problem = Some(problem.to_owned());
         self.is_behind = true;
+        self.ran = Ran::default();
     }
 
     fn load(&mut self) {
@@ -246,7 +255,9 @@ mod tests {
 
     use super::*;
     use crate::images::{self, PlatformChoice};
+    use crate::inventory::running::{ImageId, Place, Running, RunningUse};
     use crate::inventory::{Inventory, references};
+    use crate::oci::digest::Digest;
     use crate::store::tests::on_disk;
 
     const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -312,6 +323,45 @@ mod tests {
         let said = scene.after(&[B], 50).await;
         let text = |one: &ImageUse| one.reference.as_ref().unwrap().to_string();
         assert_eq!(said.unwrap().uses.iter().map(text).collect::<Vec<_>>(), [A]);
+    }
+
+    #[tokio::test]
+    async fn what_ran_is_what_its_reference_led_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut scene = Scene::of(directory.path());
+        let mut source = references::read_text("prod", "registry.internal/a:1\nb:1", at(10));
+        source.running = [Arc::new(RunningUse {
+            user: Arc::clone(&source.uses[0].user),
+            running: [Running {
+                id: ImageId {
+                    digest: Digest::of(b"what runs"),
+                    place: Place::Named,
+                },
+                by: "ReplicaSet/web-1".into(),
+            }]
+            .into(),
+            refusal: None,
+            pulled: None,
+        })]
+        .into();
+        let sources = [Arc::new(source)];
+        let aliases = Aliases::of([("registry.internal", "registry.example")].into_iter());
+        let store = scene.recollection.store.clone().unwrap();
+        let mut after = async |second: i64| {
+            let recollection = &mut scene.recollection;
+            recollection.see(&sources, &aliases, KEEP, at(second));
+            recollection.write().await;
+            let rows = store.led_to().unwrap().into_iter();
+            rows.map(|row| (row.reference, row.digest, row.last.get()))
+                .collect::<Vec<_>>()
+        };
+        let row = |last| vec![(A.into(), Digest::of(b"what runs"), last)];
+        // While it cannot be written it is not forgotten.
+        scene.is_full.store(true, Ordering::SeqCst);
+        assert_eq!(after(3600).await, []);
+        scene.is_full.store(false, Ordering::SeqCst);
+        assert_eq!(after(3601).await, row(3600));
+        assert_eq!(after(7300).await, row(7200));
     }
 
     #[tokio::test]
