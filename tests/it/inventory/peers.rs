@@ -1,14 +1,19 @@
 //! Two pullproofs, each the other's peer.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::certificates::{Authority, Certificate, Key};
-use crate::support::daemon::{BOUND, command};
+use crate::support::daemon::{self, command};
 use crate::support::http;
 use crate::support::process::{Ending, Process, free_port};
+use crate::support::wait::wait_until;
+
+/// What one daemon sees, it publishes at its own pace, and the other asks for at its own.
+const BOUND: Duration = Duration::from_secs(2 * daemon::BOUND.as_secs());
 
 mod doubted;
 mod scripted;
@@ -106,6 +111,16 @@ impl Site {
 
     fn process(&self) -> &Process {
         self.process.as_ref().expect("it was started")
+    }
+
+    /// Lets it end, however long it writes what it knows.
+    async fn end(&mut self) {
+        let process = self.process.take().expect("it was started");
+        let id = i32::try_from(process.id()).unwrap();
+        let pid = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = async || process.status();
+        wait_until("the daemon ends", BOUND, ended).await;
     }
 
     /// Ends it: nobody listens then.

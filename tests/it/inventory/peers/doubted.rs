@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Ground, Site, TOKEN, refusals, source_of};
+use super::{BOUND, Ground, Site, TOKEN, refusals, source_of};
 use crate::cli::run::pullproof_in;
 use crate::daemon::shop::{OFTEN, Stock, require_shop};
-use crate::support::daemon::BOUND;
 
 /// A daemon over a list, and one whose only source that is.
 struct Scene {

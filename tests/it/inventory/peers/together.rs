@@ -4,11 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Ground, Site, image_of, kept, refusals, source_of};
+use super::{BOUND, Ground, Site, image_of, kept, refusals, source_of};
 use crate::cli::run::pullproof_in;
 use crate::daemon::shop::{OFTEN, Stock, deployment, namespace, require_shop, value};
 use crate::support::cluster::Cluster;
-use crate::support::daemon::BOUND;
 
 /// A cluster and the daemon beside it, twice.
 struct Scene {
@@ -143,17 +142,16 @@ impl Scene {
         assert!(ended.stdout.contains(&user), "{user}: {ended:?}");
     }
 
-    /// What it said is kept and verified on, over a restart too.
+    /// What it said is kept and verified on, also by one that starts meanwhile.
     async fn one_is_away(&mut self) {
+        self.near.end().await;
         self.far.stop();
-        let inventory = self.near.until_incomplete("dr", "refused").await;
-        assert_eq!(refusals(&inventory), Vec::<&str>::new());
-        assert!(source_of(&inventory, "dr")["stands_until"].is_string());
-        self.near.stop();
         self.near.start();
         let near = &self.near;
-        near.until_incomplete("dr", "refused").await;
         near.until_keeps(&self.all()).await;
+        let inventory = near.until_incomplete("dr", "refused").await;
+        assert_eq!(refusals(&inventory), Vec::<&str>::new());
+        assert!(source_of(&inventory, "dr")["stands_until"].is_string());
         let proven = async || {
             let name = "image_last_proof_timestamp_seconds";
             value(&near.series(name, &[&self.stays]).await)
