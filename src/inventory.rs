@@ -29,6 +29,7 @@ pub mod manifests;
 pub mod peer;
 pub mod references;
 pub mod running;
+pub mod standin;
 pub mod stored;
 mod user;
 

@@ -17,8 +17,10 @@ use super::keeper::Memory;
 use super::recollection::Recollection;
 use super::sources::{self, Wanted};
 use crate::config::Config;
+use crate::http::keepset::Published;
 use crate::images::Images;
 use crate::inventory::loss::{Level, LossRules};
+use crate::inventory::stored::ReadFrom;
 use crate::inventory::{ImageUse, Inventory, SourceState, distinct};
 use crate::oci::digest::Digest;
 
@@ -31,6 +33,8 @@ const REST_MAX: Duration = Duration::from_secs(5 * 60);
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// That a state is still true is written this often.
 const TIMES_EVERY: SignedDuration = SignedDuration::from_mins(5);
+/// A ledger in which nothing changes says this often that it is still complete, as a cluster does.
+const LEDGER_SAYS_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// Lives as long as the daemon, from one configuration to the next.
 #[derive(Debug, Default)]
@@ -41,7 +45,7 @@ pub struct Custody {
     /// As they are on the disk, and when they were written.
     written: (Levels, Option<Timestamp>),
     held: BTreeMap<Arc<str>, Held>,
-    inventory: watch::Sender<Arc<Inventory>>,
+    published: watch::Sender<Arc<Published>>,
     recollection: Recollection,
     /// What was said of an acceptance that could not be read.
     complaint: Option<String>,
@@ -130,7 +134,7 @@ impl Custody {
             .recollection
             .source(&sources, now)
             .map(|new| match before {
-                Some(before) if says_the_same(&before, &new) => before,
+                Some(before) if says_the_same(&before, &new) && is_recent(&before, now) => before,
                 Some(_) | None => Arc::new(new),
             });
         let held = self.held.entry(crate::inventory::ledger::SOURCE.into());
@@ -210,15 +214,27 @@ impl Custody {
         judged
     }
 
-    /// Takes what came of what was taken last.
-    pub fn published(&mut self, inventory: &Arc<Inventory>, images: &Arc<Images>) {
+    /// Takes what came of what was taken last, and by which configuration.
+    pub fn published(
+        &mut self,
+        config: &Arc<Config>,
+        inventory: &Arc<Inventory>,
+        images: &Arc<Images>,
+    ) {
         self.recollection.published(images);
-        self.inventory.send_replace(Arc::clone(inventory));
+        self.published.send_replace(Arc::new(Published {
+            config: Arc::clone(config),
+            inventory: Arc::clone(inventory),
+        }));
     }
 
-    /// The inventory as it is now; without a source before the first.
-    pub fn inventory(&self) -> watch::Receiver<Arc<Inventory>> {
-        self.inventory.subscribe()
+    /// The inventory as it is now; before the first one without a source, by this configuration.
+    pub fn inventory(&self, first: &Arc<Config>) -> watch::Receiver<Arc<Published>> {
+        self.published.send_replace(Arc::new(Published {
+            config: Arc::clone(first),
+            ..Published::default()
+        }));
+        self.published.subscribe()
     }
 
     /// Writes what is to survive a restart; all of it at the end.
@@ -228,7 +244,7 @@ impl Custody {
         let Some(archive) = self.archive.clone().filter(|_| is_end || !rests) else {
             return;
         };
-        let new: Vec<(Arc<SourceState>, String)> = wanted
+        let new: Vec<(Arc<SourceState>, ReadFrom)> = wanted
             .iter()
             .filter_map(|wanted| {
                 let held = self.held.get(wanted.name())?;
@@ -238,7 +254,7 @@ impl Custody {
                     .as_ref()
                     .is_some_and(|saved| says_the_same(saved, state));
                 (is_new && state.incomplete.is_none())
-                    .then(|| (Arc::clone(state), wanted.identity()))
+                    .then(|| (Arc::clone(state), wanted.read_from()))
             })
             .collect();
         let (written, written_at) = &self.written;
@@ -283,11 +299,11 @@ impl Custody {
 type Saved = (Vec<(Arc<SourceState>, Digest)>, Levels, Option<String>);
 
 /// States first: what the levels say of a content is said of one that is there.
-fn save(archive: &Archive, new: &[(Arc<SourceState>, String)], mut levels: Levels) -> Saved {
+fn save(archive: &Archive, new: &[(Arc<SourceState>, ReadFrom)], mut levels: Levels) -> Saved {
     let mut saved = Vec::new();
     let mut problem = None;
-    for (state, identity) in new {
-        match archive.save(state, identity) {
+    for (state, from) in new {
+        match archive.save(state, from) {
             Ok(content) => {
                 if let Some(entry) = levels.sources.get_mut(&*state.name) {
                     entry.content = Some(content);
@@ -325,6 +341,28 @@ fn says_the_same(one: &SourceState, other: &SourceState) -> bool {
     Arc::ptr_eq(&one.uses, &other.uses)
         && one.platforms == other.platforms
         && one.incomplete == other.incomplete
+        && (Arc::ptr_eq(&one.running, &other.running) || runs_the_same(one, other))
+        && content(one) == content(other)
+}
+
+/// Whether of both the same runs, whatever else nodes say.
+fn runs_the_same(one: &SourceState, other: &SourceState) -> bool {
+    let one = one.running.iter().filter(|it| !it.running.is_empty());
+    let other = other.running.iter().filter(|it| !it.running.is_empty());
+    one.map(|it| (&it.user, &it.running))
+        .eq(other.map(|it| (&it.user, &it.running)))
+}
+
+/// What another pullproof said, without when.
+fn content(state: &SourceState) -> Option<Digest> {
+    let mark = state.peer.as_ref()?.mark.as_ref()?;
+    Some(mark.content)
+}
+
+/// Whether it said so just now; whether it is complete is not a question of time where it never was.
+fn is_recent(state: &SourceState, now: Timestamp) -> bool {
+    let age = state.complete_at.map(|at| now.duration_since(at).abs());
+    age.is_none_or(|age| age < LEDGER_SAYS_EVERY)
 }
 
 /// Whether a source's state is kept on the disk: what was typed is gone with the command.
@@ -349,7 +387,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::inventory::references;
+    use crate::images::{self, PlatformChoice};
+    use crate::inventory::{completeness, references};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -409,6 +448,36 @@ mod tests {
         // What no source has any more goes.
         custody.keep_only(&[]);
         assert!(!state.exists());
+    }
+
+    #[tokio::test]
+    async fn a_ledger_in_which_nothing_changes_leaves_the_gates_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let wanted = wanted(path);
+        let mut custody = Custody::of(&memory(path));
+        let names = |count: usize| {
+            let names: Vec<String> = (0..count).map(|it| format!("a{it}")).collect();
+            names.join("\n")
+        };
+        let mut sources = Vec::new();
+        for (count, second) in [(20, 0), (19, 60), (19, 720), (19, 725), (19, 100_000)] {
+            let states = vec![state(&names(count), second)];
+            let before = std::mem::replace(
+                &mut sources,
+                custody.take(&wanted, states, &Config::default(), at(second)),
+            );
+            let inventory = Arc::new(Inventory {
+                sources: sources.clone(),
+            });
+            let images = Arc::new(images::collect(&inventory, &|_| PlatformChoice::All));
+            custody.published(&Arc::default(), &inventory, &images);
+            completeness::complete(&inventory, at(second)).unwrap();
+            // It is not said anew each time: whoever sees it has work to do.
+            let is_same = before.len() == 2 && Arc::ptr_eq(&before[1], &sources[1]);
+            assert_eq!(is_same, second == 725);
+        }
+        assert_eq!(sources[1].uses.len(), 1);
     }
 
     #[tokio::test]

@@ -168,7 +168,8 @@ impl Collector {
                     return;
                 };
                 is_parted_anew = false;
-                custody.published(&published.0, &published.1);
+                let config = &self.registries.config;
+                custody.published(config, &published.0, &published.1);
                 before = Some(published);
                 rest = PACE.after(begun);
             }

@@ -26,9 +26,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::endpoint::Listen;
 use crate::credential_source::Sources;
+use crate::http::keepset::Published;
 use crate::http::tls::TlsListener;
 use crate::http::{self, Health};
-use crate::inventory::Inventory;
 use crate::metrics::collector::{Caps, SnapshotCollector};
 use crate::metrics::exposition::Exposition;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
@@ -122,7 +122,6 @@ pub async fn serve(
     let stats = Stats::default();
     let memory = memory(&config)?;
     let store = memory.store.clone();
-    let (custody, inventory) = custody(&memory);
     let manifests: Arc<dyn ManifestCache> = match &store {
         Some(store) => Arc::clone(store) as Arc<dyn ManifestCache>,
         None => Arc::new(InMemory::default()),
@@ -133,6 +132,7 @@ pub async fn serve(
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
 
     let first = Arc::clone(&configs.borrow());
+    let (custody, published) = custody(&memory, &first);
     let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
@@ -149,9 +149,8 @@ pub async fn serve(
     let keepset = keepset::source(keepset::Parts {
         http: &first.http,
         store: store.clone(),
-        inventory,
+        published,
         snapshots: snapshots.clone(),
-        configs: configs.clone(),
         clock: Arc::clone(&clock),
     })?;
     let ui = http::ui_router(snapshots.clone(), keepset);
@@ -213,10 +212,13 @@ pub async fn serve(
     }
 }
 
-fn custody(memory: &Memory) -> (SharedCustody, watch::Receiver<Arc<Inventory>>) {
+fn custody(
+    memory: &Memory,
+    first: &Arc<Config>,
+) -> (SharedCustody, watch::Receiver<Arc<Published>>) {
     let custody = Custody::of(memory);
-    let inventory = custody.inventory();
-    (Arc::new(tokio::sync::Mutex::new(custody)), inventory)
+    let published = custody.inventory(first);
+    (Arc::new(tokio::sync::Mutex::new(custody)), published)
 }
 
 fn caps(config: &Config) -> Caps {

@@ -18,9 +18,12 @@ use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
 use crate::inventory::extract::CustomResource;
 use crate::inventory::peer::{self, PeerOptions};
+use crate::inventory::standin::{of_class, with_last};
+use crate::inventory::stored::ReadFrom;
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
+use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 
@@ -104,6 +107,20 @@ impl Wanted {
         }
     }
 
+    /// What is kept of it is of.
+    pub fn read_from(&self) -> ReadFrom {
+        let beyond = match self {
+            Self::Cluster { options, .. } => Some(&options.beyond),
+            _ => None,
+        };
+        let beyond = beyond.filter(|beyond| **beyond != Beyond::default());
+        ReadFrom {
+            identity: self.identity(),
+            // A version that knows more of it reads more, and so has another digest.
+            beyond: beyond.map(|beyond| Digest::of(format!("{beyond:?}").as_bytes())),
+        }
+    }
+
     /// What a cluster's workloads are.
     pub fn class(&self) -> Option<Class> {
         match self {
@@ -131,16 +148,6 @@ impl Wanted {
     /// Whether an operator wrote it, so that its hosts may be at any address.
     pub fn is_operators(&self) -> bool {
         !matches!(self, Self::Cluster { .. } | Self::Peer(_))
-    }
-
-    /// Whether both are the same peer: its token and what it is trusted by are renewed.
-    fn is_peer(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Peer(one), Self::Peer(other)) => {
-                (&one.name, &one.url) == (&other.name, &other.url)
-            }
-            _ => false,
-        }
     }
 
     /// Before it was read.
@@ -395,8 +402,9 @@ fn with_platforms(mut state: SourceState, configured: &[Platform]) -> SourceStat
     state
 }
 
-/// With what a source begins to be followed. Under a new configuration one that stays as it was keeps
-/// what it said until it is read again: were it forgotten, what is broken would seem to be mended.
+/// With what a source begins to be followed. Under a new configuration one that is read from the same place
+/// keeps what it said until it is read again: were it forgotten, what is broken would seem to be mended.
+/// Where more or other kinds are to be read of it, that is what is known so far, and stands in for nothing.
 /// `stored` is what was complete before a restart.
 pub fn start(
     wanted: &Wanted,
@@ -404,10 +412,20 @@ pub fn start(
     stored: impl FnOnce() -> Option<SourceState>,
 ) -> SourceState {
     let unread = wanted.unread();
-    let is_it = |before: &Wanted| before == wanted || before.is_peer(wanted);
-    match last.iter().find(|(before, _)| is_it(before)) {
-        Some((_, before)) => last_complete(unread, before),
-        None => stored().unwrap_or(unread),
+    let is_it =
+        |before: &Wanted| before.name() == wanted.name() && before.identity() == wanted.identity();
+    let Some((was, before)) = last.iter().find(|(before, _)| is_it(before)) else {
+        return stored().unwrap_or(unread);
+    };
+    let mut state = with_last(unread, before);
+    if was.read_from() != wanted.read_from() {
+        state.complete_at = None;
+    }
+    match wanted {
+        Wanted::Cluster { options, platforms } => {
+            with_platforms(of_class(state, options.class), platforms)
+        }
+        _ => state,
     }
 }
 
@@ -426,6 +444,7 @@ pub async fn follow(
         Wanted::Peer(options) => follow_peer(options, publish, clock, stop).await,
         files => {
             let mut reader = references::Reader::default();
+            let mut last = Arc::clone(&publish.borrow());
             loop {
                 let read = {
                     let (files, clock) = (files.clone(), Arc::clone(&clock));
@@ -436,7 +455,6 @@ pub async fn follow(
                     })
                     .await
                 };
-                let before = Arc::clone(&publish.borrow());
                 let state = match read {
                     Ok((state, known)) => {
                         reader = known;
@@ -444,7 +462,12 @@ pub async fn follow(
                     }
                     Err(panic) => unread(files.name(), &format!("reading it failed: {panic}")),
                 };
-                publish.send_replace(Arc::new(last_complete(state, &before)));
+                let is_complete = state.incomplete.is_none();
+                let state = Arc::new(with_last(state, &last));
+                if is_complete {
+                    last = Arc::clone(&state);
+                }
+                publish.send_replace(state);
                 tokio::select! {
                     () = tokio::time::sleep(FILES_INTERVAL) => {}
                     () = stop.cancelled() => return,
@@ -465,17 +488,6 @@ fn read_again(
     }
 }
 
-/// While a source is incomplete, its last complete state goes on being verified.
-fn last_complete(state: SourceState, before: &SourceState) -> SourceState {
-    if state.incomplete.is_none() || before.complete_at.is_none() {
-        return state;
-    }
-    SourceState {
-        incomplete: state.incomplete,
-        ..before.clone()
-    }
-}
-
 async fn follow_cluster(
     options: ClusterOptions,
     platforms: &[Platform],
@@ -484,14 +496,14 @@ async fn follow_cluster(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
+    let first = Arc::clone(&publish.borrow());
     let source = loop {
         match cluster::connect(&options).await {
             Ok(source) => break source.heeding(is_broken),
             Err(error) => {
                 warn!(source = options.source_name, "{error}");
                 let state = unread(&options.source_name, &error.to_string());
-                let state = last_complete(state, &publish.borrow());
-                publish.send_replace(Arc::new(state));
+                publish.send_replace(Arc::new(with_last(state, &first)));
             }
         }
         tokio::select! {
@@ -501,14 +513,17 @@ async fn follow_cluster(
     };
     let (inner, mut states) = watch::channel(Arc::new(SourceState::unread(&options.source_name)));
     let pass_on = async {
+        let mut first = Some(first);
         while states.changed().await.is_ok() {
             let state = states.borrow_and_update().as_ref().clone();
             let state = with_platforms(state, platforms);
             // Once it was complete it keeps itself what it cannot read any more.
-            let state = if state.complete_at.is_none() {
-                last_complete(state, &publish.borrow())
-            } else {
-                state
+            let state = match &first {
+                Some(first) if state.complete_at.is_none() => with_last(state, first),
+                Some(_) | None => {
+                    first = None;
+                    state
+                }
             };
             publish.send_replace(Arc::new(state));
         }
@@ -578,6 +593,29 @@ mod tests {
         assert!(start(&wanted("other"), &last, none).uses.is_empty());
         let begun = start(&wanted("prod"), &last, none);
         assert_eq!((begun.uses.len(), begun.incomplete.is_some()), (2, true));
+        assert!(begun.complete_at.is_some());
+        // Also where it has another role, or other nodes; not where other kinds are to be read.
+        let changed = |change: &dyn Fn(&mut ClusterOptions, &mut Vec<Platform>)| {
+            let mut changed = wanted("prod");
+            if let Wanted::Cluster { options, platforms } = &mut changed {
+                change(options, platforms);
+            }
+            let begun = start(&changed, &last, none);
+            (begun.uses.len(), begun.complete_at.is_some())
+        };
+        assert_eq!(changed(&|it, _| it.class = Class::Failover), (2, true));
+        let arm: Platform = "linux/arm64".parse().unwrap();
+        assert_eq!(
+            changed(&|_, platforms| platforms.push(arm.clone())),
+            (2, true)
+        );
+        let mentions = |it: &mut ClusterOptions, _: &mut Vec<Platform>| {
+            it.beyond.mentions = Some(["r.example".to_owned()].into());
+        };
+        assert_eq!(changed(&mentions), (2, false));
+        let elsewhere =
+            |it: &mut ClusterOptions, _: &mut Vec<Platform>| it.access = Access::InCluster;
+        assert_eq!(changed(&elsewhere), (0, false));
 
         // Also while the cluster cannot be connected to.
         let (publish, mut states) = watch::channel(Arc::new(begun));

@@ -23,8 +23,10 @@ use crate::inventory::keepset::{KeepSet, LedTo};
 use crate::inventory::peer::told::{self, Users};
 use crate::inventory::running::RunningUse;
 use crate::inventory::{ImageUse, Inventory, SourceState, completeness};
+use crate::mirrors;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
+use crate::oci::reference::Reference;
 use crate::state::Snapshot;
 use crate::view::{ForPeer, KeepSetAnswer, Said};
 
@@ -45,17 +47,23 @@ pub(super) struct Asked {
     unless: Option<Digest>,
 }
 
+/// An inventory, and the configuration by which it was read.
+#[derive(Debug, Default)]
+pub struct Published {
+    pub config: Arc<Config>,
+    pub inventory: Arc<Inventory>,
+}
+
 /// Who says it, and of what.
 #[derive(Clone)]
 pub struct KeepSetSource {
-    pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// Both at once: what was read by an old configuration is not all that a new one asks for.
+    pub published: watch::Receiver<Arc<Published>>,
     pub led_to: ReadLedTo,
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Is added to the number of a snapshot, so that it grows over restarts too.
     pub sequence_base: u64,
     pub daemon: Digest,
-    /// The configuration in use.
-    pub configs: watch::Receiver<Arc<Config>>,
     /// The digest of the token.
     pub token: Digest,
     pub clock: Arc<dyn Clock>,
@@ -138,8 +146,9 @@ impl KeepSetSource {
     }
 
     fn answer(&self, asked: Asked) -> Result<KeepSetAnswer, String> {
-        let inventory = Arc::clone(&self.inventory.borrow());
-        let config = Arc::clone(&self.configs.borrow());
+        let published = Arc::clone(&self.published.borrow());
+        let Published { config, inventory } = &*published;
+        let inventory = Arc::clone(inventory);
         let now = self.clock.now();
         let said = Said {
             daemon: self.daemon,
@@ -186,9 +195,20 @@ impl KeepSetSource {
         }
         let keep = SignedDuration::try_from(config.inventory.keep_seen);
         let keep = keep.unwrap_or(SignedDuration::MAX);
-        let set = KeepSet::of(
+        // Another pullproof knows by its own configuration what mirrors what.
+        let mirrors = if asked.first_hand {
+            Vec::new()
+        } else {
+            config.mirrors()
+        };
+        let endpoints = |reference: &Reference| {
+            let others = mirrors::others(&mirrors, reference).into_iter();
+            others.map(|(_, reference)| reference).collect()
+        };
+        let set = KeepSet::with_endpoints(
             &complete,
             &answer.aliases,
+            &endpoints,
             (self.led_to)()?.into_iter(),
             keep,
         );

@@ -43,6 +43,18 @@ impl KeepSet {
         led_to: impl Iterator<Item = LedTo>,
         keep: SignedDuration,
     ) -> Self {
+        Self::with_endpoints(complete, aliases, &|_| Vec::new(), led_to, keep)
+    }
+
+    /// The same, with what else is asked for each reference: a mirror that lost an image is of no use, and what
+    /// a mirror is of is asked where the mirror has nothing.
+    pub fn with_endpoints(
+        complete: &CompleteInventory,
+        aliases: &Aliases,
+        endpoints: &dyn Fn(&Reference) -> Vec<Reference>,
+        led_to: impl Iterator<Item = LedTo>,
+        keep: SignedDuration,
+    ) -> Self {
         let at = complete.at();
         let mut references: BTreeMap<Reference, Kept> = BTreeMap::new();
         let sources = complete.inventory().sources.iter();
@@ -52,7 +64,8 @@ impl KeepSet {
                 continue;
             };
             let canonical = aliases.canonical(written);
-            for reference in [written].into_iter().chain(&canonical) {
+            let endpoints = endpoints(canonical.as_ref().unwrap_or(written));
+            for reference in [written].into_iter().chain(&canonical).chain(&endpoints) {
                 if !references.contains_key(reference) {
                     let kept = Kept {
                         digests: reference.digest().into_iter().collect(),
@@ -249,6 +262,40 @@ mod tests {
         let own = &kept.references()[&"r.example/a:1".parse().unwrap()];
         assert_eq!(own.digests, [Digest::of(b"now")].into());
         assert_eq!(own.classes, [Class::Listed].into());
+    }
+
+    #[test]
+    fn what_a_mirror_has_is_kept_there_too() {
+        let source = references::read_text("keep", "r.internal/a:1\nr.other/b:1", at(1000));
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(source)],
+        });
+        let mirror = |reference: &Reference| -> Vec<Reference> {
+            let is_of_it = reference.host() == "r.example";
+            let mirrored = format!("mirror.example/{}:1", reference.repository());
+            is_of_it
+                .then(|| mirrored.parse().unwrap())
+                .into_iter()
+                .collect()
+        };
+        let kept = KeepSet::with_endpoints(
+            &complete(&inventory, at(1000)).unwrap(),
+            &Aliases::of([("r.internal", "r.example")].into_iter()),
+            &mirror,
+            [led_to("mirror.example/a:1", "there", 1000)].into_iter(),
+            KEEP,
+        );
+        let names: Vec<_> = kept.references().keys().map(ToString::to_string).collect();
+        let expected = [
+            "mirror.example/a:1",
+            "r.example/a:1",
+            "r.internal/a:1",
+            "r.other/b:1",
+        ];
+        assert_eq!(names, expected);
+        let mirrored = &kept.references()[&"mirror.example/a:1".parse().unwrap()];
+        assert_eq!(mirrored.classes, [Class::Listed].into());
+        assert_eq!(mirrored.digests, [Digest::of(b"there")].into());
     }
 
     #[test]

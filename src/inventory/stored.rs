@@ -32,11 +32,21 @@ enum Schema {
     V1,
 }
 
+/// What a state is of: of anything else it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFrom {
+    /// What it was read from.
+    pub identity: String,
+    /// The digest of what was read there beyond Kubernetes' own kinds; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<Digest>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
     schema: Schema,
-    /// What it was read from.
-    identity: String,
+    #[serde(flatten)]
+    from: ReadFrom,
     complete_at: Timestamp,
     platforms: Option<Vec<Platform>>,
     uses: usize,
@@ -95,7 +105,7 @@ pub enum StoredError {
 }
 
 /// Writes a complete state; yields the digest of what was written.
-pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::io::Result<Digest> {
+pub fn write(state: &SourceState, from: &ReadFrom, to: &mut impl Write) -> std::io::Result<Digest> {
     let mut hasher = Hasher::default();
     let mut line: Vec<u8> = Vec::new();
     let mut put = |to: &mut dyn Write, value: &dyn Fn(&mut Vec<u8>) -> serde_json::Result<()>| {
@@ -107,7 +117,7 @@ pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::i
     };
     let head = Head {
         schema: Schema::V1,
-        identity: identity.to_owned(),
+        from: from.clone(),
         complete_at: state.complete_at.unwrap_or_default(),
         platforms: state.platforms.as_ref().map(|platforms| platforms.to_vec()),
         uses: state.uses.len(),
@@ -116,7 +126,6 @@ pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::i
     };
     put(to, &|line| serde_json::to_writer(line, &head))?;
     for (image_use, of_use) in state.uses_told() {
-        let of_use = of_use.filter(|_| state.peer.is_some());
         let one = Line::of(image_use, of_use.map(|of_use| &*of_use.running));
         put(to, &|line| serde_json::to_writer(line, &one))?;
     }
@@ -156,10 +165,11 @@ impl Line {
 }
 
 /// Reads a state back, and the digest of its text; `class` is what the source's workloads are now. It is
-/// not complete: it was not read now.
+/// not complete: it was not read now. Nor was it ever, where more or other kinds are to be read than then:
+/// it is then only what is known so far.
 pub fn read(
     name: &str,
-    identity: &str,
+    read_from: &ReadFrom,
     class: Option<Class>,
     from: &mut impl BufRead,
 ) -> Result<(SourceState, Digest), StoredError> {
@@ -170,8 +180,8 @@ pub fn read(
         hasher: Hasher::default(),
     };
     let head: Head = lines.next()?;
-    if head.identity != identity {
-        return Err(StoredError::Other(head.identity));
+    if head.from.identity != read_from.identity {
+        return Err(StoredError::Other(head.from.identity));
     }
     if head.uses > USES_MAX || head.digests > USES_MAX {
         return Err(StoredError::Damaged("it has more uses than can be"));
@@ -211,7 +221,7 @@ pub fn read(
     }
     let state = SourceState {
         incomplete: Some("it was not read since pullproof started".to_owned()),
-        complete_at: Some(head.complete_at),
+        complete_at: (head.from.beyond == read_from.beyond).then_some(head.complete_at),
         uses: uses.into(),
         running: running.into(),
         peer: head.peer.map(|mark| {
@@ -336,6 +346,7 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::inventory::references;
+    use crate::inventory::running::{ImageId, Place};
 
     fn state() -> SourceState {
         let text = "registry.example/a:1\nnot a reference\nnginx\n";
@@ -359,15 +370,65 @@ mod tests {
         state
     }
 
+    fn from(identity: &str, beyond: Option<&str>) -> ReadFrom {
+        ReadFrom {
+            identity: identity.to_owned(),
+            beyond: beyond.map(|beyond| Digest::of(beyond.as_bytes())),
+        }
+    }
+
     fn written() -> Vec<u8> {
         let mut text = Vec::new();
-        write(&state(), "list", &mut text).unwrap();
+        write(&state(), &from("list", None), &mut text).unwrap();
         text
     }
 
     #[test]
+    fn what_ran_comes_back_with_it() {
+        let mut state = state();
+        let running = RunningUse {
+            user: Arc::clone(&state.uses[2].user),
+            running: [Running {
+                id: ImageId {
+                    digest: Digest::of(b"what runs"),
+                    place: Place::Named,
+                },
+                by: "ReplicaSet/web-1".into(),
+            }]
+            .into(),
+            refusal: None,
+            pulled: None,
+        };
+        state.running = [Arc::new(running)].into();
+        let mut text = Vec::new();
+        let of = from("list", None);
+        write(&state, &of, &mut text).unwrap();
+        let (back, _) = read("edge", &of, None, &mut &*text).unwrap();
+        assert_eq!(back.running, state.running);
+    }
+
+    #[test]
+    fn what_was_read_of_other_kinds_is_known_and_does_not_stand_in() {
+        let mut text = Vec::new();
+        write(&state(), &from("list", Some("kinds")), &mut text).unwrap();
+        for (stored, now, stands) in [
+            (&text, Some("kinds"), true),
+            (&text, Some("more kinds"), false),
+            (&text, None, false),
+            // As it was written before kinds were.
+            (&written(), None, true),
+            (&written(), Some("kinds"), false),
+        ] {
+            let of = from("list", now);
+            let (back, _) = read("edge", &of, None, &mut &**stored).unwrap();
+            assert_eq!(back.uses.len(), 3);
+            assert_eq!(back.complete_at.is_some(), stands, "{now:?}");
+        }
+    }
+
+    #[test]
     fn a_state_comes_back_as_it_was_but_not_as_complete() {
-        let (back, _) = read("edge", "list", None, &mut &*written()).unwrap();
+        let (back, _) = read("edge", &from("list", None), None, &mut &*written()).unwrap();
         assert_eq!(back.uses, state().uses);
         assert_eq!(back.platforms, state().platforms);
         assert_eq!(back.complete_at, state().complete_at);
@@ -378,7 +439,13 @@ mod tests {
             &back.pull_secrets[&key],
             PullSecret::Unreadable(_)
         ));
-        let (standby, _) = read("edge", "list", Some(Class::Failover), &mut &*written()).unwrap();
+        let (standby, _) = read(
+            "edge",
+            &from("list", None),
+            Some(Class::Failover),
+            &mut &*written(),
+        )
+        .unwrap();
         let classes: Vec<Class> = standby.uses.iter().map(|it| it.user.class).collect();
         assert_eq!(classes, [Class::Failover, Class::Listed, Class::Listed]);
     }
@@ -388,7 +455,7 @@ mod tests {
         let text = written();
         for end in 0..text.len() {
             assert!(
-                read("edge", "list", None, &mut &text[..end]).is_err(),
+                read("edge", &from("list", None), None, &mut &text[..end]).is_err(),
                 "{end}"
             );
         }
@@ -399,18 +466,26 @@ mod tests {
             lines.join("\n") + "\n"
         };
         for line in 0..lines.len() {
-            assert!(read("edge", "list", None, &mut without(line).as_bytes()).is_err());
+            assert!(
+                read(
+                    "edge",
+                    &from("list", None),
+                    None,
+                    &mut without(line).as_bytes()
+                )
+                .is_err()
+            );
         }
         let changed = String::from_utf8(text.clone())
             .unwrap()
             .replace("/a:1", "/b:1");
-        let changed = read("edge", "list", None, &mut changed.as_bytes()).unwrap_err();
+        let changed = read("edge", &from("list", None), None, &mut changed.as_bytes()).unwrap_err();
         assert!(changed.to_string().contains("digest"), "{changed}");
-        let other = read("edge", "another list", None, &mut &*text).unwrap_err();
+        let other = read("edge", &from("another list", None), None, &mut &*text).unwrap_err();
         assert!(matches!(other, StoredError::Other(_)));
         let later = String::from_utf8(text)
             .unwrap()
             .replace("source/v1", "source/v2");
-        assert!(read("edge", "list", None, &mut later.as_bytes()).is_err());
+        assert!(read("edge", &from("list", None), None, &mut later.as_bytes()).is_err());
     }
 }

@@ -259,8 +259,12 @@ fn what_it_keeps_is_kept_here() {
     );
     // Also after a restart.
     let mut text = Vec::new();
-    stored::write(&held(), "peer", &mut text).unwrap();
-    let (back, _) = stored::read("dr", "peer", None, &mut &*text).unwrap();
+    let from = stored::ReadFrom {
+        identity: "peer".to_owned(),
+        beyond: None,
+    };
+    stored::write(&held(), &from, &mut text).unwrap();
+    let (back, _) = stored::read("dr", &from, None, &mut &*text).unwrap();
     assert_eq!((&back.uses, &back.running), (&held().uses, &held().running));
     assert_eq!(
         (&back.peer, &back.platforms),
