@@ -26,6 +26,7 @@ pub mod keepset;
 pub mod ledger;
 pub mod loss;
 pub mod manifests;
+pub mod nodes;
 pub mod peer;
 pub mod references;
 pub mod running;

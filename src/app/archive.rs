@@ -14,9 +14,9 @@ use tracing::warn;
 
 use super::sources::Wanted;
 use crate::files;
-use crate::inventory::SourceState;
 use crate::inventory::loss::Level;
 use crate::inventory::stored::{self, ReadFrom, StoredError};
+use crate::inventory::{SourceState, nodes};
 use crate::oci::digest::Digest;
 
 /// Below the state directory.
@@ -45,6 +45,9 @@ pub struct Entry {
     /// The state that is on the disk, and when it was last true.
     pub content: Option<Digest>,
     pub complete_at: Option<Timestamp>,
+    /// The platforms that nodes had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<nodes::Seen>,
 }
 
 /// Why the archive cannot be used.

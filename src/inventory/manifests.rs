@@ -205,7 +205,7 @@ fn parse(
         budget: serde_saphyr::budget! {
             max_nodes: 1_000_000,
             max_events: 3_000_000,
-            max_depth: 128,
+            max_depth: 96,
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: 100_000,

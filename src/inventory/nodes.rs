@@ -21,9 +21,9 @@ pub fn after(
     keep: SignedDuration,
     now: Timestamp,
 ) -> Vec<Seen> {
-    let gone = before.iter().filter(|seen| {
-        !there.contains(&seen.platform) && now.duration_since(seen.last) <= keep
-    });
+    let gone = before
+        .iter()
+        .filter(|seen| !there.contains(&seen.platform) && now.duration_since(seen.last) <= keep);
     let there = there.iter().map(|platform| Seen {
         platform: platform.clone(),
         last: now,
@@ -57,7 +57,10 @@ mod tests {
         assert_eq!(with(&[], &both), [amd.clone(), arm]);
         let later = after(&both, std::slice::from_ref(&amd), keep, at(48));
         assert_eq!(names(&later), 2);
-        assert_eq!(names(&after(&later, std::slice::from_ref(&amd), keep, at(49))), 1);
+        assert_eq!(
+            names(&after(&later, std::slice::from_ref(&amd), keep, at(49))),
+            1
+        );
         // All nodes are away: what they were is not forgotten before its time.
         assert_eq!(names(&after(&later, &[], keep, at(90))), 1);
     }
