@@ -5,7 +5,7 @@
 //! read in full says so, and its last complete state stands in. An error is never an empty list,
 //! since a list that was empty by error is how images get lost (restic#4612, harbor#12975).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -187,12 +187,18 @@ impl SourceState {
 
 /// The distinct references that uses name. What another pullproof only remembers is named by nobody: two
 /// that count each other's memory as a sighting would remember for ever.
-pub fn distinct<'a>(uses: impl Iterator<Item = &'a ImageUse>) -> HashSet<&'a Reference> {
+pub fn distinct<'a>(uses: impl Iterator<Item = &'a ImageUse>) -> Distinct<'a> {
     let named = uses.filter(|image_use| image_use.user.class != Class::Remembered);
+    // Those of one workload stand together.
+    let mut last = None;
     named
         .filter_map(|image_use| image_use.reference.as_ref().ok())
+        .filter(|reference| last.replace(*reference) != Some(*reference))
         .collect()
 }
+
+/// Distinct references. They are looked up more often than anything else.
+pub type Distinct<'a> = foldhash::HashSet<&'a Reference>;
 
 /// The union over all sources.
 #[derive(Debug, Clone, Default)]

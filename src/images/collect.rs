@@ -12,7 +12,8 @@ use crate::verify::target::Needs;
 
 /// One use, as far as an image is made of it. All uses are drafts for a moment, so they are small.
 struct Draft<'a> {
-    reference: &'a Reference,
+    /// Of [`References`]; once all are known, the rank among them.
+    reference: u32,
     /// Of [`Pullers`].
     puller: u32,
     /// The place in the inventory.
@@ -23,8 +24,8 @@ struct Draft<'a> {
 
 const _: () = assert!(size_of::<Draft<'_>>() <= 40);
 
-impl<'a> Draft<'a> {
-    fn order<'b>(&self, pullers: &'b Pullers) -> (&'a Reference, &'b PullerKey, u32) {
+impl Draft<'_> {
+    fn order<'b>(&self, pullers: &'b Pullers) -> (u32, &'b PullerKey, u32) {
         (self.reference, pullers.key(self.puller), self.at)
     }
 }
@@ -47,7 +48,8 @@ pub fn collect_by(
     let uses = || inventory.sources.iter().map(|source| source.uses.len());
     let mut drafts: Vec<Draft<'_>> = Vec::with_capacity(uses().sum());
     let mut malformed: BTreeMap<&str, (&InvalidReference, Vec<&Arc<User>>)> = BTreeMap::new();
-    let mut choices: HashMap<&str, PlatformChoice> = HashMap::new();
+    let mut choices: foldhash::HashMap<&str, PlatformChoice> = HashMap::default();
+    let mut references = References::default();
     let mut platforms = PlatformSets::default();
     let mut pullers = Pullers::default();
     let mut told: Told<'_> = Vec::new();
@@ -62,7 +64,7 @@ pub fn collect_by(
                     let choice = choices.entry(host).or_insert_with(|| choose(host));
                     told.extend(said.map(|said| (number(drafts.len()), said)));
                     drafts.push(Draft {
-                        reference,
+                        reference: references.number(reference),
                         puller: pullers.number(puller(image_use, written, source)),
                         at: number(drafts.len()),
                         needs: platforms.needs(image_use, source, choice),
@@ -77,6 +79,12 @@ pub fn collect_by(
             }
         }
     }
+    let (references, ranks) = references.ranked();
+    for draft in &mut drafts {
+        draft.reference = *ranks
+            .get(draft.reference as usize)
+            .expect("it was numbered");
+    }
     // Those of one image stand together, the first that names it first.
     drafts.sort_unstable_by(|one, other| one.order(&pullers).cmp(&other.order(&pullers)));
     let is_same = |one: &Draft<'_>, other: &Draft<'_>| {
@@ -89,9 +97,10 @@ pub fn collect_by(
             platforms.union(&needs, draft.needs.clone())
         });
         let users = settled(drafts.iter().map(|draft| draft.user));
+        let reference = references.get(first.reference as usize)?;
         Some(Arc::new(Image {
             running: running(drafts, &told),
-            ..image(first, &pullers, all, users)
+            ..image(reference, first, &pullers, all, users)
         }))
     }));
     let malformed = malformed.into_values().map(|(problem, users)| Malformed {
@@ -118,8 +127,13 @@ fn renamed(inventory: &Inventory, aliases: &Aliases) -> Vec<Reference> {
     canonical.map(|it| sharing.share(it)).collect()
 }
 
-fn image(first: &Draft<'_>, pullers: &Pullers, needs: Needs, users: Arc<[Arc<User>]>) -> Image {
-    let reference = first.reference;
+fn image(
+    reference: &Reference,
+    first: &Draft<'_>,
+    pullers: &Pullers,
+    needs: Needs,
+    users: Arc<[Arc<User>]>,
+) -> Image {
     let name = reference.to_string();
     // Most write what is canonical already: then one text serves both.
     let written = users.iter().find(|user| *user.image == *name);
@@ -166,6 +180,47 @@ fn number(length: usize) -> u32 {
     u32::try_from(length).expect("fewer than 2^32 uses")
 }
 
+/// Distinct references, in the order in which they were met: comparing numbers is cheaper than comparing
+/// names.
+#[derive(Debug, Default)]
+struct References<'a> {
+    all: Vec<&'a Reference>,
+    numbers: foldhash::HashMap<&'a Reference, u32>,
+    last: Option<(&'a Reference, u32)>,
+}
+
+impl<'a> References<'a> {
+    fn number(&mut self, reference: &'a Reference) -> u32 {
+        // Those of one workload stand together.
+        if let Some((last, known)) = self.last
+            && last == reference
+        {
+            return known;
+        }
+        let all = &mut self.all;
+        let known = *self.numbers.entry(reference).or_insert_with(|| {
+            all.push(reference);
+            number(all.len() - 1)
+        });
+        self.last = Some((reference, known));
+        known
+    }
+
+    /// In their order, and the place of each number in it.
+    fn ranked(self) -> (Vec<&'a Reference>, Vec<u32>) {
+        let mut order: Vec<(&Reference, usize)> = self.all.into_iter().zip(0..).collect();
+        order.sort_unstable();
+        let mut ranks = vec![0; order.len()];
+        for (rank, (_, known)) in (0..).zip(&order) {
+            *ranks.get_mut(*known).expect("each has its place") = rank;
+        }
+        (
+            order.into_iter().map(|(reference, _)| reference).collect(),
+            ranks,
+        )
+    }
+}
+
 /// Pullers: a few, each kept once however many images they pull.
 #[derive(Debug, Default)]
 struct Pullers {
@@ -173,10 +228,24 @@ struct Pullers {
     /// The same credentials under another label are another puller with the same key.
     numbers: HashMap<(Arc<PullerKey>, Words), u32>,
     keys: HashSet<Arc<PullerKey>>,
+    /// Of [`Puller::Own`], which nearly all have.
+    own: Option<u32>,
 }
 
 impl Pullers {
     fn number(&mut self, puller: Puller) -> u32 {
+        match (&puller, self.own) {
+            (Puller::Own, Some(known)) => known,
+            (Puller::Own, None) => {
+                let new = self.number_of(puller);
+                self.own = Some(new);
+                new
+            }
+            (Puller::Secrets { .. } | Puller::Unavailable { .. }, _) => self.number_of(puller),
+        }
+    }
+
+    fn number_of(&mut self, puller: Puller) -> u32 {
         let key = puller.key();
         let key = match self.keys.get(&key) {
             Some(known) => Arc::clone(known),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::inventory::{ImageUse, SourceState};
+use crate::inventory::{ImageUse, NodeConstraint, SourceState};
 use crate::oci::platform::Platform;
 use crate::verify::target::Needs;
 
@@ -19,16 +19,20 @@ pub enum PlatformChoice {
 
 /// Sets of platforms: a handful, each kept once however many images need it.
 #[derive(Debug, Default)]
-pub struct PlatformSets(HashSet<Arc<[Platform]>>);
+pub struct PlatformSets {
+    all: HashSet<Arc<[Platform]>>,
+    /// What was needed last, by which constraint and which nodes: nearly all uses have the same.
+    last: Option<(Arc<NodeConstraint>, Arc<[Platform]>, Needs)>,
+}
 
 impl PlatformSets {
     fn share(&mut self, platforms: BTreeSet<Platform>) -> Needs {
         let platforms: Vec<Platform> = platforms.into_iter().collect();
-        if let Some(known) = self.0.get(platforms.as_slice()) {
+        if let Some(known) = self.all.get(platforms.as_slice()) {
             return Needs::These(Arc::clone(known));
         }
         let new: Arc<[Platform]> = platforms.into();
-        self.0.insert(Arc::clone(&new));
+        self.all.insert(Arc::clone(&new));
         Needs::These(new)
     }
 
@@ -42,18 +46,34 @@ impl PlatformSets {
             (PlatformChoice::All, _) | (PlatformChoice::Needed, None) => Needs::All,
             (PlatformChoice::These(platforms), _) => Needs::These(Arc::clone(platforms)),
             (PlatformChoice::Needed, Some(nodes)) => {
-                let admitted: BTreeSet<Platform> = nodes
-                    .iter()
-                    .filter(|node| image_use.constraint.admits(node))
-                    .cloned()
-                    .collect();
-                if admitted.is_empty() {
-                    // No node fits now: a pool that is scaled to zero, perhaps. Who will pull is open.
-                    return Needs::All;
+                if let Some((constraint, known, needs)) = &self.last
+                    && *constraint == image_use.constraint
+                    && Arc::ptr_eq(known, nodes)
+                {
+                    return needs.clone();
                 }
-                self.share(admitted)
+                let needs = self.admitted(&image_use.constraint, nodes);
+                self.last = Some((
+                    Arc::clone(&image_use.constraint),
+                    Arc::clone(nodes),
+                    needs.clone(),
+                ));
+                needs
             }
         }
+    }
+
+    fn admitted(&mut self, constraint: &NodeConstraint, nodes: &[Platform]) -> Needs {
+        let admitted: BTreeSet<Platform> = nodes
+            .iter()
+            .filter(|node| constraint.admits(node))
+            .cloned()
+            .collect();
+        if admitted.is_empty() {
+            // No node fits now: a pool that is scaled to zero, perhaps. Who will pull is open.
+            return Needs::All;
+        }
+        self.share(admitted)
     }
 
     /// What both need.

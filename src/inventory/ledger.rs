@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Class, ImageUse, TopOwner, User};
+use super::{Class, Distinct, ImageUse, TopOwner, User};
 use crate::oci::reference::{Reference, Sharing};
 use crate::second::Second;
 
@@ -52,12 +52,12 @@ impl Changes {
         self.at = self.at.max(at);
         // Of what came and went only the end counts.
         if !self.gone.is_empty() && !named.is_empty() {
-            let named: HashSet<&Reference> = named.iter().collect();
+            let named: Distinct<'_> = named.iter().collect();
             self.gone
                 .retain(|(reference, _)| !named.contains(reference));
         }
         if !self.named.is_empty() && !gone.is_empty() {
-            let gone: HashSet<&Reference> = gone.iter().map(|(reference, _)| reference).collect();
+            let gone: Distinct<'_> = gone.iter().map(|(reference, _)| reference).collect();
             self.named.retain(|reference| !gone.contains(reference));
         }
         self.named.extend(named);
@@ -106,7 +106,7 @@ impl Ledger {
     pub fn see<'a>(
         &mut self,
         before: impl Iterator<Item = &'a Reference>,
-        mut named: HashSet<&'a Reference>,
+        mut named: Distinct<'a>,
         all_known: bool,
         now: Timestamp,
     ) -> Changes {

@@ -1,9 +1,11 @@
 //! What nodes run of each reference, to be noted as what it led to: of what is gone the tag alone says
 //! nothing of what ran.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
+
+use foldhash::HashSet;
+use foldhash::quality::RandomState;
 
 use crate::inventory::SourceState;
 use crate::inventory::running::RunningUse;
