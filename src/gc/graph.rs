@@ -10,6 +10,7 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
 use crate::oci::media_type::{self, Kind};
 use crate::second::Second;
+use crate::storage::Listed as Found;
 
 /// The number of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -357,6 +358,44 @@ impl Builder {
         match repository {
             Some(repository) => self.listed(repository).damage.push(damage),
             None => self.damage.push(damage),
+        }
+    }
+
+    /// Takes what a listing found.
+    pub fn add(&mut self, found: Found) {
+        match found {
+            Found::Blob {
+                digest,
+                size,
+                modified,
+            } => self.blob(digest, size, modified),
+            Found::Layer {
+                repository,
+                digest,
+                modified,
+            } => self.layer(&repository, digest, modified),
+            Found::Revision {
+                repository,
+                digest,
+                modified,
+            } => self.revision(&repository, digest, modified),
+            Found::Tag {
+                repository,
+                tag,
+                current,
+            } => self.listed_tag(&repository, &tag).current = current,
+            Found::TagHistory {
+                repository,
+                tag,
+                digest,
+                modified,
+            } => self.history(&repository, &tag, digest, modified),
+            Found::Upload { repository, since } => self.upload(&repository, since),
+            Found::Damage {
+                repository,
+                path,
+                problem,
+            } => self.damage(repository.as_deref(), Damage { path, problem }),
         }
     }
 
