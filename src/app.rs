@@ -17,3 +17,4 @@ pub mod registries;
 pub mod reload;
 pub mod serve;
 pub mod sources;
+pub mod tags;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::inventory::extract::{CustomResource, Releases};
 use crate::mirrors::Rule;
 use crate::oci::platform::Platform;
+use crate::oci::reference::Aliases;
 use crate::verify::depth::Depth;
 
 mod amount;
@@ -25,6 +26,7 @@ pub mod endpoint;
 pub mod files;
 mod later;
 mod mirror;
+mod peer;
 pub mod problem;
 mod raw;
 mod registry;
@@ -55,10 +57,11 @@ pub struct Config {
     pub state: State,
 }
 
-/// Where references come from. Names are unique among all three.
+/// Where references come from. Names are unique among all four.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sources {
     pub clusters: Vec<Cluster>,
+    pub peers: Vec<Peer>,
     pub references: Vec<ReferenceList>,
     pub manifests: Vec<Manifests>,
     /// The part of its references that a source may lose, from 0 to 1.
@@ -76,7 +79,10 @@ pub struct Sources {
 impl Sources {
     /// Nothing is configured: the current kubeconfig context then, or the cluster around us.
     pub fn is_empty(&self) -> bool {
-        self.clusters.is_empty() && self.references.is_empty() && self.manifests.is_empty()
+        self.clusters.is_empty()
+            && self.peers.is_empty()
+            && self.references.is_empty()
+            && self.manifests.is_empty()
     }
 }
 
@@ -125,6 +131,22 @@ pub enum Scope {
     },
 }
 
+/// Another pullproof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub name: String,
+    /// Where its page is.
+    pub endpoint: Endpoint,
+    /// PEM; trusted besides the system's.
+    pub ca: Option<PathBuf>,
+    /// A file with the token that it knows.
+    pub token: PathBuf,
+    /// One that is not may be offline, and then pages nobody.
+    pub required: bool,
+    /// How long its last complete state stands in for it.
+    pub max_age: Duration,
+}
+
 /// A file with one reference a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferenceList {
@@ -157,6 +179,8 @@ pub struct Registry {
     /// More than 0; may be a fraction. `None`: only the concurrency limits.
     pub requests_per_second: Option<f64>,
     pub mirrors: Vec<Rule>,
+    /// Other names of the same storage, as [`Self::host`] is written.
+    pub aliases: Vec<String>,
     /// What holds for this registry, defaults included.
     pub verify: Verify,
 }
@@ -308,18 +332,43 @@ impl Default for Config {
     }
 }
 
+impl Registry {
+    /// Its host, and all other names of it.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        [&self.host].into_iter().chain(&self.aliases)
+    }
+}
+
 impl Config {
-    /// The entry of a reference's host. Host names have no case.
+    /// The entry of a reference's host, or of another name of it. Host names have no case.
     pub fn registry(&self, host: &str) -> Option<&Registry> {
-        self.registries
-            .iter()
-            .find(|registry| registry.host.eq_ignore_ascii_case(host))
+        self.registries.iter().find(|registry| {
+            let mut names = registry.names();
+            names.any(|name| name.eq_ignore_ascii_case(host))
+        })
     }
 
-    /// Which hosts mirror which.
+    /// Which hosts are other names of which.
+    pub fn aliases(&self) -> Aliases {
+        let pairs = self.registries.iter().flat_map(|registry| {
+            let aliases = registry.aliases.iter();
+            aliases.map(|alias| (alias.as_str(), registry.host.as_str()))
+        });
+        Aliases::of(pairs)
+    }
+
+    /// Which hosts mirror which, by their own names.
     pub fn mirrors(&self) -> Vec<Rule> {
-        let entries = self.registries.iter();
-        entries.flat_map(|entry| entry.mirrors.clone()).collect()
+        let aliases = self.aliases();
+        let rules = self.registries.iter().flat_map(|entry| &entry.mirrors);
+        let mut rules: Vec<Rule> = rules.cloned().collect();
+        let locations = rules.iter_mut();
+        for location in locations.flat_map(|rule| [&mut rule.mirror, &mut rule.of]) {
+            if let Some(host) = aliases.host_of(&location.host) {
+                location.host = host.to_owned();
+            }
+        }
+        rules
     }
 
     /// Every file that is named, each with the path of its key; a daemon watches them.

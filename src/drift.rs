@@ -22,6 +22,7 @@ use crate::verify::round::{DEPTH_MAX, NODES_MAX};
 pub use self::platforms::PlatformsBefore;
 
 mod platforms;
+pub mod tags;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -45,6 +46,8 @@ kinds! {
     TagMoved = "tag_moved",
     /// What runs could not be pulled again.
     RunningDigestMissing = "running_digest_missing",
+    /// No tag names the digest that is pinned, nor an index above it: nothing but the inventory keeps it.
+    PinnedDigestUntagged = "pinned_digest_untagged",
     /// The index had it at an earlier proof.
     PlatformMissing = "platform_missing",
     /// A mirror serves another digest.
@@ -57,7 +60,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// That a node could not pull what is said to be pullable: either of the two is wrong.
+/// That a node could not pull what is said to be pullable, or has pulled what is said to be broken: either
+/// of the two is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disagreement {
     pub user: Arc<User>,
@@ -68,7 +72,7 @@ pub struct Disagreement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     pub kind: Kind,
-    /// What runs, or what another endpoint serves.
+    /// What runs, what is pinned, or what another endpoint serves.
     pub digest: Option<Digest>,
     pub platform: Option<Platform>,
     /// The endpoint that serves another digest.

@@ -146,6 +146,7 @@ struct UiState {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     /// `None` where it is not to be served.
     keepset: Option<KeepSetSource>,
+    bodies: stream::Bodies,
 }
 
 impl UiState {
@@ -175,7 +176,11 @@ pub fn ui_router(
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
         .layer(CompressionLayer::new())
-        .with_state(UiState { snapshots, keepset })
+        .with_state(UiState {
+            snapshots,
+            keepset,
+            bodies: stream::Bodies::default(),
+        })
 }
 
 /// Serves until told to stop. The caller bounds how long open connections may take then.

@@ -14,7 +14,7 @@ use crate::mirrors::Other;
 use crate::oci::reference::{InvalidReference, Reference};
 use crate::verify::target::Needs;
 
-pub use self::collect::collect;
+pub use self::collect::{collect, collect_by};
 pub use self::platforms::{PlatformChoice, PlatformSets};
 pub use self::puller::{Lack, Puller, PullerKey, unavailable, with_puller};
 pub use self::running::{Apart, of_digest, with_running};

@@ -1,6 +1,6 @@
 //! The inventory: every image reference and who uses it, from all sources.
 //!
-//! A source is a cluster, a directory of Kubernetes YAML or a list of references. Each delivers a
+//! A source is a cluster, another pullproof, a directory of Kubernetes YAML or a list of references. Each delivers a
 //! [`SourceState`]; their union is the [`Inventory`]. Complete or nothing: a source that could not be
 //! read in full says so, and its last complete state stands in. An error is never an empty list,
 //! since a list that was empty by error is how images get lost (restic#4612, harbor#12975).
@@ -26,8 +26,11 @@ pub mod keepset;
 pub mod ledger;
 pub mod loss;
 pub mod manifests;
+pub mod nodes;
+pub mod peer;
 pub mod references;
 pub mod running;
+pub mod standin;
 pub mod stored;
 mod user;
 
@@ -77,6 +80,8 @@ pub struct NodeConstraint {
     pub os: Option<String>,
     /// `kubernetes.io/arch`
     pub architecture: Option<String>,
+    /// Where the nodes are known to another pullproof: these alone. None of them: any.
+    pub platforms: Option<Arc<[Platform]>>,
 }
 
 impl NodeConstraint {
@@ -86,6 +91,10 @@ impl NodeConstraint {
                 .architecture
                 .as_ref()
                 .is_none_or(|arch| *arch == platform.architecture)
+            && self
+                .platforms
+                .as_ref()
+                .is_none_or(|these| these.contains(platform))
     }
 }
 
@@ -141,6 +150,8 @@ pub struct SourceState {
     pub rules: Rules,
     /// It names much less than it did.
     pub shrunk: Option<Shrunk>,
+    /// What another pullproof said besides; `None` for what is read at first hand.
+    pub peer: Option<Arc<peer::Told>>,
 }
 
 impl SourceState {
@@ -169,13 +180,17 @@ impl SourceState {
             platforms: None,
             rules: Rules::default(),
             shrunk: None,
+            peer: None,
         }
     }
 }
 
-/// The distinct references among uses.
+/// The distinct references that uses name. What another pullproof only remembers is named by nobody: two
+/// that count each other's memory as a sighting would remember for ever.
 pub fn distinct<'a>(uses: impl Iterator<Item = &'a ImageUse>) -> HashSet<&'a Reference> {
-    uses.filter_map(|image_use| image_use.reference.as_ref().ok())
+    let named = uses.filter(|image_use| image_use.user.class != Class::Remembered);
+    named
+        .filter_map(|image_use| image_use.reference.as_ref().ok())
         .collect()
 }
 

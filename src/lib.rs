@@ -68,3 +68,4 @@ pub mod store;
 pub mod telemetry;
 pub mod verify;
 pub mod view;
+pub mod yaml;

@@ -46,6 +46,8 @@ struct Last {
     compared: Vec<Compared>,
     /// How many of each verdict were told before it.
     told: [usize; 3],
+    /// Of each image whether it was found out to what its name leads.
+    resolved: Vec<bool>,
 }
 
 /// What a table has, counted in one walk.
@@ -76,7 +78,11 @@ pub struct Prover {
     ids: HashMap<Vec<String>, AuthId>,
     /// Of the last round, in the order of its images.
     targets: Arc<[Target]>,
+    resolved: Vec<bool>,
 }
+
+/// What the last round was to prove of one image, and whether it found out to what its name leads.
+pub type Learnt<'a> = (&'a Target, bool);
 
 impl Prover {
     pub fn new(
@@ -98,6 +104,7 @@ impl Prover {
             identities: vec![Arc::default()],
             ids: HashMap::new(),
             targets: [].into(),
+            resolved: Vec::new(),
         }
     }
 
@@ -137,6 +144,7 @@ impl Prover {
             Ok(own) => own,
             // Not asked as anybody else: what a stranger is told is no fact about what is there.
             Err(problem) => {
+                (self.targets, self.resolved) = ([].into(), Vec::new());
                 let report =
                     Report::only(Code::CredentialUnavailable, format!("not asked: {problem}"));
                 let interval = self.cadence.interval;
@@ -145,6 +153,7 @@ impl Prover {
         };
         // The last round's go before these come: they are as many.
         self.targets = [].into();
+        self.resolved = Vec::new();
         let targets: Arc<[Target]> = images
             .iter()
             .map(|image| self.target(image, &own))
@@ -200,7 +209,9 @@ impl Prover {
             reports,
             compared,
             told,
+            resolved,
         } = self.judge(&judged, tell).await;
+        self.resolved = resolved;
         drop(finished.resolved);
         // Its own table: what this round did not reach, this prover has no more business with.
         self.table.forget_unreached();
@@ -233,6 +244,15 @@ impl Prover {
         (&self.table, &self.targets)
     }
 
+    /// The same of each image; nothing where the round did not ask.
+    pub fn learnt_of_each(&self) -> impl Iterator<Item = Learnt<'_>> {
+        self.targets.iter().zip(self.resolved.iter().copied())
+    }
+
+    pub fn cadence(&self) -> Cadence {
+        self.cadence
+    }
+
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -253,6 +273,7 @@ impl Prover {
         let mut told = [0; 3];
         let mut reports: Vec<Found> = Vec::new();
         let mut compared: Vec<Compared> = Vec::new();
+        let mut is_resolved = Vec::with_capacity(judged.targets.len());
         for (image, target) in judged.images.iter().zip(judged.targets) {
             if let Some(tell) = tell.filter(|_| reports.len() == PART_IMAGES) {
                 for (_, _, report) in &reports {
@@ -269,6 +290,7 @@ impl Prover {
                 .await;
             }
             let report = judge::judge(target, &self.table, resolved, self.cadence, now);
+            is_resolved.push(report.digest.is_some());
             compared.extend(drift::compare(image, &report, |digest| {
                 self.table.node(digest)
             }));
@@ -286,6 +308,7 @@ impl Prover {
             reports,
             compared,
             told,
+            resolved: is_resolved,
         }
     }
 

@@ -93,6 +93,7 @@ impl State {
         }
         self.drifting.retain(|key| images.get(key).is_some());
         let hosts = images.hosts();
+        self.drifting.retain_hosts(|host| hosts.contains(host));
         self.registries.retain(|host, _| hosts.contains(&**host));
         self.recall(inventory.is_complete());
     }

@@ -31,10 +31,11 @@ pub fn start(format: LogFormat, level: LogLevel) {
     drop(started);
 }
 
-/// Of ourselves as much as was asked for, of others their warnings.
+/// Of ourselves as much as was asked for, of others their warnings; but what kube's client says of each
+/// request that fails, without its host, a source says better.
 fn filter(level: LogLevel) -> EnvFilter {
     // Both as directives: a default directive counts only where there is no other.
-    EnvFilter::new(format!("warn,pullproof={}", level.as_str()))
+    EnvFilter::new(format!("warn,kube_client=off,pullproof={}", level.as_str()))
 }
 
 #[cfg(test)]

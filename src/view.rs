@@ -19,7 +19,7 @@ use crate::state::{Endpoint, ImageState, Snapshot, SourceStatus};
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Code, Finding, Verdict};
 
-pub use self::keepset::{KeepSetView, Said};
+pub use self::keepset::{ForPeer, KeepSetAnswer, Said};
 
 mod keepset;
 
@@ -114,7 +114,7 @@ impl From<&Endpoint> for EndpointView {
 #[derive(Debug, Clone, Serialize)]
 pub struct DriftView {
     pub drift: drift::Kind,
-    /// What runs, or what the other registry serves.
+    /// What runs, what is pinned, or what the other registry serves.
     pub digest: Option<Digest>,
     pub platform: Option<Platform>,
     /// The endpoint that serves another digest.
@@ -159,15 +159,17 @@ pub struct PlatformView {
     pub digest: Option<Digest>,
     pub verdict: Verdict,
     pub needed: bool,
-    /// The tags that name this platform's manifest directly; null where they were not listed.
+    /// The tags that name this platform's manifest directly: all, or at least one of them. Null where that
+    /// was not asked, or could not be told.
     pub tags: Option<Vec<String>>,
     /// Layers that nodes fetch from elsewhere (Docker's foreign, OCI's non-distributable ones): they count
     /// as present and nobody asked for them. Null where that was not looked at.
     pub foreign_layers: Option<Vec<Digest>>,
 }
 
-impl From<&ImageState> for Image {
-    fn from(image: &ImageState) -> Self {
+impl Image {
+    /// An image of a snapshot, with what is known of the tags beside it.
+    pub fn of(image: &ImageState, snapshot: &Snapshot) -> Self {
         let users = image.users().iter().filter(|user| !user.is_argument());
         let mut namespaces: Vec<String> = users
             .clone()
@@ -176,12 +178,18 @@ impl From<&ImageState> for Image {
             .collect();
         namespaces.sort();
         namespaces.dedup();
+        let answer = image.image();
+        let answer = answer.and_then(|image| snapshot.tags.of(&image.key, snapshot.at));
+        let tags = |digest: &Digest| {
+            let tags = answer?.tags(&image.report.digest?, digest)?;
+            Some(tags.iter().map(ToString::to_string).collect())
+        };
         let platforms = image.report.platforms.iter().map(|platform| PlatformView {
             platform: platform.platform.clone(),
             digest: platform.digest,
             verdict: platform.verdict,
             needed: platform.needed,
-            tags: None,
+            tags: platform.digest.as_ref().and_then(tags),
             foreign_layers: None,
         });
         Self {
@@ -224,7 +232,7 @@ impl Verify {
             images: snapshot
                 .images
                 .iter()
-                .map(|image| Image::from(&**image))
+                .map(|image| Image::of(image, snapshot))
                 .collect(),
         }
     }
@@ -437,26 +445,35 @@ pub struct ImagesView<'a> {
     pub summary: Summary,
     /// How many match, of which `images` is one page.
     pub matching: usize,
-    #[serde(serialize_with = "one_by_one")]
-    pub images: Vec<&'a ImageState>,
+    pub images: PageView<'a>,
+}
+
+/// Images of a snapshot, in the order in which they are shown.
+#[derive(Debug, Clone)]
+pub struct PageView<'a> {
+    snapshot: &'a Snapshot,
+    images: Vec<&'a ImageState>,
 }
 
 impl<'a> ImagesView<'a> {
     /// One page of the images that match.
-    pub fn of(snapshot: &Snapshot, page: Vec<&'a ImageState>) -> Self {
+    pub fn of(snapshot: &'a Snapshot, images: Vec<&'a ImageState>) -> Self {
         Self {
             schema: "pullproof.dev/images/v1",
             at: snapshot.at,
             summary: Summary::of(snapshot),
-            matching: page.len(),
-            images: page,
+            matching: images.len(),
+            images: PageView { snapshot, images },
         }
     }
 }
 
-/// All of them at once would be the whole snapshot again, as text.
-fn one_by_one<S: Serializer>(images: &[&ImageState], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(images.iter().map(|image| Image::from(*image)))
+impl Serialize for PageView<'_> {
+    /// One by one: all of them at once would be the whole snapshot again, as text.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let images = self.images.iter();
+        serializer.collect_seq(images.map(|image| Image::of(image, self.snapshot)))
+    }
 }
 
 /// `/api/v1/status`.

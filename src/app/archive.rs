@@ -14,9 +14,9 @@ use tracing::warn;
 
 use super::sources::Wanted;
 use crate::files;
-use crate::inventory::SourceState;
 use crate::inventory::loss::Level;
-use crate::inventory::stored::{self, StoredError};
+use crate::inventory::stored::{self, ReadFrom, StoredError};
+use crate::inventory::{SourceState, nodes};
 use crate::oci::digest::Digest;
 
 /// Below the state directory.
@@ -45,6 +45,9 @@ pub struct Entry {
     /// The state that is on the disk, and when it was last true.
     pub content: Option<Digest>,
     pub complete_at: Option<Timestamp>,
+    /// The platforms that nodes had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<nodes::Seen>,
 }
 
 /// Why the archive cannot be used.
@@ -97,12 +100,12 @@ impl Archive {
     }
 
     /// Writes the complete state of a source.
-    pub fn save(&self, state: &SourceState, identity: &str) -> Result<Digest, ArchiveError> {
+    pub fn save(&self, state: &SourceState, from: &ReadFrom) -> Result<Digest, ArchiveError> {
         let path = self.path(&state.name);
         let mut content = Digest::default();
         let written = fs::create_dir_all(&self.folder).and_then(|()| {
             files::replace_with(&path, |file| {
-                content = stored::write(state, identity, file)?;
+                content = stored::write(state, from, file)?;
                 Ok(())
             })
         });
@@ -123,14 +126,17 @@ impl Archive {
             }
         };
         let mut file = BufReader::new(file);
-        match stored::read(name, &wanted.identity(), wanted.class(), &mut file) {
+        match stored::read(name, &wanted.read_from(), wanted.class(), &mut file) {
             Ok((state, content)) => {
                 let entry = levels.sources.get(name);
                 let later = entry
                     .filter(|entry| entry.content == Some(content))
                     .and_then(|entry| entry.complete_at);
                 Some(SourceState {
-                    complete_at: state.complete_at.max(later),
+                    // What does not stand in was never true of what is wanted now.
+                    complete_at: state
+                        .complete_at
+                        .map(|at| later.map_or(at, |later| at.max(later))),
                     ..state
                 })
             }

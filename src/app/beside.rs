@@ -15,6 +15,7 @@ use super::sources::{self, Wanted};
 use crate::config::Config;
 use crate::inventory::ledger::{self, Ledger};
 use crate::inventory::loss::{Level, LossRules};
+use crate::inventory::standin::with_last;
 use crate::inventory::{Class, Inventory, SourceState, User, distinct};
 use crate::oci::reference::Reference;
 
@@ -45,10 +46,7 @@ pub fn judged(
             level.shrunk(references)
         } else {
             if let Some(stored) = archive.read(wanted, &levels) {
-                state = SourceState {
-                    incomplete: state.incomplete,
-                    ..stored
-                };
+                state = with_last(state, &stored);
             }
             level.and_then(|level| level.shrunk(before.map_or(0, |entry| entry.references)))
         };

@@ -17,10 +17,13 @@ use super::keeper::Memory;
 use super::recollection::Recollection;
 use super::sources::{self, Wanted};
 use crate::config::Config;
+use crate::http::keepset::Published;
 use crate::images::Images;
 use crate::inventory::loss::{Level, LossRules};
-use crate::inventory::{ImageUse, Inventory, SourceState, distinct};
+use crate::inventory::stored::ReadFrom;
+use crate::inventory::{ImageUse, Inventory, SourceState, distinct, nodes};
 use crate::oci::digest::Digest;
+use crate::oci::platform::Platform;
 
 /// Between two writes of states lies at least this many times what the last one took: in a large cluster
 /// there is always something new. What is there meanwhile is the complete state of some minutes before.
@@ -31,6 +34,8 @@ const REST_MAX: Duration = Duration::from_secs(5 * 60);
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// That a state is still true is written this often.
 const TIMES_EVERY: SignedDuration = SignedDuration::from_mins(5);
+/// A ledger in which nothing changes says this often that it is still complete, as a cluster does.
+const LEDGER_SAYS_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// Lives as long as the daemon, from one configuration to the next.
 #[derive(Debug, Default)]
@@ -41,11 +46,13 @@ pub struct Custody {
     /// As they are on the disk, and when they were written.
     written: (Levels, Option<Timestamp>),
     held: BTreeMap<Arc<str>, Held>,
-    inventory: watch::Sender<Arc<Inventory>>,
+    published: watch::Sender<Arc<Published>>,
     recollection: Recollection,
     /// What was said of an acceptance that could not be read.
     complaint: Option<String>,
     rests_until: Option<Instant>,
+    /// What could not be written is not tried again before.
+    failed_until: Option<Instant>,
 }
 
 /// Of one source.
@@ -55,6 +62,8 @@ struct Held {
     counted: Option<Arc<[ImageUse]>>,
     /// What it said itself, and what it is taken for.
     judged: Option<(Arc<SourceState>, Arc<SourceState>)>,
+    /// The last of these that was complete.
+    complete: Option<Arc<SourceState>>,
     /// What is on the disk of it.
     saved: Option<Arc<SourceState>>,
 }
@@ -122,14 +131,15 @@ impl Custody {
             judged
         });
         let mut sources: Vec<_> = judged.collect();
-        self.recollection.see(&sources, rules.stands, now);
+        let aliases = config.aliases();
+        self.recollection.see(&sources, &aliases, rules.stands, now);
         let before = self.held.get(crate::inventory::ledger::SOURCE);
         let before = before.and_then(|held| held.saved.clone());
         let ledger = self
             .recollection
             .source(&sources, now)
             .map(|new| match before {
-                Some(before) if says_the_same(&before, &new) => before,
+                Some(before) if says_the_same(&before, &new) && is_recent(&before, now) => before,
                 Some(_) | None => Arc::new(new),
             });
         let held = self.held.entry(crate::inventory::ledger::SOURCE.into());
@@ -194,59 +204,88 @@ impl Custody {
             .as_ref()
             .and_then(|level| level.shrunk(entry.references));
         let rules = sources::rules(config, name);
+        let platforms = platforms(entry, &state, config, loss.stands, now);
         if let Some((said, judged)) = &held.judged
             && Arc::ptr_eq(said, &state)
             && (&judged.rules, &judged.shrunk) == (&rules, &shrunk)
+            && judged.platforms == platforms
         {
             return Arc::clone(judged);
         }
         let judged = Arc::new(SourceState {
+            platforms,
             rules,
             shrunk,
             ..(*state).clone()
         });
+        if state.incomplete.is_none() {
+            held.complete = Some(Arc::clone(&judged));
+        }
         held.judged = Some((state, Arc::clone(&judged)));
         judged
     }
 
-    /// Takes what came of what was taken last.
-    pub fn published(&mut self, inventory: &Arc<Inventory>, images: &Arc<Images>) {
+    /// Takes what came of what was taken last, and by which configuration.
+    pub fn published(
+        &mut self,
+        config: &Arc<Config>,
+        inventory: &Arc<Inventory>,
+        images: &Arc<Images>,
+    ) {
         self.recollection.published(images);
-        self.inventory.send_replace(Arc::clone(inventory));
+        self.published.send_replace(Arc::new(Published {
+            config: Arc::clone(config),
+            inventory: Arc::clone(inventory),
+        }));
     }
 
-    /// The inventory as it is now; without a source before the first.
-    pub fn inventory(&self) -> watch::Receiver<Arc<Inventory>> {
-        self.inventory.subscribe()
+    /// The inventory as it is now; before the first one without a source, by this configuration.
+    pub fn inventory(&self, first: &Arc<Config>) -> watch::Receiver<Arc<Published>> {
+        self.published.send_replace(Arc::new(Published {
+            config: Arc::clone(first),
+            ..Published::default()
+        }));
+        self.published.subscribe()
     }
 
     /// Writes what is to survive a restart; all of it at the end.
     pub async fn save(&mut self, wanted: &[Wanted], now: Timestamp, is_end: bool) {
         self.recollection.write().await;
-        let rests = self.rests_until.is_some_and(|until| until > Instant::now());
-        let Some(archive) = self.archive.clone().filter(|_| is_end || !rests) else {
+        let is_ahead = |until: Option<Instant>| until.is_some_and(|until| until > Instant::now());
+        let (rests, has_failed) = (is_ahead(self.rests_until), is_ahead(self.failed_until));
+        let Some(archive) = self.archive.clone().filter(|_| is_end || !has_failed) else {
             return;
         };
-        let new: Vec<(Arc<SourceState>, String)> = wanted
+        let mut new: Vec<(Arc<SourceState>, ReadFrom)> = wanted
             .iter()
             .filter_map(|wanted| {
                 let held = self.held.get(wanted.name())?;
-                let (_, state) = held.judged.as_ref()?;
+                let state = held.complete.as_ref()?;
                 let is_new = !held
                     .saved
                     .as_ref()
                     .is_some_and(|saved| says_the_same(saved, state));
-                (is_new && state.incomplete.is_none())
-                    .then(|| (Arc::clone(state), wanted.identity()))
+                is_new.then(|| (Arc::clone(state), wanted.read_from()))
             })
             .collect();
         let (written, written_at) = &self.written;
+        let mut levels = self.levels.clone();
+        if rests && !is_end {
+            // What is on the disk is of before, and is not true for any longer than it says.
+            for (state, _) in new.drain(..) {
+                if let Some(entry) = levels.sources.get_mut(&*state.name) {
+                    let before = written.sources.get(&*state.name);
+                    entry.content = before.and_then(|before| before.content);
+                    entry.complete_at = before.and_then(|before| before.complete_at);
+                }
+            }
+        }
         let is_due = written_at.is_none_or(|at| now.duration_since(at).abs() >= TIMES_EVERY);
-        let has_times = self.levels != *written;
-        if new.is_empty() && !(has_times && (is_due || is_end || differs(&self.levels, written))) {
+        let has_times = levels != *written;
+        if new.is_empty() && !(has_times && (is_due || is_end || differs(&levels, written))) {
             return;
         }
-        let levels = self.levels.clone();
+        let has_states = !new.is_empty();
         let began = Instant::now();
         let saved = tokio::task::spawn_blocking(move || save(&archive, &new, levels)).await;
         let took = began.elapsed();
@@ -274,19 +313,22 @@ impl Custody {
                 REST_AFTER_FAILURE
             }
         };
-        self.rests_until =
-            Some(Instant::now() + rest.max((took * REST_AFTER_WRITING).min(REST_MAX)));
+        self.failed_until = Some(Instant::now() + rest);
+        if has_states {
+            let rest = rest.max((took * REST_AFTER_WRITING).min(REST_MAX));
+            self.rests_until = Some(Instant::now() + rest);
+        }
     }
 }
 
 type Saved = (Vec<(Arc<SourceState>, Digest)>, Levels, Option<String>);
 
 /// States first: what the levels say of a content is said of one that is there.
-fn save(archive: &Archive, new: &[(Arc<SourceState>, String)], mut levels: Levels) -> Saved {
+fn save(archive: &Archive, new: &[(Arc<SourceState>, ReadFrom)], mut levels: Levels) -> Saved {
     let mut saved = Vec::new();
     let mut problem = None;
-    for (state, identity) in new {
-        match archive.save(state, identity) {
+    for (state, from) in new {
+        match archive.save(state, from) {
             Ok(content) => {
                 if let Some(entry) = levels.sources.get_mut(&*state.name) {
                     entry.content = Some(content);
@@ -308,7 +350,8 @@ fn differs(one: &Levels, other: &Levels) -> bool {
     let untimed = |entry: &Entry| {
         let level = entry.level.as_ref();
         let level = level.map(|level| (level.references, level.shrunk_since));
-        (level, entry.references, entry.content)
+        let nodes: Vec<Platform> = entry.nodes.iter().map(|it| it.platform.clone()).collect();
+        (level, entry.references, entry.content, nodes)
     };
     let all = |levels: &Levels| -> Vec<_> {
         let sources = levels.sources.iter();
@@ -319,17 +362,71 @@ fn differs(one: &Levels, other: &Levels) -> bool {
     all(one) != all(other)
 }
 
+/// Those that a cluster's nodes have, and had until lately; and what the configuration says.
+fn platforms(
+    entry: &mut Entry,
+    state: &SourceState,
+    config: &Config,
+    keep: SignedDuration,
+    now: Timestamp,
+) -> Option<Arc<[Platform]>> {
+    let clusters = &config.inventory.clusters;
+    let (Some(there), Some(cluster)) = (
+        &state.platforms,
+        clusters.iter().find(|it| it.name == *state.name),
+    ) else {
+        return state.platforms.clone();
+    };
+    if state.incomplete.is_none() {
+        // What is configured is no node's.
+        let of_nodes = there.iter().filter(|it| !cluster.platforms.contains(it));
+        let of_nodes: Vec<Platform> = of_nodes.cloned().collect();
+        entry.nodes = nodes::after(&entry.nodes, &of_nodes, keep, now);
+    }
+    let all = nodes::with(there, &entry.nodes);
+    Some(if **there == *all {
+        Arc::clone(there)
+    } else {
+        all.into()
+    })
+}
+
 /// Whether both name the same, whenever they were read.
 fn says_the_same(one: &SourceState, other: &SourceState) -> bool {
     Arc::ptr_eq(&one.uses, &other.uses)
         && one.platforms == other.platforms
         && one.incomplete == other.incomplete
+        && (Arc::ptr_eq(&one.running, &other.running) || runs_the_same(one, other))
+        && content(one) == content(other)
+}
+
+/// Whether of both the same runs, whatever else nodes say.
+fn runs_the_same(one: &SourceState, other: &SourceState) -> bool {
+    let one = one.running.iter().filter(|it| !it.running.is_empty());
+    let other = other.running.iter().filter(|it| !it.running.is_empty());
+    one.map(|it| (&it.user, &it.running))
+        .eq(other.map(|it| (&it.user, &it.running)))
+}
+
+/// What another pullproof said, without when.
+fn content(state: &SourceState) -> Option<Digest> {
+    let mark = state.peer.as_ref()?.mark.as_ref()?;
+    Some(mark.content)
+}
+
+/// Whether it said so just now; whether it is complete is not a question of time where it never was.
+fn is_recent(state: &SourceState, now: Timestamp) -> bool {
+    let age = state.complete_at.map(|at| now.duration_since(at).abs());
+    age.is_none_or(|age| age < LEDGER_SAYS_EVERY)
 }
 
 /// Whether a source's state is kept on the disk: what was typed is gone with the command.
 fn is_kept(wanted: &Wanted) -> bool {
     match wanted {
-        Wanted::Cluster { .. } | Wanted::References { .. } | Wanted::Manifests { .. } => true,
+        Wanted::Cluster { .. }
+        | Wanted::Peer(_)
+        | Wanted::References { .. }
+        | Wanted::Manifests { .. } => true,
         Wanted::ReferencesText { .. } | Wanted::ManifestsText { .. } | Wanted::Arguments(_) => {
             false
         }
@@ -345,7 +442,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::inventory::references;
+    use crate::images::{self, PlatformChoice};
+    use crate::inventory::{completeness, references};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -405,6 +503,98 @@ mod tests {
         // What no source has any more goes.
         custody.keep_only(&[]);
         assert!(!state.exists());
+    }
+
+    #[tokio::test]
+    async fn what_was_complete_is_written_though_it_is_not_any_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let wanted = wanted(path);
+        let mut custody = Custody::of(&memory(path));
+        let mut see = async |text: &str, second: i64, incomplete: Option<&str>, is_end: bool| {
+            let mut said = (*state(text, second)).clone();
+            said.incomplete = incomplete.map(ToOwned::to_owned);
+            let states = vec![Arc::new(said)];
+            drop(custody.take(&wanted, states, &Config::default(), at(second)));
+            // As after a write that took long.
+            custody.rests_until = Some(Instant::now() + Duration::from_secs(60));
+            custody.save(&wanted, at(second), is_end).await;
+        };
+        see("a", 100, None, true).await;
+        see("a\nb", 200, None, false).await;
+        // What is on the disk is not said to be true for longer than it was.
+        let stored = Custody::of(&memory(path)).stored(&wanted[0]).unwrap();
+        assert_eq!((stored.uses.len(), stored.complete_at), (1, Some(at(100))));
+        see("a\nb", 300, Some("it is away"), true).await;
+        let stored = Custody::of(&memory(path)).stored(&wanted[0]).unwrap();
+        assert_eq!((stored.uses.len(), stored.complete_at), (2, Some(at(200))));
+    }
+
+    #[tokio::test]
+    async fn a_pool_that_is_scaled_to_zero_is_needed_for_as_long_as_is_kept_what_was_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let cluster = "inventory: {keepSeen: 48h, clusters: [{name: prod, context: prod, \
+                       platforms: [linux/s390x]}]}";
+        let config = crate::config::parse(cluster, "pullproof.yaml", path).unwrap();
+        let hour = |hour: i64| at(hour * 3600);
+        let seen = |custody: &mut Custody, nodes: &[&str], now: Timestamp| {
+            let own = nodes.iter().chain(&["linux/s390x"]);
+            let platforms = own.map(|it| it.parse().unwrap()).collect();
+            let state = SourceState {
+                incomplete: None,
+                complete_at: Some(now),
+                platforms: Some(platforms),
+                ..SourceState::unread("prod")
+            };
+            let wanted = wanted(path);
+            let sources = custody.take(&wanted, vec![Arc::new(state)], &config, now);
+            let told = sources[0].platforms.as_deref().unwrap().iter();
+            told.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let mut custody = Custody::of(&memory(path));
+        let all = ["linux/amd64", "linux/arm64", "linux/s390x"];
+        assert_eq!(
+            seen(&mut custody, &["linux/amd64", "linux/arm64"], hour(0)),
+            all
+        );
+        assert_eq!(seen(&mut custody, &["linux/amd64"], hour(1)), all);
+        custody.save(&wanted(path), hour(1), true).await;
+        let mut custody = Custody::of(&memory(path));
+        let without = ["linux/amd64", "linux/s390x"];
+        // What is kept is kept by its name, and a source that is not wanted is forgotten.
+        assert_eq!(seen(&mut custody, &["linux/amd64"], hour(47)), all);
+        assert_eq!(seen(&mut custody, &["linux/amd64"], hour(49)), without);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_in_which_nothing_changes_leaves_the_gates_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let wanted = wanted(path);
+        let mut custody = Custody::of(&memory(path));
+        let names = |count: usize| {
+            let names: Vec<String> = (0..count).map(|it| format!("a{it}")).collect();
+            names.join("\n")
+        };
+        let mut sources = Vec::new();
+        for (count, second) in [(20, 0), (19, 60), (19, 720), (19, 725), (19, 100_000)] {
+            let states = vec![state(&names(count), second)];
+            let before = std::mem::replace(
+                &mut sources,
+                custody.take(&wanted, states, &Config::default(), at(second)),
+            );
+            let inventory = Arc::new(Inventory {
+                sources: sources.clone(),
+            });
+            let images = Arc::new(images::collect(&inventory, &|_| PlatformChoice::All));
+            custody.published(&Arc::default(), &inventory, &images);
+            completeness::complete(&inventory, at(second)).unwrap();
+            // It is not said anew each time: whoever sees it has work to do.
+            let is_same = before.len() == 2 && Arc::ptr_eq(&before[1], &sources[1]);
+            assert_eq!(is_same, second == 725);
+        }
+        assert_eq!(sources[1].uses.len(), 1);
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::baseline::{self, Baseline};
 use crate::clock::Clock;
+use crate::drift::tags::HostTags;
 use crate::images::Images;
 use crate::inventory::Inventory;
 use crate::remembered::Remembered;
@@ -32,6 +33,8 @@ pub enum Event {
     /// Of a round that is not over: recorded at once, and published with what comes next.
     Part(RoundPart),
     Round(Box<RoundResult>),
+    /// All that is known of the tags of a registry.
+    Tags(Arc<str>, Arc<HostTags>),
 }
 
 /// Where things are remembered.
@@ -128,6 +131,7 @@ impl Keeper {
         match event {
             Event::Inventory(inventory, images) => self.state.set_inventory(&inventory, images),
             Event::Part(part) => self.state.record_part(part),
+            Event::Tags(host, tags) => self.state.set_tags(host, tags),
             Event::Round(round) => {
                 log_round(&round);
                 self.state.record(*round);

@@ -7,9 +7,8 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::config::{Config, Http};
-use crate::http::keepset::{KeepSetSource, ReadLedTo};
-use crate::inventory::Inventory;
+use crate::config::Http;
+use crate::http::keepset::{KeepSetSource, Published, ReadLedTo};
 use crate::inventory::keepset::LedTo;
 use crate::oci::digest::Digest;
 use crate::state::Snapshot;
@@ -23,9 +22,8 @@ const SNAPSHOTS_MAX: u64 = 1 << 32;
 pub struct Parts<'a> {
     pub http: &'a Http,
     pub store: Option<Arc<Store>>,
-    pub inventory: watch::Receiver<Arc<Inventory>>,
+    pub published: watch::Receiver<Arc<Published>>,
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    pub configs: watch::Receiver<Arc<Config>>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -63,14 +61,14 @@ pub fn source(parts: Parts<'_>) -> anyhow::Result<Option<KeepSetSource>> {
         Ok(rows.into_iter().map(row).collect())
     });
     Ok(Some(KeepSetSource {
-        inventory: parts.inventory,
+        published: parts.published,
         led_to,
         snapshots: parts.snapshots,
         sequence_base: life.saturating_mul(SNAPSHOTS_MAX),
         // The salt itself is told nobody.
         daemon: Digest::of(format!("daemon {salt}").as_bytes()),
-        configs: parts.configs,
         token: Digest::of(token.as_bytes()),
         clock: parts.clock,
+        last: Arc::default(),
     }))
 }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::join_all;
 
 use super::registries::Registries;
+use super::tags::{Budget, TagWatch};
 use crate::clock::Clock;
+use crate::drift::tags::HostTags;
 use crate::images::{self, Apart, Image, Images};
 use crate::oci::digest::Digest;
 use crate::prover::{self, Prover};
@@ -30,6 +32,18 @@ pub struct Proven {
 pub type ForeignLayers = HashMap<Digest, Vec<Digest>>;
 
 impl Proven {
+    /// Asks which tags name what; `named` are the images that somebody names. It takes as long as there are
+    /// tags.
+    pub async fn look_at_tags(&self, named: &Images, clock: &dyn Clock) -> Option<Arc<HostTags>> {
+        let find = |image: &Arc<Image>| images::find(&named.images, &image.key).is_some();
+        let is_named: Vec<bool> = self.images.iter().map(find).collect();
+        let prover = self.prover.as_ref()?;
+        let mut tags = TagWatch::default();
+        let budget = Budget::unlimited();
+        tags.look(prover, &self.images, &is_named, budget, clock)
+            .await
+    }
+
     /// Of every manifest that a platform of a report has.
     pub fn foreign_layers(&self) -> ForeignLayers {
         let Some(prover) = &self.prover else {

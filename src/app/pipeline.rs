@@ -17,13 +17,16 @@ use super::custody::Custody;
 use super::keeper::Event;
 use super::registries::Registries;
 use super::sources::{self, Wanted};
+use super::tags::{Budget, TagWatch};
 use crate::clock::Clock;
 use crate::images::{self, Image, Images};
+use crate::inventory::cluster::IsBroken;
 use crate::inventory::{Inventory, SourceState};
+use crate::oci::reference::Reference;
 use crate::pace::Pace;
 use crate::prover::{self, Prover};
 use crate::remembered::RegistryMemory;
-use crate::state::RoundPart;
+use crate::state::{RoundPart, Snapshot};
 use crate::verify::depth::Rotation;
 use crate::verify::suspects::Suspects;
 
@@ -40,6 +43,13 @@ const TICK: Duration = Duration::from_secs(5);
 /// Custody is one pipeline's at a time.
 pub type SharedCustody = Arc<tokio::sync::Mutex<Custody>>;
 
+/// To whom a pipeline tells what it finds, and what is known by that.
+#[derive(Debug, Clone)]
+pub struct StateLink {
+    pub events: mpsc::Sender<Event>,
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
 /// Runs sources and provers until told to stop. `last` is what the sources of the configuration before
 /// said; what these said in the end is the result.
 pub async fn run(
@@ -47,10 +57,12 @@ pub async fn run(
     last: &[(Wanted, Arc<SourceState>)],
     custody: SharedCustody,
     registries: Registries,
-    events: mpsc::Sender<Event>,
+    state: StateLink,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> Vec<(Wanted, Arc<SourceState>)> {
+    let StateLink { events, snapshots } = state;
+    let is_broken = is_broken(snapshots, &registries);
     let mut tasks = JoinSet::new();
     let mut states = Vec::new();
     let mut said = Vec::new();
@@ -60,7 +72,8 @@ pub async fn run(
         said.push((wanted.clone(), state.clone()));
         states.push(state);
         let span = info_span!("source", name = wanted.name());
-        let follow = sources::follow(wanted, publish, Arc::clone(&clock), stop.clone());
+        let (is_broken, clock) = (is_broken.clone(), Arc::clone(&clock));
+        let follow = sources::follow(wanted, publish, is_broken, clock, stop.clone());
         tasks.spawn(follow.instrument(span));
     }
     let (publish, images) = watch::channel(Arc::new(Images::default()));
@@ -86,6 +99,18 @@ pub async fn run(
     let said = said.into_iter();
     said.map(|(wanted, state)| (wanted, Arc::clone(&state.borrow())))
         .collect()
+}
+
+/// By the last snapshot: of what is written, whatever its registry is called.
+fn is_broken(snapshots: watch::Receiver<Arc<Snapshot>>, registries: &Registries) -> IsBroken {
+    let aliases = registries.config.aliases();
+    IsBroken::new(move |written| {
+        let Ok(written) = written.parse::<Reference>() else {
+            return false;
+        };
+        let reference = aliases.canonical(&written).unwrap_or(written);
+        snapshots.borrow().is_broken(&reference)
+    })
 }
 
 /// With what each source begins.
@@ -143,7 +168,8 @@ impl Collector {
                     return;
                 };
                 is_parted_anew = false;
-                custody.published(&published.0, &published.1);
+                let config = &self.registries.config;
+                custody.published(config, &published.0, &published.1);
                 before = Some(published);
                 rest = PACE.after(begun);
             }
@@ -331,11 +357,15 @@ impl RegistryLoop {
     async fn all_images(mut self, covered: &Covered) {
         let interval = self.registries.cadence(&self.host).interval;
         let interval = Duration::try_from(interval).unwrap_or(Duration::MAX);
+        let mut tags = TagWatch::default();
         loop {
             let due = Instant::now() + interval;
             let all = self.images();
             covered.replace(Arc::clone(&all));
             if !self.round(&all, true).await {
+                return;
+            }
+            if !self.look_at_tags(&all, &mut tags, due).await {
                 return;
             }
             drop(all);
@@ -356,6 +386,32 @@ impl RegistryLoop {
             if !self.round(&new, false).await {
                 return;
             }
+        }
+    }
+
+    /// Looks at tags until the next round is due; false when it is time to end.
+    async fn look_at_tags(&self, images: &[Arc<Image>], tags: &mut TagWatch, due: Instant) -> bool {
+        let prover = self.prover.as_ref();
+        let Some(prover) = prover.filter(|_| self.registries.lists_tags(&self.host)) else {
+            return true;
+        };
+        let is_named: Vec<bool> = {
+            let named = self.images.borrow();
+            let find = |image: &Arc<Image>| images::find(&named.images, &image.key).is_some();
+            images.iter().map(find).collect()
+        };
+        let budget = Budget::until(due);
+        let look = tags.look(prover, images, &is_named, budget, self.clock.as_ref());
+        let known = tokio::select! {
+            known = look => known,
+            () = self.stop.cancelled() => return false,
+        };
+        match known {
+            Some(known) => {
+                let event = Event::Tags(Arc::clone(&self.host), known);
+                self.events.send(event).await.is_ok()
+            }
+            None => true,
         }
     }
 

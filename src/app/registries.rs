@@ -149,7 +149,7 @@ impl Registries {
                 PlatformChoice::These(platforms.into())
             }
         };
-        let images = images::collect(inventory, &choose);
+        let images = images::collect_by(inventory, &choose, &self.config.aliases());
         mirrors::with_endpoints(images, &self.config.mirrors())
     }
 
@@ -169,6 +169,11 @@ impl Registries {
         Ok(prover.reading(self.policy(host), rotation, suspects))
     }
 
+    /// Whether this host's tags are listed: a daemon asks for them only what the operator runs.
+    pub fn lists_tags(&self, host: &str) -> bool {
+        self.config.registry(host).is_some()
+    }
+
     /// Whether an operator named it, although it has no entry.
     fn is_named(&self, host: &str) -> bool {
         let mut rules = self
@@ -185,7 +190,7 @@ impl Registries {
         let endpoints = entries.clone().map(|entry| entry.endpoint.authority());
         let rules = entries.clone().flat_map(|entry| &entry.mirrors);
         let mirrors = rules.map(|rule| rule.mirror.host.clone());
-        let hosts = entries.map(|entry| entry.host.clone());
+        let hosts = entries.flat_map(|entry| entry.names().cloned());
         hosts
             .chain(mirrors)
             .chain(endpoints)

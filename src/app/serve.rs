@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::custody::Custody;
-use super::keeper::{self, Event, Memory};
+use super::keeper::{self, Memory};
 use super::keepset;
-use super::pipeline::{self, SharedCustody};
+use super::pipeline::{self, SharedCustody, StateLink};
 use super::registries::Registries;
 use super::reload::{self, Origin};
 use super::sources::{self, Wanted};
@@ -26,9 +26,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::endpoint::Listen;
 use crate::credential_source::Sources;
+use crate::http::keepset::Published;
 use crate::http::tls::TlsListener;
 use crate::http::{self, Health};
-use crate::inventory::Inventory;
 use crate::metrics::collector::{Caps, SnapshotCollector};
 use crate::metrics::exposition::Exposition;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
@@ -97,6 +97,13 @@ pub struct Watching {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
 }
 
+impl Watching {
+    fn of(snapshots: &watch::Receiver<Arc<Snapshot>>) -> Self {
+        let snapshots = snapshots.clone();
+        Self { snapshots }
+    }
+}
+
 /// Runs until `shutdown`, then ends every part. `started` is told when all is running.
 pub async fn serve(
     options: Options,
@@ -115,7 +122,6 @@ pub async fn serve(
     let stats = Stats::default();
     let memory = memory(&config)?;
     let store = memory.store.clone();
-    let (custody, inventory) = custody(&memory);
     let manifests: Arc<dyn ManifestCache> = match &store {
         Some(store) => Arc::clone(store) as Arc<dyn ManifestCache>,
         None => Arc::new(InMemory::default()),
@@ -126,6 +132,7 @@ pub async fn serve(
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
 
     let first = Arc::clone(&configs.borrow());
+    let (custody, published) = custody(&memory, &first);
     let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
@@ -142,9 +149,8 @@ pub async fn serve(
     let keepset = keepset::source(keepset::Parts {
         http: &first.http,
         store: store.clone(),
-        inventory,
+        published,
         snapshots: snapshots.clone(),
-        configs: configs.clone(),
         clock: Arc::clone(&clock),
     })?;
     let ui = http::ui_router(snapshots.clone(), keepset);
@@ -159,7 +165,7 @@ pub async fn serve(
         follow.await;
         Ok(())
     });
-    started(Watching { snapshots });
+    started(Watching::of(&snapshots));
 
     let pipelines = Pipelines {
         more,
@@ -168,7 +174,7 @@ pub async fn serve(
         manifests,
         store,
         custody,
-        events,
+        state: StateLink { events, snapshots },
         clock,
     };
     let run = pipelines.run(configs, stop.clone());
@@ -206,10 +212,13 @@ pub async fn serve(
     }
 }
 
-fn custody(memory: &Memory) -> (SharedCustody, watch::Receiver<Arc<Inventory>>) {
+fn custody(
+    memory: &Memory,
+    first: &Arc<Config>,
+) -> (SharedCustody, watch::Receiver<Arc<Published>>) {
     let custody = Custody::of(memory);
-    let inventory = custody.inventory();
-    (Arc::new(tokio::sync::Mutex::new(custody)), inventory)
+    let published = custody.inventory(first);
+    (Arc::new(tokio::sync::Mutex::new(custody)), published)
 }
 
 fn caps(config: &Config) -> Caps {
@@ -246,7 +255,7 @@ struct Pipelines {
     manifests: Arc<dyn ManifestCache>,
     store: Option<Arc<Store>>,
     custody: SharedCustody,
-    events: mpsc::Sender<Event>,
+    state: StateLink,
     clock: Arc<dyn Clock>,
 }
 
@@ -262,12 +271,12 @@ impl Pipelines {
             }
             let registries = self.registries(&config, &wanted).await;
             let end = stop.child_token();
-            let (events, clock) = (self.events.clone(), Arc::clone(&self.clock));
+            let (state, clock) = (self.state.clone(), Arc::clone(&self.clock));
             let last = std::mem::take(&mut said);
             let custody = Arc::clone(&self.custody);
             let end_of_it = end.clone();
             let pipeline =
-                pipeline::run(wanted, &last, custody, registries, events, clock, end_of_it);
+                pipeline::run(wanted, &last, custody, registries, state, clock, end_of_it);
             tokio::pin!(pipeline);
             tokio::select! {
                 _ = &mut pipeline => return,

@@ -8,16 +8,22 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
-use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions};
+use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
+use crate::inventory::extract::CustomResource;
+use crate::inventory::peer::{self, PeerOptions};
+use crate::inventory::standin::{of_class, with_last};
+use crate::inventory::stored::ReadFrom;
 use crate::inventory::{
     ARGUMENT, Class, ImageUse, Inventory, SourceState, TopOwner, User, manifests, references,
 };
+use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Reference;
 
@@ -25,6 +31,11 @@ use crate::oci::reference::Reference;
 const FILES_INTERVAL: Duration = Duration::from_secs(30);
 /// A cluster that cannot be connected to is tried again this often.
 const CONNECT_INTERVAL: Duration = Duration::from_secs(15);
+/// Peers are asked this often, so that what is new there is verified here within half a minute.
+const PEER_INTERVAL: Duration = Duration::from_secs(10);
+/// One that takes long is asked less often: the rest is this many times what an answer took, up to this.
+const PEER_REST: u32 = 10;
+const PEER_REST_MAX: Duration = Duration::from_secs(60);
 
 /// One source, as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,24 +44,22 @@ pub enum Wanted {
         options: ClusterOptions,
         platforms: Vec<Platform>,
     },
+    /// Another pullproof.
+    Peer(PeerOptions),
     /// A list of references in a file.
-    References {
-        name: String,
-        file: PathBuf,
-    },
+    References { name: String, file: PathBuf },
     /// Kubernetes YAML.
     Manifests {
         name: String,
         paths: Vec<PathBuf>,
+        custom_resources: Vec<Arc<CustomResource>>,
     },
     /// Given as text: standard input.
-    ReferencesText {
-        name: String,
-        text: String,
-    },
+    ReferencesText { name: String, text: String },
     ManifestsText {
         name: String,
         text: String,
+        custom_resources: Vec<Arc<CustomResource>>,
     },
     /// Typed on the command line.
     Arguments(Vec<Reference>),
@@ -60,6 +69,7 @@ impl Wanted {
     pub fn name(&self) -> &str {
         match self {
             Self::Cluster { options, .. } => &options.source_name,
+            Self::Peer(options) => &options.name,
             Self::References { name, .. }
             | Self::Manifests { name, .. }
             | Self::ReferencesText { name, .. }
@@ -89,10 +99,25 @@ impl Wanted {
                 let namespaces = options.namespaces.join(" ");
                 format!("cluster {access} namespaces {namespaces}")
             }
+            Self::Peer(options) => format!("peer {}", options.url),
             Self::References { file, .. } => format!("references {}", file.display()),
             Self::Manifests { paths, .. } => format!("manifests {}", shown(paths)),
             Self::ReferencesText { .. } | Self::ManifestsText { .. } => "text".to_owned(),
             Self::Arguments(_) => "arguments".to_owned(),
+        }
+    }
+
+    /// What is kept of it is of.
+    pub fn read_from(&self) -> ReadFrom {
+        let beyond = match self {
+            Self::Cluster { options, .. } => Some(&options.beyond),
+            _ => None,
+        };
+        let beyond = beyond.filter(|beyond| **beyond != Beyond::default());
+        ReadFrom {
+            identity: self.identity(),
+            // A version that knows more of it reads more, and so has another digest.
+            beyond: beyond.map(|beyond| Digest::of(format!("{beyond:?}").as_bytes())),
         }
     }
 
@@ -107,14 +132,14 @@ impl Wanted {
     /// The texts that an operator wrote, by name. What cannot be read is told by the inventory.
     pub fn texts(&self) -> Vec<(String, String)> {
         match self {
-            Self::Cluster { .. } | Self::Arguments(_) => Vec::new(),
+            Self::Cluster { .. } | Self::Peer(_) | Self::Arguments(_) => Vec::new(),
             Self::References { file, .. } => {
                 let text = references::read_file(file, references::LIST_BYTES_MAX);
                 let text = text.ok().map(|text| (file.display().to_string(), text));
                 text.into_iter().collect()
             }
             Self::Manifests { paths, .. } => manifests::texts(paths),
-            Self::ReferencesText { name, text } | Self::ManifestsText { name, text } => {
+            Self::ReferencesText { name, text } | Self::ManifestsText { name, text, .. } => {
                 vec![(name.clone(), text.clone())]
             }
         }
@@ -122,7 +147,15 @@ impl Wanted {
 
     /// Whether an operator wrote it, so that its hosts may be at any address.
     pub fn is_operators(&self) -> bool {
-        !matches!(self, Self::Cluster { .. })
+        !matches!(self, Self::Cluster { .. } | Self::Peer(_))
+    }
+
+    /// Before it was read.
+    fn unread(&self) -> SourceState {
+        match self {
+            Self::Peer(options) => peer::unread(&options.name),
+            _ => SourceState::unread(self.name()),
+        }
     }
 }
 
@@ -133,17 +166,28 @@ pub fn of_config(config: &Config) -> Vec<Wanted> {
     wanted
 }
 
-/// Lets every cluster be read beyond Kubernetes' own kinds, as the configuration says.
+/// Lets every cluster and manifest be read beyond Kubernetes' own kinds, as the configuration says.
 pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
-    let hosts = config.registries.iter().map(|entry| entry.host.clone());
+    let hosts = config.registries.iter();
+    let hosts = hosts.flat_map(|entry| entry.names().cloned());
     let beyond = Beyond {
         custom_resources: config.inventory.custom_resources.clone(),
         mentions: config.inventory.mentions.then(|| hosts.collect()),
         releases: config.inventory.releases,
     };
     for wanted in wanted {
-        if let Wanted::Cluster { options, .. } = wanted {
-            options.beyond = beyond.clone();
+        match wanted {
+            Wanted::Cluster { options, .. } => options.beyond = beyond.clone(),
+            Wanted::Manifests {
+                custom_resources, ..
+            }
+            | Wanted::ManifestsText {
+                custom_resources, ..
+            } => custom_resources.clone_from(&beyond.custom_resources),
+            Wanted::Peer(_)
+            | Wanted::References { .. }
+            | Wanted::ReferencesText { .. }
+            | Wanted::Arguments(_) => {}
         }
     }
 }
@@ -168,8 +212,26 @@ fn named(config: &Config) -> Vec<Wanted> {
         .map(|tree| Wanted::Manifests {
             name: tree.name.clone(),
             paths: vec![tree.path.clone()],
+            custom_resources: Vec::new(),
         });
-    clusters.chain(references).chain(manifests).collect()
+    let peers = config.inventory.peers.iter().map(of_peer);
+    let files = references.chain(manifests);
+    clusters.chain(peers).chain(files).collect()
+}
+
+fn of_peer(peer: &config::Peer) -> Wanted {
+    Wanted::Peer(PeerOptions {
+        name: peer.name.clone(),
+        url: peer.endpoint.to_string(),
+        is_local: peer.endpoint.is_loopback(),
+        ca: peer.ca.clone(),
+        token: peer.token.clone(),
+        max_age: signed(peer.max_age),
+    })
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 fn current_cluster() -> Wanted {
@@ -235,12 +297,18 @@ fn of_cluster(cluster: &config::Cluster) -> Wanted {
 
 /// What the configuration says of a source, by its name.
 pub fn rules(config: &Config, name: &str) -> Rules {
+    let peer = config.inventory.peers.iter().find(|it| it.name == name);
+    if let Some(peer) = peer {
+        return Rules {
+            is_required: peer.required,
+            max_age: Some(signed(peer.max_age)),
+            is_whole: true,
+        };
+    }
     let cluster = config.inventory.clusters.iter().find(|it| it.name == name);
     cluster.map_or_else(Rules::default, |cluster| Rules {
         is_required: cluster.required,
-        max_age: cluster
-            .max_age
-            .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
+        max_age: cluster.max_age.map(signed),
         is_whole: match &cluster.scope {
             Scope::Everything => true,
             Scope::Namespaces { is_all, .. } => *is_all,
@@ -258,6 +326,10 @@ pub async fn read_once(wanted: &[Wanted], clock: &Arc<dyn Clock>) -> Inventory {
                     Err(error) => unread(&options.source_name, &error.to_string()),
                 };
                 with_platforms(state, platforms)
+            }
+            Wanted::Peer(options) => {
+                let mut reader = peer::Reader::new(options.clone());
+                reader.read(&wanted.unread(), clock).await
             }
             _ => read_files(wanted, clock),
         }
@@ -278,16 +350,24 @@ fn read_files(wanted: &Wanted, clock: &Arc<dyn Clock>) -> SourceState {
     let now = clock.now();
     match wanted {
         Wanted::References { name, file } => references::read(name, file, now),
-        Wanted::Manifests { name, paths } => manifests::read(name, paths, now),
+        Wanted::Manifests {
+            name,
+            paths,
+            custom_resources,
+        } => manifests::read(name, paths, custom_resources, now),
         Wanted::ReferencesText { name, text } => references::read_text(name, text, now),
-        Wanted::ManifestsText { name, text } => manifests::read_text(name, text, now),
+        Wanted::ManifestsText {
+            name,
+            text,
+            custom_resources,
+        } => manifests::read_text(name, text, custom_resources, now),
         Wanted::Arguments(arguments) => SourceState {
             incomplete: None,
             complete_at: Some(now),
             uses: arguments.iter().map(argument).collect(),
             ..SourceState::unread(wanted.name())
         },
-        Wanted::Cluster { options, .. } => SourceState::unread(&options.source_name),
+        Wanted::Cluster { .. } | Wanted::Peer(_) => wanted.unread(),
     }
 }
 
@@ -322,18 +402,30 @@ fn with_platforms(mut state: SourceState, configured: &[Platform]) -> SourceStat
     state
 }
 
-/// With what a source begins to be followed. Under a new configuration one that stays as it was keeps
-/// what it said until it is read again: were it forgotten, what is broken would seem to be mended.
+/// With what a source begins to be followed. Under a new configuration one that is read from the same place
+/// keeps what it said until it is read again: were it forgotten, what is broken would seem to be mended.
+/// Where more or other kinds are to be read of it, that is what is known so far, and stands in for nothing.
 /// `stored` is what was complete before a restart.
 pub fn start(
     wanted: &Wanted,
     last: &[(Wanted, Arc<SourceState>)],
     stored: impl FnOnce() -> Option<SourceState>,
 ) -> SourceState {
-    let unread = SourceState::unread(wanted.name());
-    match last.iter().find(|(before, _)| before == wanted) {
-        Some((_, before)) => last_complete(unread, before),
-        None => stored().unwrap_or(unread),
+    let unread = wanted.unread();
+    let is_it =
+        |before: &Wanted| before.name() == wanted.name() && before.identity() == wanted.identity();
+    let Some((was, before)) = last.iter().find(|(before, _)| is_it(before)) else {
+        return stored().unwrap_or(unread);
+    };
+    let mut state = with_last(unread, before);
+    if was.read_from() != wanted.read_from() {
+        state.complete_at = None;
+    }
+    match wanted {
+        Wanted::Cluster { options, platforms } => {
+            with_platforms(of_class(state, options.class), platforms)
+        }
+        _ => state,
     }
 }
 
@@ -341,15 +433,18 @@ pub fn start(
 pub async fn follow(
     wanted: Wanted,
     publish: watch::Sender<Arc<SourceState>>,
+    is_broken: IsBroken,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     match wanted {
         Wanted::Cluster { options, platforms } => {
-            follow_cluster(options, &platforms, publish, clock, stop).await;
+            follow_cluster(options, &platforms, publish, is_broken, clock, stop).await;
         }
+        Wanted::Peer(options) => follow_peer(options, publish, clock, stop).await,
         files => {
             let mut reader = references::Reader::default();
+            let mut last = Arc::clone(&publish.borrow());
             loop {
                 let read = {
                     let (files, clock) = (files.clone(), Arc::clone(&clock));
@@ -360,7 +455,6 @@ pub async fn follow(
                     })
                     .await
                 };
-                let before = Arc::clone(&publish.borrow());
                 let state = match read {
                     Ok((state, known)) => {
                         reader = known;
@@ -368,7 +462,12 @@ pub async fn follow(
                     }
                     Err(panic) => unread(files.name(), &format!("reading it failed: {panic}")),
                 };
-                publish.send_replace(Arc::new(last_complete(state, &before)));
+                let is_complete = state.incomplete.is_none();
+                let state = Arc::new(with_last(state, &last));
+                if is_complete {
+                    last = Arc::clone(&state);
+                }
+                publish.send_replace(state);
                 tokio::select! {
                     () = tokio::time::sleep(FILES_INTERVAL) => {}
                     () = stop.cancelled() => return,
@@ -389,32 +488,22 @@ fn read_again(
     }
 }
 
-/// While a source is incomplete, its last complete state goes on being verified.
-fn last_complete(state: SourceState, before: &SourceState) -> SourceState {
-    if state.incomplete.is_none() || before.complete_at.is_none() {
-        return state;
-    }
-    SourceState {
-        incomplete: state.incomplete,
-        ..before.clone()
-    }
-}
-
 async fn follow_cluster(
     options: ClusterOptions,
     platforms: &[Platform],
     publish: watch::Sender<Arc<SourceState>>,
+    is_broken: IsBroken,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
+    let first = Arc::clone(&publish.borrow());
     let source = loop {
         match cluster::connect(&options).await {
-            Ok(source) => break source,
+            Ok(source) => break source.heeding(is_broken),
             Err(error) => {
                 warn!(source = options.source_name, "{error}");
                 let state = unread(&options.source_name, &error.to_string());
-                let state = last_complete(state, &publish.borrow());
-                publish.send_replace(Arc::new(state));
+                publish.send_replace(Arc::new(with_last(state, &first)));
             }
         }
         tokio::select! {
@@ -424,19 +513,60 @@ async fn follow_cluster(
     };
     let (inner, mut states) = watch::channel(Arc::new(SourceState::unread(&options.source_name)));
     let pass_on = async {
+        let mut first = Some(first);
         while states.changed().await.is_ok() {
             let state = states.borrow_and_update().as_ref().clone();
             let state = with_platforms(state, platforms);
             // Once it was complete it keeps itself what it cannot read any more.
-            let state = if state.complete_at.is_none() {
-                last_complete(state, &publish.borrow())
-            } else {
-                state
+            let state = match &first {
+                Some(first) if state.complete_at.is_none() => with_last(state, first),
+                Some(_) | None => {
+                    first = None;
+                    state
+                }
             };
             publish.send_replace(Arc::new(state));
         }
     };
     tokio::join!(source.run(inner, clock, stop.cancelled()), pass_on);
+}
+
+/// Asks a peer again and again: mostly nothing changed, and it says so in a few words.
+async fn follow_peer(
+    options: PeerOptions,
+    publish: watch::Sender<Arc<SourceState>>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    if options.url.starts_with("http://") && !options.is_local {
+        let url = &options.url;
+        warn!(
+            "{url} is asked without TLS: whoever is on the way can read the token and change what is kept"
+        );
+    }
+    let mut reader = peer::Reader::new(options);
+    let mut complaint = None;
+    loop {
+        let began = Instant::now();
+        let before = Arc::clone(&publish.borrow());
+        let state = tokio::select! {
+            state = reader.read(&before, &clock) => state,
+            () = stop.cancelled() => return,
+        };
+        if complaint != state.incomplete {
+            match &state.incomplete {
+                Some(problem) => warn!("{problem}"),
+                None => info!("it is read again"),
+            }
+            complaint.clone_from(&state.incomplete);
+        }
+        publish.send_replace(Arc::new(state));
+        let rest = (began.elapsed() * PEER_REST).clamp(PEER_INTERVAL, PEER_REST_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -463,11 +593,40 @@ mod tests {
         assert!(start(&wanted("other"), &last, none).uses.is_empty());
         let begun = start(&wanted("prod"), &last, none);
         assert_eq!((begun.uses.len(), begun.incomplete.is_some()), (2, true));
+        assert!(begun.complete_at.is_some());
+        // Also where it has another role, or other nodes; not where other kinds are to be read.
+        let changed = |change: &dyn Fn(&mut ClusterOptions, &mut Vec<Platform>)| {
+            let mut changed = wanted("prod");
+            if let Wanted::Cluster { options, platforms } = &mut changed {
+                change(options, platforms);
+            }
+            let begun = start(&changed, &last, none);
+            (begun.uses.len(), begun.complete_at.is_some())
+        };
+        assert_eq!(changed(&|it, _| it.class = Class::Failover), (2, true));
+        let arm: Platform = "linux/arm64".parse().unwrap();
+        assert_eq!(
+            changed(&|_, platforms| platforms.push(arm.clone())),
+            (2, true)
+        );
+        let mentions = |it: &mut ClusterOptions, _: &mut Vec<Platform>| {
+            it.beyond.mentions = Some(["r.example".to_owned()].into());
+        };
+        assert_eq!(changed(&mentions), (2, false));
+        let elsewhere =
+            |it: &mut ClusterOptions, _: &mut Vec<Platform>| it.access = Access::InCluster;
+        assert_eq!(changed(&elsewhere), (0, false));
 
         // Also while the cluster cannot be connected to.
         let (publish, mut states) = watch::channel(Arc::new(begun));
         let stop = CancellationToken::new();
-        let follow = follow(wanted("prod"), publish, Arc::new(SystemClock), stop.clone());
+        let follow = follow(
+            wanted("prod"),
+            publish,
+            IsBroken::default(),
+            Arc::new(SystemClock),
+            stop.clone(),
+        );
         let look = async {
             states.changed().await.unwrap();
             stop.cancel();

@@ -98,12 +98,17 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
     };
     global.start_log(&config, Some(LogLevel::Warn));
     let ExplainArguments {
-        subject,
+        mut subject,
         given,
         depth,
         platform,
         output,
     } = arguments;
+    if let Subject::Reference(reference) = &mut subject
+        && let Some(canonical) = config.aliases().canonical(reference)
+    {
+        *reference = canonical;
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sources = Sources::read(&subject, &given, &config, &clock).await?;
     let manifests = Kept::new(verify::manifest_cache(&config));

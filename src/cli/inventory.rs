@@ -1,11 +1,13 @@
 //! `pullproof inventory`: every reference and who uses it, and which source is only a part.
 
+mod typed;
+
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use super::explain::Subject;
+use self::typed::Typed;
 use super::output::{Output, structured};
 use super::table::{self, Breadth};
 use super::terminal::{self, Paint};
@@ -24,7 +26,7 @@ pub struct InventoryArguments {
     /// Only these: references, or digests that references are pinned to or that Pods run; with all who
     /// need them
     #[arg(value_name = "REF|DIGEST")]
-    only: Vec<Subject>,
+    only: Vec<Typed>,
     #[command(flatten)]
     given: Given,
     #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
@@ -53,6 +55,10 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
     if let Some(InventoryCommand::Accept { source, by }) = &arguments.command {
         return accept(&config, source, by.as_deref(), &clock);
     }
+    if let Some(instead) = arguments.only.iter().find_map(Typed::as_file) {
+        terminal::complain(&instead);
+        return Ok(Exit::Usage);
+    }
     let wanted = arguments.given.wanted(&[], &config)?;
     let inventory = sources::read_once(&wanted, &clock).await;
     let mut inventory = beside::judged(&config, &wanted, inventory, clock.now());
@@ -61,7 +67,10 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
         inventory.sources.extend(remembered.map(Arc::new));
     }
     let mut view = InventoryView::of(&inventory, clock.now());
+    let mut all = Vec::new();
     if !arguments.only.is_empty() {
+        let references = view.images.iter().map(|image| image.reference.clone());
+        all = references.collect();
         let is_meant = |image: &InventoryImage| arguments.only.iter().any(|it| it.means(image));
         view.images.retain(is_meant);
     }
@@ -73,9 +82,9 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
     let text = structured(arguments.output, &view)?;
     let text = text.unwrap_or_else(|| {
         let mut text = table::inventory(&view, breadth, Paint::for_stdout());
-        for subject in &arguments.only {
-            if !view.images.iter().any(|image| subject.means(image)) {
-                text.push_str(&subject.nobody());
+        for typed in &arguments.only {
+            if !view.images.iter().any(|image| typed.means(image)) {
+                text.push_str(&typed.nobody(&all));
             }
         }
         text
@@ -87,30 +96,6 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
     } else {
         Exit::Unknown
     })
-}
-
-impl Subject {
-    /// Whether it names the image, or something that is known of it without asking a registry.
-    fn means(&self, image: &InventoryImage) -> bool {
-        match self {
-            Self::Reference(reference) => image.reference == reference.to_string(),
-            Self::Digest(digest) => {
-                let pinned = image.reference.rsplit_once('@').map(|(_, digest)| digest);
-                image.running.contains(digest) || pinned == Some(&*digest.to_string())
-            }
-        }
-    }
-
-    /// What is said where no image is meant.
-    fn nobody(&self) -> String {
-        match self {
-            Self::Reference(reference) => format!("{reference}: no source names it\n"),
-            Self::Digest(digest) => format!(
-                "{digest}: no reference is pinned to it and no Pod runs it; \
-                 `pullproof explain {digest}` looks inside the images too\n"
-            ),
-        }
-    }
 }
 
 fn accept(

@@ -52,6 +52,10 @@ pub struct VerifyArguments {
     /// Only these platforms count; all are checked [default: those that are needed, else all]
     #[arg(long, value_name = "PLATFORM", env = "PULLPROOF_PLATFORM")]
     platform: Vec<Platform>,
+    /// Also list the tags of repositories, to tell which name a platform's manifest directly, and whether a
+    /// digest that is pinned has none: a request for each tag
+    #[arg(long, env = "PULLPROOF_TAGS")]
+    tags: bool,
     /// junit and sarif are for what shows results of tests and of code scanning
     #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
     output: Form,
@@ -154,11 +158,13 @@ impl Given {
                 Wanted::ManifestsText {
                     name: "stdin".to_owned(),
                     text: stdin()?,
+                    custom_resources: Vec::new(),
                 }
             } else {
                 Wanted::Manifests {
                     name: path.display().to_string(),
                     paths: vec![path.clone()],
+                    custom_resources: Vec::new(),
                 }
             });
         }
@@ -252,6 +258,7 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         given,
         depth,
         platform,
+        tags,
         output,
         fail_on,
     } = arguments;
@@ -271,9 +278,16 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let bar = progress_bar();
     let started = Instant::now();
     let on_progress = shown_by(&bar);
-    let then = async |proven: Proven| (proven.foreign_layers(), proven.round);
+    let then = async |proven: Proven| {
+        let known = if tags {
+            proven.look_at_tags(&images, clock.as_ref()).await
+        } else {
+            None
+        };
+        (proven.foreign_layers(), known, proven.round)
+    };
     let proven = once::prove_each(&images, &registries, &clock, &on_progress, then).await;
-    let rounds = proven.iter().map(|(_, round)| round);
+    let rounds = proven.iter().map(|(_, _, round)| round);
     let (images, apart) = once::with_running(&images, rounds);
     let then = async |proven: Proven| proven.round;
     let apart = once::prove_each(&apart, &registries, &clock, &on_progress, then).await;
@@ -286,8 +300,11 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let mut state = State::new(Remembered::default(), baseline);
     state.set_inventory(&inventory, Arc::new(images));
     let mut foreign_layers = ForeignLayers::new();
-    for (foreign, round) in proven {
+    for (foreign, known, round) in proven {
         foreign_layers.extend(foreign);
+        if let Some(known) = known {
+            state.set_tags(Arc::clone(&round.host), known);
+        }
         state.record(round);
     }
     for round in apart {
@@ -365,6 +382,7 @@ fn exit(fail_on: FailOn, summary: view::Summary, is_complete: bool) -> Exit {
 fn total(requests: Requests) -> u64 {
     let Requests {
         tag_head,
+        tag_list,
         manifest_head,
         manifest_get,
         blob_head,
@@ -373,7 +391,10 @@ fn total(requests: Requests) -> u64 {
         control,
         token,
     } = requests;
-    tag_head + manifest_head + manifest_get + blob_head + blob_read + blob_get + control + token
+    let tags = tag_head + tag_list;
+    let manifests = manifest_head + manifest_get;
+    let blobs = blob_head + blob_read + blob_get;
+    tags + manifests + blobs + control + token
 }
 
 pub(super) fn progress_bar() -> ProgressBar {

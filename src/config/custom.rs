@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::inventory::extract::{CustomResource, FieldPath};
+use crate::inventory::extract::{CustomResource, FieldPath, PATHS_MAX};
 
 use super::check::Checker;
 use super::problem::quoted;
@@ -65,6 +65,7 @@ impl Checker<'_, '_> {
             pod_template,
             images: self.field_paths(&format!("{path}.images"), raw.images),
             pull_secrets: self.field_paths(&format!("{path}.pullSecrets"), raw.pull_secrets),
+            may_be_empty: raw.may_be_empty.unwrap_or(false),
         }
     }
 
@@ -95,6 +96,11 @@ impl Checker<'_, '_> {
     }
 
     fn field_paths(&mut self, path: &str, texts: Option<Vec<String>>) -> Vec<FieldPath> {
+        let count = texts.as_ref().map_or(0, Vec::len);
+        if count > PATHS_MAX {
+            let message = format!("it has {count} paths; an entry takes at most {PATHS_MAX}");
+            self.report.add(path, message);
+        }
         if texts.as_ref().is_some_and(Vec::is_empty) {
             self.report
                 .add(path, "it is empty; write paths, or leave it out");

@@ -1,6 +1,7 @@
 //! Addresses: where a registry is dialled, and where pullproof itself listens.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::oci::reference::{DOCKER_HUB, Reference};
 
@@ -116,6 +117,13 @@ impl Endpoint {
             port,
             path_prefix: path_prefix.to_owned(),
         })
+    }
+
+    /// Whether it is on this machine, whatever a name server says.
+    pub fn is_loopback(&self) -> bool {
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        let address = bare.parse::<IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 
     /// `host`, or `host:port` where the port is not the scheme's own.

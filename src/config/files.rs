@@ -62,6 +62,13 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
             push(named_at, file, FileKind::Kubeconfig);
         }
     }
+    for (index, peer) in sources.peers.iter().enumerate() {
+        let path = format!("inventory.peers[{index}]");
+        if let Some(ca) = &peer.ca {
+            push(format!("{path}.ca.file"), ca, FileKind::Certificates);
+        }
+        push(format!("{path}.token.file"), &peer.token, FileKind::Secret);
+    }
     for (index, list) in sources.references.iter().enumerate() {
         let named_at = format!("inventory.references[{index}].file");
         push(named_at, &list.file, FileKind::ReferenceList);

@@ -6,7 +6,6 @@
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["gc", "retention", "leaderElection"]),
-    ("inventory", &["peers"]),
     (
         "registries[]",
         &[
@@ -17,7 +16,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "replicaEndpoints",
             "service",
             "single",
-            "aliases",
         ],
     ),
     ("metrics", &["labels"]),

@@ -43,6 +43,8 @@ pub(super) struct Config {
 pub(super) struct Inventory {
     /// Kubernetes clusters.
     pub(super) clusters: Option<Vec<Cluster>>,
+    /// Other pullproofs, whose own sources are read from them.
+    pub(super) peers: Option<Vec<Peer>>,
     /// Lists of references.
     pub(super) references: Option<Vec<ReferenceList>>,
     /// Kubernetes YAML on disk.
@@ -78,7 +80,8 @@ pub(super) struct Releases {
     /// is Helm's.
     #[schemars(extend("default" = false))]
     pub(super) flux: Option<bool>,
-    /// Every revision that Helm keeps in a Secret. It needs the right to list Secrets.
+    /// Every revision that Helm keeps in a Secret; in ConfigMaps or SQL (`HELM_DRIVER`) they are not read. It
+    /// needs the right to list Secrets.
     #[schemars(extend("default" = false))]
     pub(super) helm: Option<bool>,
 }
@@ -105,6 +108,10 @@ pub(super) struct CustomResource {
     /// Paths of the names of the pull secrets for `images`.
     #[schemars(with = "Option<Vec<PathText>>")]
     pub(super) pull_secrets: Option<Vec<String>>,
+    /// Whether a path may lead to nothing in all of the objects. Otherwise, where there are objects and a
+    /// path of `podTemplate` or `images` finds nothing in any of them, the source is incomplete.
+    #[schemars(extend("default" = false))]
+    pub(super) may_be_empty: Option<bool>,
 }
 
 /// A Kubernetes cluster, reached by one of `context`, `kubeconfig` (or both) and `inCluster`.
@@ -151,6 +158,33 @@ pub(super) enum Role {
     Active,
     /// Its workloads are to run when another cluster is gone.
     Failover,
+}
+
+/// Another pullproof, instead of a kubeconfig: what it reads at first hand is kept and verified here too.
+/// It serves that to whoever knows its `http.token`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "url", "token"]))]
+pub(super) struct Peer {
+    /// Unique among all sources; the value of the label `cluster` for what has none there.
+    pub(super) name: Option<String>,
+    /// Where its page is: its `http.ui`, by https.
+    #[schemars(extend("examples" = ["https://pullproof.dr:8081"]))]
+    pub(super) url: Option<String>,
+    /// Authorities to trust besides the system's.
+    pub(super) ca: Option<File>,
+    /// The token that it knows as its `http.token`.
+    pub(super) token: Option<File>,
+    /// Whether an http:// URL that leads off this machine is meant: everybody on the way can read the
+    /// token then, and change what is kept.
+    #[schemars(extend("default" = false))]
+    pub(super) plain_http: Option<bool>,
+    /// Whether it has to be reachable; one that may be offline pages nobody.
+    #[schemars(extend("default" = true))]
+    pub(super) required: Option<bool>,
+    /// How old what it said may be, by its own clock, and still stand in for it.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1h"))]
+    pub(super) max_age: Option<String>,
 }
 
 /// A list of references, one a line; what follows a `#` is a comment.
@@ -207,6 +241,10 @@ pub(super) struct Registry {
     pub(super) requests_per_second: Option<f64>,
     /// Mirrors and pull-through caches that nodes try first. Each is verified too, and shown as what it is.
     pub(super) mirrors: Option<Vec<Mirror>>,
+    /// Other hosts under which workloads name what is in the same storage: verified once, by this entry's
+    /// host, and kept there.
+    #[schemars(extend("examples" = [["registry.internal"]]))]
+    pub(super) aliases: Option<Vec<String>>,
     /// What differs from the top-level `verify` for this registry.
     pub(super) verify: Option<Verify>,
 }

@@ -30,7 +30,38 @@ pub(super) fn check(
         }
         good.push(registry);
     }
+    check_aliases(checker, &good, &hosts);
     good
+}
+
+/// A name leads to one storage only.
+fn check_aliases(
+    checker: &mut Checker<'_, '_>,
+    registries: &[Registry],
+    hosts: &HashMap<String, usize>,
+) {
+    let mut claimed: HashMap<String, usize> = HashMap::new();
+    for (index, registry) in registries.iter().enumerate() {
+        for (number, alias) in registry.aliases.iter().enumerate() {
+            let shown = quoted(alias);
+            let alias = alias.to_ascii_lowercase();
+            let problem = if let Some(entry) = hosts.get(&alias) {
+                format!(
+                    "{shown} is the host of registries[{entry}]; take the alias out, or that entry"
+                )
+            } else if let Some(first) = claimed.insert(alias, index) {
+                format!(
+                    "{shown} is already an alias of registries[{first}]; a name leads to one storage"
+                )
+            } else {
+                continue;
+            };
+            let path = format!("registries[{index}].aliases[{number}]");
+            if !checker.report.has(&path) {
+                checker.report.add(&path, problem);
+            }
+        }
+    }
 }
 
 impl Checker<'_, '_> {
@@ -79,6 +110,12 @@ impl Checker<'_, '_> {
         let credentials = raw
             .credentials
             .and_then(|raw| self.credentials(&of("credentials"), raw, &host));
+        let aliases = raw.aliases.into_iter().flatten().enumerate();
+        let aliases = aliases.map(|(index, alias)| {
+            let path = format!("{path}.aliases[{index}]");
+            self.host(&path, &alias)
+        });
+        let aliases = aliases.collect();
         let mirrored = host.clone();
         Registry {
             host,
@@ -89,6 +126,7 @@ impl Checker<'_, '_> {
             credentials,
             max_concurrency: raw.max_concurrency.unwrap_or(CONCURRENCY),
             requests_per_second: raw.requests_per_second,
+            aliases,
             mirrors: self.mirrors(&of("mirrors"), &mirrored, raw.mirrors.unwrap_or_default()),
             verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), defaults),
         }

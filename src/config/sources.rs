@@ -9,7 +9,9 @@ use crate::inventory::ledger;
 use super::amount;
 use super::check::Checker;
 use super::problem::quoted;
-use super::{Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, custom, raw};
+use super::{
+    Cluster, ClusterAccess, Manifests, ReferenceList, Role, Scope, Sources, custom, peer, raw,
+};
 
 const NAME_BYTES_MAX: usize = 128;
 const MAXIMUM_LOSS: f64 = 0.5;
@@ -19,6 +21,7 @@ pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sourc
     let mut names = HashMap::new();
     let mut sources = Sources {
         clusters: Vec::new(),
+        peers: Vec::new(),
         references: Vec::new(),
         manifests: Vec::new(),
         custom_resources: Vec::new(),
@@ -33,6 +36,12 @@ pub(super) fn check(checker: &mut Checker<'_, '_>, raw: raw::Inventory) -> Sourc
         let path = format!("inventory.clusters[{index}]");
         let name = checker.name(&path, cluster.name.clone(), &mut names);
         sources.clusters.push(checker.cluster(&path, name, cluster));
+    }
+    for (index, peer) in raw.peers.into_iter().flatten().enumerate() {
+        let path = format!("inventory.peers[{index}]");
+        let name = checker.name(&path, peer.name.clone(), &mut names);
+        let peer = peer::check(checker, &path, name, peer);
+        sources.peers.extend(peer);
     }
     for (index, list) in raw.references.into_iter().flatten().enumerate() {
         let path = format!("inventory.references[{index}]");

@@ -293,7 +293,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: credentials, endpoint, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",
@@ -368,6 +368,36 @@ registries:
 }
 
 #[test]
+fn an_alias_leads_to_one_entry() {
+    let config = parsed("registries: [{host: r.example, aliases: [R.internal, \"r.svc:5000\"]}]");
+    assert_eq!(config.registries[0].aliases, ["R.internal", "r.svc:5000"]);
+    for name in ["r.example", "R.INTERNAL", "r.svc:5000"] {
+        assert_eq!(config.registry(name).unwrap().host, "r.example", "{name}");
+    }
+    assert_eq!(config.registry("r.svc"), None);
+    assert_eq!(config.aliases().host_of("r.Internal"), Some("r.example"));
+    let mirror = "registries: [{host: r.example, aliases: [r.internal], mirrors: [{host: r.internal/hub, of: docker.io}]}]";
+    assert_eq!(parsed(mirror).mirrors()[0].mirror.host, "r.example");
+    check(
+        "\
+registries:
+  - {host: a.example, aliases: [a.internal, b.example, A.Example]}
+  - {host: b.example, aliases: [A.internal, c.internal, c.internal]}
+  - {host: c.example, aliases: [https://c.svc, plain, 5]}
+",
+        &[
+            "2:45 registries[0].aliases[1]: `b.example` is the host of registries[1]; take the alias out, or that entry",
+            "2:56 registries[0].aliases[2]: `A.Example` is the host of registries[0]; take the alias out, or that entry",
+            "3:33 registries[1].aliases[0]: `A.internal` is already an alias of registries[0]; a name leads to one storage",
+            "3:57 registries[1].aliases[2]: `c.internal` is already an alias of registries[1]; a name leads to one storage",
+            "4:33 registries[2].aliases[0]: `https://c.svc` is a URL: write the host as workloads do, `c.svc` without the scheme",
+            "4:48 registries[2].aliases[1]: `plain` is not a registry's host in a reference: that needs a dot, a port or `localhost`, else it is a repository on docker.io",
+            "4:55 registries[2].aliases[2]: expected text (in quotes if need be), found the number 5",
+        ],
+    );
+}
+
+#[test]
 fn endpoints_agree_with_plain_http_and_tls() {
     check(
         "\
@@ -421,10 +451,65 @@ inventory:
 }
 
 #[test]
+fn peers_are_reached_safely_or_on_purpose() {
+    let config = parsed(
+        "inventory: {peers: [{name: dr, url: 'https://pullproof.dr:8081', token: {file: t}}, \
+         {name: here, url: 'http://127.0.0.1:8081/dr', token: {file: t}}, \
+         {name: mesh, url: 'http://dr.mesh', token: {file: t}, plainHttp: true, ca: {file: ca}, \
+         required: false, maxAge: 2h}]}",
+    );
+    assert!(!config.inventory.is_empty());
+    let [dr, here, mesh] = config.inventory.peers.as_slice() else {
+        panic!("{config:?}");
+    };
+    assert_eq!(dr.endpoint.to_string(), "https://pullproof.dr:8081");
+    assert_eq!((dr.required, dr.max_age), (true, Duration::from_hours(1)));
+    assert_eq!(here.endpoint.to_string(), "http://127.0.0.1:8081/dr");
+    assert_eq!(mesh.max_age, Duration::from_hours(2));
+    assert_eq!(
+        (mesh.required, &mesh.ca),
+        (false, &Some(PathBuf::from("/etc/pullproof/ca")))
+    );
+    let named: Vec<String> = config.files().into_iter().map(|it| it.named_at).collect();
+    assert!(
+        named.contains(&"inventory.peers[2].ca.file".to_owned()),
+        "{named:?}"
+    );
+    assert!(
+        named.contains(&"inventory.peers[0].token.file".to_owned()),
+        "{named:?}"
+    );
+    check(
+        "\
+inventory:
+  peers:
+    - {name: a, url: 'http://dr.example', token: {file: t}}
+    - {name: b, url: 'https://dr.example', token: {file: t}, plainHttp: true}
+    - {name: c, url: 'https://dr.example/api/v1/keepset', token: {file: ''}}
+    - {name: c, url: dr.example, token: {file: t}}
+    - {name: d, url: 'https://dr.example'}
+    - {name: ledger, url: 'https://user:password@dr.example', token: {file: t}, maxAge: 1}
+",
+        &[
+            "3:22 inventory.peers[0].url: by http everybody on the way can read the token and change what is kept; write https://, or `plainHttp: true` beside it where something else protects the way",
+            "4:22 inventory.peers[1].url: it is https, but plainHttp is true; write http:// or take plainHttp out",
+            "5:22 inventory.peers[2].url: write it without /api/v1/keepset, which is the same everywhere",
+            "5:73 inventory.peers[2].token.file: the name of a file is missing",
+            "6:14 inventory.peers[3].name: `c` is already the name of inventory.peers[2]; every source has its own",
+            "6:22 inventory.peers[3].url: `dr.example` is not usable: its scheme is missing; write https:// or http:// in front",
+            "7:7 inventory.peers[4].token: `token` is missing",
+            "8:14 inventory.peers[5].name: `ledger` is the name of what pullproof remembers itself; take another",
+            "8:27 inventory.peers[5].url: the value (not shown, as it may hold a secret) is not usable: a secret is never written here; name a file of credentials under `credentials`",
+            "8:89 inventory.peers[5].maxAge: expected text, as \"10m\", found the number 1",
+        ],
+    );
+}
+
+#[test]
 fn custom_resources_say_where_their_images_are() {
     let config = parsed(
         "inventory: {customResources: [{apiVersion: argoproj.io/v1alpha1, kind: Rollout, podTemplate: .spec.template}, \
-         {apiVersion: tekton.dev/v1, kind: Task, images: ['.spec.steps[*].image'], pullSecrets: ['.spec[\"a/b\"]']}]}",
+         {apiVersion: tekton.dev/v1, kind: Task, images: ['.spec.steps[*].image'], pullSecrets: ['.spec[\"a/b\"]'], mayBeEmpty: true}]}",
     );
     let [rollout, task] = config.inventory.custom_resources.as_slice() else {
         panic!("{config:?}");
@@ -443,6 +528,14 @@ fn custom_resources_say_where_their_images_are() {
     );
     assert_eq!(task.images[0].as_str(), ".spec.steps[*].image");
     assert_eq!(task.pull_secrets[0].as_str(), ".spec[\"a/b\"]");
+    assert_eq!((rollout.may_be_empty, task.may_be_empty), (false, true));
+    let paths = vec![".spec.image"; 63].join(", ");
+    check(
+        &format!(
+            "inventory: {{customResources: [{{apiVersion: x.example/v1, kind: X, images: [{paths}]}}]}}\n"
+        ),
+        &["1:75 inventory.customResources[0].images: it has 63 paths; an entry takes at most 62"],
+    );
     // They alone are no source: the current cluster has them.
     assert!(config.inventory.is_empty());
     check(
@@ -839,6 +932,11 @@ fn the_schemas_defaults_are_the_real_ones() {
             "/inventory/clusters",
             json!({"name": "a", "context": "a"}),
         ),
+        (
+            "Peer",
+            "/inventory/peers",
+            json!({"name": "a", "url": "https://a.b", "token": {"file": "t"}}),
+        ),
         ("Registry", "/registries", json!({"host": "a.b"})),
     ] {
         let mut full = defaults(&schema["$defs"][definition]);
@@ -846,6 +944,7 @@ fn the_schemas_defaults_are_the_real_ones() {
         full.extend(smallest.as_object().unwrap().clone());
         let document = |item: Json| match place {
             "/registries" => json!({"registries": [item]}).to_string(),
+            "/inventory/peers" => json!({"inventory": {"peers": [item]}}).to_string(),
             _ => json!({"inventory": {"clusters": [item]}}).to_string(),
         };
         // `scopeIsAll: false` without namespaces is what it is by default.

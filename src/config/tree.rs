@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Location, NonFiniteFloatPolicy, Options, Spanned};
 
+use crate::yaml;
+
 /// More is not a configuration.
 pub(super) const TEXT_BYTES_MAX: usize = 1 << 20;
 
@@ -109,32 +111,11 @@ fn options() -> Options {
 }
 
 fn message(error: &Error) -> String {
-    match error.without_snippet() {
-        Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. }
-        | Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            "its aliases expand to far more than a configuration; write the values out".to_owned()
-        }
-        Error::AliasError { error, .. } => message(error),
-        other => {
-            // The place is shown in front of each problem, so it is cut from the parser's sentence.
-            let message = other.to_string();
-            let line = message.lines().next().unwrap_or_default();
-            let line = line.split(" at line ").next().unwrap_or(line);
-            let way_out = if line.contains("tab") {
-                "; indent with spaces"
-            } else {
-                ""
-            };
-            let line: String = line
-                .chars()
-                .take(MESSAGE_CHARS_MAX)
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
-            format!("{line}{way_out}")
-        }
-    }
+    let line = yaml::problem(error, "a configuration");
+    line.chars()
+        .take(MESSAGE_CHARS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -12,6 +12,8 @@ use crate::oci::reference::Reference;
 use crate::verify::finding::{Finding, PlatformReport, Verdict};
 use crate::verify::node::{BlobEdge, ChildEdge};
 
+mod untagged;
+
 /// What somebody once pushed: known from the inside, never read.
 #[derive(Debug, Clone)]
 enum Pushed {

@@ -7,7 +7,7 @@ use super::puller::{Puller, PullerKey, Words, puller};
 use super::{Image, ImageKey, Images, Malformed, PlatformChoice, PlatformSets, Running};
 use crate::inventory::running::RunningUse;
 use crate::inventory::{Inventory, User};
-use crate::oci::reference::{InvalidReference, Reference};
+use crate::oci::reference::{Aliases, InvalidReference, Reference, Sharing};
 use crate::verify::target::Needs;
 
 /// One use, as far as an image is made of it. All uses are drafts for a moment, so they are small.
@@ -31,6 +31,19 @@ impl<'a> Draft<'a> {
 
 /// Groups the uses of an inventory. `choose` tells the platforms that count for a registry's host.
 pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -> Images {
+    collect_by(inventory, choose, &Aliases::default())
+}
+
+/// The same, where some hosts are other names of others: what is written with one of these is the same
+/// image as what is written with the registry's own name. Whose credential pulls it depends on what is
+/// written, as for the kubelet.
+pub fn collect_by(
+    inventory: &Inventory,
+    choose: &dyn Fn(&str) -> PlatformChoice,
+    aliases: &Aliases,
+) -> Images {
+    let renamed = renamed(inventory, aliases);
+    let mut renamed = renamed.iter();
     let uses = || inventory.sources.iter().map(|source| source.uses.len());
     let mut drafts: Vec<Draft<'_>> = Vec::with_capacity(uses().sum());
     let mut malformed: BTreeMap<&str, (&InvalidReference, Vec<&Arc<User>>)> = BTreeMap::new();
@@ -41,13 +54,16 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
     for source in &inventory.sources {
         for (image_use, said) in source.uses_told() {
             match &image_use.reference {
-                Ok(reference) => {
+                Ok(written) => {
+                    let is_alias = aliases.host_of(written.host()).is_some();
+                    let reference = is_alias.then(|| renamed.next()).flatten();
+                    let reference = reference.unwrap_or(written);
                     let host = reference.host();
                     let choice = choices.entry(host).or_insert_with(|| choose(host));
                     told.extend(said.map(|said| (number(drafts.len()), said)));
                     drafts.push(Draft {
                         reference,
-                        puller: pullers.number(puller(image_use, reference, source)),
+                        puller: pullers.number(puller(image_use, written, source)),
                         at: number(drafts.len()),
                         needs: platforms.needs(image_use, source, choice),
                         user: &image_use.user,
@@ -87,6 +103,19 @@ pub fn collect(inventory: &Inventory, choose: &dyn Fn(&str) -> PlatformChoice) -
         malformed: malformed.collect(),
         ..Images::default()
     }
+}
+
+/// What is written with another name of its registry, by that registry's own name, in order of the uses.
+fn renamed(inventory: &Inventory, aliases: &Aliases) -> Vec<Reference> {
+    let uses = inventory
+        .sources
+        .iter()
+        .flat_map(|source| source.uses.iter());
+    let references = uses.filter_map(|image_use| image_use.reference.as_ref().ok());
+    let written = references.filter(|it| aliases.host_of(it.host()).is_some());
+    let mut sharing = Sharing::default();
+    let canonical = written.map(|it| aliases.canonical(it).unwrap_or_else(|| it.clone()));
+    canonical.map(|it| sharing.share(it)).collect()
 }
 
 fn image(first: &Draft<'_>, pullers: &Pullers, needs: Needs, users: Arc<[Arc<User>]>) -> Image {

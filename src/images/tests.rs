@@ -9,6 +9,7 @@ use crate::inventory::{
     Class, ImageUse, Inventory, NodeConstraint, PullSecret, PullSecrets, SourceState, TopOwner,
 };
 use crate::oci::digest::Digest;
+use crate::oci::reference::Aliases;
 use crate::verify::finding::{Code, Report, Verdict};
 
 const SECRET: &str = r#"{"auths":{"r.example":{"username":"u","password":"p"}}}"#;
@@ -253,10 +254,16 @@ fn platforms_are_those_of_the_nodes_that_may_run_it() {
     let arm = || NodeConstraint {
         os: None,
         architecture: Some("arm64".to_owned()),
+        ..NodeConstraint::default()
     };
     let riscv = NodeConstraint {
         os: None,
         architecture: Some("riscv64".to_owned()),
+        ..NodeConstraint::default()
+    };
+    let these = |platforms: &[&str]| NodeConstraint {
+        platforms: Some(platforms.iter().map(|it| it.parse().unwrap()).collect()),
+        ..NodeConstraint::default()
     };
     let any = NodeConstraint::default;
     assert_eq!(
@@ -266,6 +273,9 @@ fn platforms_are_those_of_the_nodes_that_may_run_it() {
     assert_eq!(needs(arm(), both, PlatformChoice::Needed), "linux/arm64");
     assert_eq!(needs(riscv, both, PlatformChoice::Needed), "all");
     assert_eq!(needs(any(), None, PlatformChoice::Needed), "all");
+    let arm_alone = needs(these(&["linux/arm64"]), both, PlatformChoice::Needed);
+    assert_eq!(arm_alone, "linux/arm64");
+    assert_eq!(needs(these(&[]), both, PlatformChoice::Needed), "all");
     assert_eq!(needs(any(), both, PlatformChoice::All), "all");
     let chosen = PlatformChoice::These(["linux/s390x".parse().unwrap()].into());
     assert_eq!(needs(any(), both, chosen), "linux/s390x");
@@ -335,6 +345,7 @@ fn what_runs_apart_from_its_tag_is_an_image_of_its_own_with_the_same_credential(
                 })
                 .collect(),
             refusal: None,
+            pulled: None,
         })
     };
     state.running = [
@@ -396,4 +407,42 @@ fn what_runs_apart_from_its_tag_is_an_image_of_its_own_with_the_same_credential(
             .is_sorted_by(|one, other| one.key < other.key)
     );
     assert!(with_running(images, &Apart::new()).endpoints.is_empty());
+}
+
+#[test]
+fn a_registry_by_another_name_is_the_same_and_who_pulls_depends_on_what_is_written() {
+    let secret = SECRET.replace("r.example", "r.internal");
+    let pinned = format!("r.internal/app@{}", Digest::of(b"pinned"));
+    let inventory = source(
+        vec![
+            image_use("a", "r.internal/app:v1", &["s"]),
+            image_use("b", "r.example/app:v1", &["s"]),
+            image_use("c", "R.internal/app:v1", &[]),
+            image_use("d", &pinned, &[]),
+            image_use("e", "r.other/app:v1", &[]),
+        ],
+        &[("a", "s", found(&secret)), ("b", "s", found(&secret))],
+        None,
+    );
+    let aliases = Aliases::of([("r.internal", "r.example")].into_iter());
+    let images = collect_by(&inventory, &needed, &aliases);
+    let told: Vec<_> = images
+        .images
+        .iter()
+        .map(|image| {
+            let users = image.users.iter().map(|user| &*user.namespace);
+            let is_own = matches!(*image.puller, Puller::Own);
+            (&*image.name, &*image.registry, users.collect(), is_own)
+        })
+        .collect();
+    let by_digest = pinned.replace("r.internal", "r.example");
+    let expected: [(&str, &str, Vec<&str>, bool); 4] = [
+        (&by_digest, "r.example", vec!["d"], true),
+        // The secret is for the alias, so it is nothing to who writes the host.
+        ("r.example/app:v1", "r.example", vec!["b", "c"], true),
+        ("r.example/app:v1", "r.example", vec!["a"], false),
+        ("r.other/app:v1", "r.other", vec!["e"], true),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(images.hosts().len(), 2);
 }

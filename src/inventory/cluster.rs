@@ -38,6 +38,7 @@ mod discovery;
 mod follow;
 mod item;
 mod kinds;
+mod misses;
 mod record;
 mod secrets;
 mod unit;
@@ -103,6 +104,33 @@ pub enum Access {
     },
 }
 
+/// Whether an image, as it is written in a Pod, is said to be broken: whoever has pulled it all the same has
+/// something to say.
+#[derive(Clone)]
+pub struct IsBroken(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl IsBroken {
+    pub fn new(is_broken: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_broken))
+    }
+
+    fn of(&self, image: &str) -> bool {
+        (self.0)(image)
+    }
+}
+
+impl Default for IsBroken {
+    fn default() -> Self {
+        Self::new(|_| false)
+    }
+}
+
+impl fmt::Debug for IsBroken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("IsBroken").finish_non_exhaustive()
+    }
+}
+
 /// How long a watch is held, and how long its end is waited for.
 #[derive(Debug, Clone)]
 pub struct Times {
@@ -128,6 +156,7 @@ pub struct ClusterSource {
     options: ClusterOptions,
     client: Client,
     times: Times,
+    is_broken: IsBroken,
     /// Whether `options` lead to the client again when its credentials end.
     is_renewable: bool,
 }
@@ -147,6 +176,7 @@ pub async fn connect(options: &ClusterOptions) -> Result<ClusterSource, ConnectE
         client: access::client(options).await?,
         options: options.clone(),
         times: Times::default(),
+        is_broken: IsBroken::default(),
         is_renewable: true,
     })
 }
@@ -158,6 +188,7 @@ impl ClusterSource {
             options,
             client,
             times: Times::default(),
+            is_broken: IsBroken::default(),
             is_renewable: false,
         }
     }
@@ -166,6 +197,12 @@ impl ClusterSource {
     #[must_use]
     pub fn with_times(self, times: Times) -> Self {
         Self { times, ..self }
+    }
+
+    /// The same, knowing what is said to be broken.
+    #[must_use]
+    pub fn heeding(self, is_broken: IsBroken) -> Self {
+        Self { is_broken, ..self }
     }
 
     /// Lists everything once. What failed is in `incomplete`.
@@ -228,7 +265,8 @@ impl Shared {
             cluster: options.name.as_deref().map(Into::into),
             class: options.class,
         };
-        let world = World::new(scope, &options.namespaces, &options.beyond);
+        let mut world = World::new(scope, &options.namespaces, &options.beyond);
+        world.heed(source.is_broken.clone());
         Self {
             name: options.source_name.as_str().into(),
             client: RwLock::new(source.client.clone()),

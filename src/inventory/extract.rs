@@ -11,15 +11,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::oci::reference::{InvalidReference, Reference, shown};
+use crate::oci::reference::{InvalidReference, Reference};
 use crate::second::Second;
 
-use super::running::{self, ContainerStatus, PodStatus};
+use super::running::{self, ContainerStatus, PodStatus, Restarts};
 use super::{Idle, NodeConstraint};
 
 pub use self::custom::{CustomResource, Extracted};
 pub use self::helm::Release;
+pub use self::hits::{Hits, PATHS_MAX, Tally};
 pub use self::intern::{Interner, fitting};
+pub use self::manifest::Manifests;
 pub use self::mentions::{Mention, Part, Search};
 pub(super) use self::ownership::Owners;
 pub use self::ownership::{Account, Origin, Scope, image_uses, image_uses_of};
@@ -28,7 +30,9 @@ pub use self::releases::{Releases, Teller};
 
 mod custom;
 mod helm;
+mod hits;
 mod intern;
+mod manifest;
 mod mentions;
 mod ownership;
 mod path;
@@ -37,9 +41,6 @@ mod releases;
 /// How much of a string is kept: twice what a valid reference may have. The API server takes an
 /// image of a megabyte.
 pub const TEXT_BYTES_MAX: usize = 1024;
-
-/// How deep a `List` may hold lists.
-const LIST_DEPTH_MAX: usize = 4;
 
 /// One object that runs or would run pods, reduced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +102,9 @@ pub struct Object {
     /// Of a `PodTemplate`.
     #[serde(default, deserialize_with = "nullable")]
     template: Option<Box<Template>>,
-    /// Of a `ControllerRevision`: a patch that holds the whole template.
-    #[serde(default, deserialize_with = "nullable")]
+    /// Of a `ControllerRevision`: a patch that holds the whole template. Of one that belongs to neither a
+    /// `StatefulSet` nor a `DaemonSet` it is whatever its maker likes, and the API server looks at none.
+    #[serde(default, deserialize_with = "lenient")]
     data: Option<Box<Template>>,
     /// Of a `ServiceAccount`.
     #[serde(default, rename = "imagePullSecrets", deserialize_with = "nullable")]
@@ -139,10 +141,16 @@ struct Condition {
 }
 
 impl Status {
-    fn containers(&self) -> impl Iterator<Item = &ContainerStatus> {
-        let all = self.container_statuses.iter();
-        let all = all.chain(&self.init_container_statuses);
-        all.chain(&self.ephemeral_container_statuses)
+    fn containers(&self) -> impl Iterator<Item = (Restarts, &ContainerStatus)> {
+        // Those of a Pod that has ended do not come again.
+        let restarts = match &*self.phase {
+            "Succeeded" | "Failed" => Restarts::No,
+            _ => Restarts::Yes,
+        };
+        let all = self.container_statuses.iter().map(move |it| (restarts, it));
+        let others = self.init_container_statuses.iter();
+        let others = others.chain(&self.ephemeral_container_statuses);
+        all.chain(others.map(|it| (Restarts::No, it)))
     }
 }
 
@@ -410,6 +418,7 @@ impl Spec {
             constraint: Arc::new(NodeConstraint {
                 os: self.node_selector.os,
                 architecture: self.node_selector.architecture,
+                platforms: None,
             }),
             mentioned: None,
         };
@@ -426,92 +435,12 @@ pub fn secret_names(secrets: &[Named], interner: &mut Interner) -> Arc<[Arc<str>
         .collect()
 }
 
-/// The workloads of one manifest: an object, or a list of them to any reasonable depth. Objects
-/// without images (a `Service`) give none; an unknown kind gives one if it has a pod template.
+/// The workloads of one manifest, where no custom resource is known.
+#[cfg(test)]
 pub fn workloads(manifest: Value, interner: &mut Interner) -> Result<Vec<Workload>, String> {
-    let mut found = Vec::new();
-    collect(manifest, "", LIST_DEPTH_MAX, interner, &mut found)?;
-    Ok(found)
-}
-
-fn collect(
-    manifest: Value,
-    kind_of_items: &str,
-    depth: usize,
-    interner: &mut Interner,
-    found: &mut Vec<Workload>,
-) -> Result<(), String> {
-    let Value::Object(mut fields) = manifest else {
-        return Err("it is not a Kubernetes object".to_owned());
-    };
-    let kind = match fields.get("kind") {
-        Some(Value::String(kind)) => kind.clone(),
-        Some(_) => return Err("its kind is not a string".to_owned()),
-        None => kind_of_items.to_owned(),
-    };
-    if let Some(item_kind) = kind.strip_suffix("List")
-        && let Some(Value::Array(items)) = fields.remove("items")
-    {
-        let depth = depth
-            .checked_sub(1)
-            .ok_or_else(|| format!("its lists are nested deeper than {LIST_DEPTH_MAX}"))?;
-        for (index, item) in items.into_iter().enumerate() {
-            collect(item, item_kind, depth, interner, found)
-                .map_err(|problem| format!("item {}: {problem}", index + 1))?;
-        }
-        return Ok(());
-    }
-    if !NATIVE_KINDS.contains(&kind.as_str()) {
-        let Some(template) = pod_template(&mut fields) else {
-            return Ok(());
-        };
-        // The rest of an unknown kind's spec may use our fields' names for something else.
-        fields.insert(
-            "spec".to_owned(),
-            Value::Object([("template".to_owned(), template)].into_iter().collect()),
-        );
-        fields.retain(|field, _| matches!(field.as_str(), "kind" | "metadata" | "spec"));
-    }
-    let object: Object = serde_json::from_value(Value::Object(fields)).map_err(|error| {
-        format!(
-            "a {} that cannot be read: {}",
-            shown(&kind),
-            shown(&error.to_string())
-        )
-    })?;
-    found.push(object.into_workload(&kind, interner));
-    Ok(())
-}
-
-/// The kinds of Kubernetes itself that hold pods.
-const NATIVE_KINDS: [&str; 10] = [
-    "Deployment",
-    "StatefulSet",
-    "DaemonSet",
-    "ReplicaSet",
-    "ReplicationController",
-    "CronJob",
-    "Job",
-    "Pod",
-    "PodTemplate",
-    "ControllerRevision",
-];
-
-/// Whether [`workloads`] may find anything in it. A `Secret` is not among them.
-fn may_name_images(manifest: &Value) -> bool {
-    let kind = manifest
-        .get("kind")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let containers = manifest.pointer("/spec/template/spec/containers");
-    NATIVE_KINDS.contains(&kind) || kind.ends_with("List") || containers.is_some()
-}
-
-/// Takes `.spec.template` if it is a pod's.
-fn pod_template(fields: &mut serde_json::Map<String, Value>) -> Option<Value> {
-    let template = fields.get_mut("spec")?.get_mut("template")?;
-    template.get("spec")?.get("containers")?.as_array()?;
-    Some(template.take())
+    let mut manifests = Manifests::default();
+    manifests.read(manifest, &[], interner)?;
+    Ok(manifests.workloads)
 }
 
 #[cfg(test)]

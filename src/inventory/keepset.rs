@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Class;
 use super::completeness::CompleteInventory;
 use crate::oci::digest::{Digest, Hasher};
-use crate::oci::reference::Reference;
+use crate::oci::reference::{Aliases, Reference};
 
 /// That a reference led to a digest, and when it last did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +34,24 @@ pub struct KeepSet {
 }
 
 impl KeepSet {
-    /// All that a complete inventory names, with the digests that it led to within `keep`. A digest of a
-    /// reference that is neither named nor remembered is nobody's any more.
+    /// All that a complete inventory names, with the digests that it led to within `keep`. What is written
+    /// with another name of its registry is there by both names. A digest of a reference that is neither
+    /// named nor remembered is nobody's any more.
     pub fn of(
         complete: &CompleteInventory,
+        aliases: &Aliases,
+        led_to: impl Iterator<Item = LedTo>,
+        keep: SignedDuration,
+    ) -> Self {
+        Self::with_endpoints(complete, aliases, &|_| Vec::new(), led_to, keep)
+    }
+
+    /// The same, with what else is asked for each reference: a mirror that lost an image is of no use, and what
+    /// a mirror is of is asked where the mirror has nothing.
+    pub fn with_endpoints(
+        complete: &CompleteInventory,
+        aliases: &Aliases,
+        endpoints: &dyn Fn(&Reference) -> Vec<Reference>,
         led_to: impl Iterator<Item = LedTo>,
         keep: SignedDuration,
     ) -> Self {
@@ -46,21 +60,32 @@ impl KeepSet {
         let sources = complete.inventory().sources.iter();
         let told = complete.inventory().running();
         for image_use in sources.flat_map(|source| source.uses.iter()) {
-            let Ok(reference) = &image_use.reference else {
+            let Ok(written) = &image_use.reference else {
                 continue;
             };
-            if !references.contains_key(reference) {
-                let kept = Kept {
-                    digests: reference.digest().into_iter().collect(),
-                    ..Kept::default()
-                };
-                references.insert(reference.clone(), kept);
+            let canonical = aliases.canonical(written);
+            let endpoints = endpoints(canonical.as_ref().unwrap_or(written));
+            for reference in [written].into_iter().chain(&canonical).chain(&endpoints) {
+                if !references.contains_key(reference) {
+                    let kept = Kept {
+                        digests: reference.digest().into_iter().collect(),
+                        ..Kept::default()
+                    };
+                    references.insert(reference.clone(), kept);
+                }
+                if let Some(kept) = references.get_mut(reference) {
+                    kept.classes.insert(image_use.user.class);
+                    let of_use = told.get(&*image_use.user);
+                    let running = of_use.iter().flat_map(|of_use| &of_use.running);
+                    kept.digests.extend(running.map(|one| one.id.digest));
+                }
             }
+        }
+        let sources = complete.inventory().sources.iter();
+        let peers = sources.filter_map(|source| source.peer.as_deref());
+        for (reference, digests) in peers.flat_map(|told| told.digests.iter()) {
             if let Some(kept) = references.get_mut(reference) {
-                kept.classes.insert(image_use.user.class);
-                let of_use = told.get(&*image_use.user);
-                let running = of_use.iter().flat_map(|of_use| &of_use.running);
-                kept.digests.extend(running.map(|one| one.id.digest));
+                kept.digests.extend(digests.iter().copied());
             }
         }
         for LedTo {
@@ -95,13 +120,22 @@ impl KeepSet {
         let mut hasher = Hasher::default();
         hasher.update(format!("{words}\n").as_bytes());
         for (reference, kept) in &self.references {
-            let classes: Vec<&str> = kept.classes.iter().map(|class| class.as_str()).collect();
-            let digests: Vec<String> = kept.digests.iter().map(ToString::to_string).collect();
-            let line = format!("{reference} {} {}\n", classes.join(","), digests.join(","));
-            hasher.update(line.as_bytes());
+            let (classes, digests) = (kept.classes.iter(), kept.digests.iter());
+            hasher.update(line(reference, classes, digests).as_bytes());
         }
         hasher.finish()
     }
+}
+
+/// What a reference and what is kept of it is in the hash.
+pub fn line<'a>(
+    reference: &Reference,
+    classes: impl Iterator<Item = &'a Class>,
+    digests: impl Iterator<Item = &'a Digest>,
+) -> String {
+    let classes: Vec<&str> = classes.map(|class| class.as_str()).collect();
+    let digests: Vec<String> = digests.map(ToString::to_string).collect();
+    format!("{reference} {} {}\n", classes.join(","), digests.join(","))
 }
 
 #[cfg(test)]
@@ -110,6 +144,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::completeness::complete;
+    use crate::inventory::peer::Told;
     use crate::inventory::running::{ImageId, Place, Running, RunningUse};
     use crate::inventory::{Inventory, references};
 
@@ -134,6 +169,7 @@ mod tests {
         });
         KeepSet::of(
             &complete(&inventory, at(1000)).unwrap(),
+            &Aliases::of([("r.internal", "r.example")].into_iter()),
             led_to.iter().cloned(),
             KEEP,
         )
@@ -154,13 +190,14 @@ mod tests {
             }]
             .into(),
             refusal: None,
+            pulled: None,
         };
         source.running = [Arc::new(running)].into();
         let inventory = Arc::new(Inventory {
             sources: vec![Arc::new(source)],
         });
         let complete = complete(&inventory, at(1000)).unwrap();
-        let kept = KeepSet::of(&complete, std::iter::empty(), KEEP);
+        let kept = KeepSet::of(&complete, &Aliases::default(), std::iter::empty(), KEEP);
         let digests = |reference: &str| {
             kept.references()[&reference.parse().unwrap()]
                 .digests
@@ -168,6 +205,24 @@ mod tests {
         };
         assert_eq!(digests("r.example/a:1"), [digest].into());
         assert!(digests("r.example/b:1").is_empty());
+    }
+
+    #[test]
+    fn what_another_pullproof_keeps_of_a_reference_is_kept_here() {
+        let mut source = references::read_text("dr", "r.example/a:1\nr.example/b:1", at(1000));
+        let (a, gone) = (Digest::of(b"a"), Digest::of(b"gone"));
+        let of = |text: &str, digest| (text.parse().unwrap(), Box::from([digest]));
+        source.peer = Some(Arc::new(Told {
+            digests: [of("r.example/a:1", a), of("r.example/gone:1", gone)].into(),
+            ..Told::default()
+        }));
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(source)],
+        });
+        let complete = complete(&inventory, at(1000)).unwrap();
+        let kept = KeepSet::of(&complete, &Aliases::default(), std::iter::empty(), KEEP);
+        let all: Vec<_> = kept.references().values().map(|it| &it.digests).collect();
+        assert_eq!(all, [&[a].into(), &BTreeSet::new()]);
     }
 
     #[test]
@@ -196,6 +251,51 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(digests("r.example/a:1"), expected);
         assert_eq!(digests(&format!("r.example/b@{pinned}")), [pinned]);
+    }
+
+    #[test]
+    fn what_is_named_by_an_alias_is_kept_by_both_names() {
+        let led = [led_to("r.example/a:1", "now", 1000)];
+        let kept = keep_set("r.internal/a:1\nr.other/a:1", &led);
+        let names: Vec<_> = kept.references().keys().map(ToString::to_string).collect();
+        assert_eq!(names, ["r.example/a:1", "r.internal/a:1", "r.other/a:1"]);
+        let own = &kept.references()[&"r.example/a:1".parse().unwrap()];
+        assert_eq!(own.digests, [Digest::of(b"now")].into());
+        assert_eq!(own.classes, [Class::Listed].into());
+    }
+
+    #[test]
+    fn what_a_mirror_has_is_kept_there_too() {
+        let source = references::read_text("keep", "r.internal/a:1\nr.other/b:1", at(1000));
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(source)],
+        });
+        let mirror = |reference: &Reference| -> Vec<Reference> {
+            let is_of_it = reference.host() == "r.example";
+            let mirrored = format!("mirror.example/{}:1", reference.repository());
+            is_of_it
+                .then(|| mirrored.parse().unwrap())
+                .into_iter()
+                .collect()
+        };
+        let kept = KeepSet::with_endpoints(
+            &complete(&inventory, at(1000)).unwrap(),
+            &Aliases::of([("r.internal", "r.example")].into_iter()),
+            &mirror,
+            [led_to("mirror.example/a:1", "there", 1000)].into_iter(),
+            KEEP,
+        );
+        let names: Vec<_> = kept.references().keys().map(ToString::to_string).collect();
+        let expected = [
+            "mirror.example/a:1",
+            "r.example/a:1",
+            "r.internal/a:1",
+            "r.other/b:1",
+        ];
+        assert_eq!(names, expected);
+        let mirrored = &kept.references()[&"mirror.example/a:1".parse().unwrap()];
+        assert_eq!(mirrored.classes, [Class::Listed].into());
+        assert_eq!(mirrored.digests, [Digest::of(b"there")].into());
     }
 
     #[test]

@@ -203,7 +203,7 @@ impl Ledger {
     }
 
     /// Never before what was written: a machine may start with a clock of 1970.
-    fn at(&self, now: Timestamp) -> Second {
+    pub fn at(&self, now: Timestamp) -> Second {
         Second::from(now).max(self.alive.unwrap_or(Second::new(0)))
     }
 }

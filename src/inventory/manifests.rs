@@ -4,16 +4,19 @@
 //! all the same. Messages carry no line of a file: a link may lead to one that is nobody's business.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use serde_saphyr::NonFiniteFloatPolicy;
+use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
-use super::extract::{Account, Interner, Scope, Workload, image_uses, workloads};
+use super::extract::{Account, CustomResource, Interner, Manifests, Origin, Scope, image_uses_of};
 use super::references::read_file;
 use super::{Class, ImageUse, PullSecret, SourceState, summary};
+use crate::oci::reference::shown;
+use crate::yaml;
 
 use self::documents::{Document, documents};
 
@@ -28,8 +31,13 @@ pub const FILES_MAX: usize = 20_000;
 pub const DEPTH_MAX: usize = 32;
 
 /// Reads files, and directories with all that is below them.
-pub fn read(name: &str, paths: &[PathBuf], now: Timestamp) -> SourceState {
-    let mut reading = Reading::default();
+pub fn read(
+    name: &str,
+    paths: &[PathBuf],
+    customs: &[Arc<CustomResource>],
+    now: Timestamp,
+) -> SourceState {
+    let mut reading = Reading::new(customs);
     for path in paths {
         let (files, problems) = files::below(path);
         reading.problems.extend(problems);
@@ -55,30 +63,47 @@ pub fn texts(paths: &[PathBuf]) -> Vec<(String, String)> {
 }
 
 /// Reads a text that is already here, as from standard input.
-pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
-    let mut reading = Reading::default();
+pub fn read_text(
+    name: &str,
+    text: &str,
+    customs: &[Arc<CustomResource>],
+    now: Timestamp,
+) -> SourceState {
+    let mut reading = Reading::new(customs);
     reading.take(name, text);
     reading.into_state(name, now)
 }
 
 /// The values of a text's documents; those that cannot be read are errors without a word of the text.
-pub(super) fn values(text: &str) -> impl Iterator<Item = Result<Value, ()>> {
+pub(super) fn values(
+    text: &str,
+    duplicate_keys: DuplicateKeyPolicy,
+) -> impl Iterator<Item = Result<Value, ()>> {
     let documents = documents(text).into_iter();
-    documents.map(|document| parse(&document).map_err(|_quotes_the_text| ()))
+    documents.map(move |document| parse(&document, duplicate_keys).map_err(|_quotes_the_text| ()))
 }
 
-#[derive(Default)]
-struct Reading {
+struct Reading<'a> {
+    customs: &'a [Arc<CustomResource>],
     interner: Interner,
-    workloads: Vec<Workload>,
+    found: Manifests,
     problems: Vec<String>,
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
+    fn new(customs: &'a [Arc<CustomResource>]) -> Self {
+        Self {
+            customs,
+            interner: Interner::default(),
+            found: Manifests::default(),
+            problems: Vec::new(),
+        }
+    }
+
     fn take(&mut self, file: &str, text: &str) {
         for document in documents(text) {
             let place = format!("{file}: document {}", document.number);
-            match parse(&document) {
+            match parse(&document, DuplicateKeyPolicy::Error) {
                 Ok(manifest) => self.take_manifest(&place, &document, manifest),
                 Err((line, problem)) => self.problem(&format!("{place}, line {line}"), &problem),
             }
@@ -86,19 +111,32 @@ impl Reading {
     }
 
     fn take_manifest(&mut self, place: &str, document: &Document<'_>, manifest: Value) {
+        let place = format!("{place}, line {}", document.first_line);
         match manifest {
-            // Helm leaves empty documents behind; a patch in JSON is a sequence.
-            Value::Null | Value::Array(_) => {}
-            Value::Object(_) => match workloads(manifest, &mut self.interner) {
-                Ok(found) => self.workloads.extend(found),
-                Err(problem) => {
-                    self.problem(&format!("{place}, line {}", document.first_line), &problem);
+            // Helm leaves empty documents behind.
+            Value::Null => {}
+            Value::Object(_) => self.take_object(&place, manifest),
+            // What a generator wrote out. A patch in JSON is a sequence too, of what has no kind.
+            Value::Array(items) => {
+                for (number, item) in (1..).zip(items) {
+                    if item.get("kind").is_some() {
+                        self.take_object(&format!("{place}: item {number}"), item);
+                    }
                 }
-            },
-            Value::Bool(_) | Value::Number(_) | Value::String(_) => self.problem(
-                &format!("{place}, line {}", document.first_line),
-                "it is not a Kubernetes object",
-            ),
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                self.problem(&place, "it is not a Kubernetes object");
+            }
+        }
+    }
+
+    fn take_object(&mut self, place: &str, object: Value) {
+        let read = self.found.read(object, self.customs, &mut self.interner);
+        if let Err(problem) = read {
+            self.problem(place, &problem);
+        }
+        for problem in mem::take(&mut self.found.problems) {
+            self.problem(place, &problem);
         }
     }
 
@@ -108,7 +146,10 @@ impl Reading {
 
     fn into_state(mut self, name: &str, now: Timestamp) -> SourceState {
         let namespace = self.interner.text("default");
-        for workload in &mut self.workloads {
+        let Manifests {
+            workloads, custom, ..
+        } = &mut self.found;
+        for workload in workloads.iter_mut().chain(custom) {
             if workload.namespace.is_empty() {
                 workload.namespace = Arc::clone(&namespace);
             }
@@ -118,13 +159,19 @@ impl Reading {
             class: Class::Runtime,
         };
         // The accounts of no cluster in particular give nothing.
-        let uses = image_uses(self.workloads.iter(), &scope, |_, _| {
+        let native = self.found.workloads.iter();
+        let native = native.map(|workload| (Origin::Kubernetes, workload));
+        let custom = self.found.custom.iter();
+        let custom = custom.map(|workload| (Origin::Custom, workload));
+        let uses = image_uses_of(native.chain(custom), &scope, |_, _| {
             Account::Known([].into())
         });
+        self.problems.extend(self.found.misses(self.customs));
         let incomplete = summary(&self.problems);
         SourceState {
             complete_at: incomplete.is_none().then_some(now),
             incomplete,
+            absent: self.found.unread().collect(),
             pull_secrets: Arc::new(secrets_elsewhere(&uses)),
             uses: uses.into(),
             ..SourceState::unread(name)
@@ -149,34 +196,31 @@ fn secrets_elsewhere(uses: &[ImageUse]) -> BTreeMap<(Arc<str>, Arc<str>), PullSe
 }
 
 /// The document's value, or the line of the file and what is wrong there.
-fn parse(document: &Document<'_>) -> Result<Value, (u64, String)> {
+fn parse(
+    document: &Document<'_>,
+    duplicate_keys: DuplicateKeyPolicy,
+) -> Result<Value, (u64, String)> {
     let options = serde_saphyr::options! {
         // A list that `kubectl get -o yaml` wrote is one document; schemas nest deep.
         budget: serde_saphyr::budget! {
             max_nodes: 1_000_000,
             max_events: 3_000_000,
-            max_depth: 128,
+            max_depth: 96,
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: 100_000,
         },
+        duplicate_keys: duplicate_keys,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(document.text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
-        let text = error.without_snippet().to_string();
         (
             document.first_line + line.saturating_sub(1),
-            first_line(&text),
+            shown(&yaml::problem(&error, "a manifest")),
         )
     })
-}
-
-/// Parsers like to explain at length.
-fn first_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    crate::oci::reference::shown(line)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A source's last complete state as text, for a restart: a line that says whose it is, one for each use,
-//! and one with the digest of all before it. Pure.
+//! for another pullproof's one for each reference that it keeps digests of, and one with the digest of all
+//! before it. Pure.
 //!
 //! Pull secrets are not written: their names are, and what is in them is unreadable until the cluster is
 //! read again.
@@ -12,6 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::extract::Interner;
+use super::peer::{Mark, Told};
+use super::running::{Running, RunningUse};
 use super::{
     Class, ImageUse, NodeConstraint, PullSecret, PullSecrets, SourceState, TopOwner, User,
 };
@@ -29,14 +32,30 @@ enum Schema {
     V1,
 }
 
+/// What a state is of: of anything else it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFrom {
+    /// What it was read from.
+    pub identity: String,
+    /// The digest of what was read there beyond Kubernetes' own kinds; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<Digest>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
     schema: Schema,
-    /// What it was read from.
-    identity: String,
+    #[serde(flatten)]
+    from: ReadFrom,
     complete_at: Timestamp,
     platforms: Option<Vec<Platform>>,
     uses: usize,
+    /// Who the other pullproof is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peer: Option<Mark>,
+    /// Of how many references it keeps digests.
+    #[serde(default)]
+    digests: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +71,16 @@ struct Line {
     os: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     architecture: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    platforms: Option<Arc<[Platform]>>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    running: Box<[Running]>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct DigestsLine {
+    of: Reference,
+    digests: Box<[Digest]>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,7 +105,7 @@ pub enum StoredError {
 }
 
 /// Writes a complete state; yields the digest of what was written.
-pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::io::Result<Digest> {
+pub fn write(state: &SourceState, from: &ReadFrom, to: &mut impl Write) -> std::io::Result<Digest> {
     let mut hasher = Hasher::default();
     let mut line: Vec<u8> = Vec::new();
     let mut put = |to: &mut dyn Write, value: &dyn Fn(&mut Vec<u8>) -> serde_json::Result<()>| {
@@ -88,14 +117,23 @@ pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::i
     };
     let head = Head {
         schema: Schema::V1,
-        identity: identity.to_owned(),
+        from: from.clone(),
         complete_at: state.complete_at.unwrap_or_default(),
         platforms: state.platforms.as_ref().map(|platforms| platforms.to_vec()),
         uses: state.uses.len(),
+        peer: state.peer.as_ref().and_then(|told| told.mark.clone()),
+        digests: state.peer.as_ref().map_or(0, |told| told.digests.len()),
     };
     put(to, &|line| serde_json::to_writer(line, &head))?;
-    for image_use in state.uses.iter() {
-        let one = Line::of(image_use);
+    for (image_use, of_use) in state.uses_told() {
+        let one = Line::of(image_use, of_use.map(|of_use| &*of_use.running));
+        put(to, &|line| serde_json::to_writer(line, &one))?;
+    }
+    for (of, digests) in state.peer.iter().flat_map(|told| told.digests.iter()) {
+        let one = DigestsLine {
+            of: of.clone(),
+            digests: digests.clone(),
+        };
         put(to, &|line| serde_json::to_writer(line, &one))?;
     }
     let digest = hasher.finish();
@@ -105,7 +143,7 @@ pub fn write(state: &SourceState, identity: &str, to: &mut impl Write) -> std::i
 }
 
 impl Line {
-    fn of(image_use: &ImageUse) -> Self {
+    fn of(image_use: &ImageUse, running: Option<&[Running]>) -> Self {
         let ImageUse {
             user,
             reference,
@@ -120,15 +158,18 @@ impl Line {
             pull_secrets: Arc::clone(pull_secrets),
             os: constraint.os.clone(),
             architecture: constraint.architecture.clone(),
+            platforms: constraint.platforms.clone(),
+            running: running.unwrap_or_default().into(),
         }
     }
 }
 
 /// Reads a state back, and the digest of its text; `class` is what the source's workloads are now. It is
-/// not complete: it was not read now.
+/// not complete: it was not read now. Nor was it ever, where more or other kinds are to be read than then:
+/// it is then only what is known so far.
 pub fn read(
     name: &str,
-    identity: &str,
+    read_from: &ReadFrom,
     class: Option<Class>,
     from: &mut impl BufRead,
 ) -> Result<(SourceState, Digest), StoredError> {
@@ -139,23 +180,39 @@ pub fn read(
         hasher: Hasher::default(),
     };
     let head: Head = lines.next()?;
-    if head.identity != identity {
-        return Err(StoredError::Other(head.identity));
+    if head.from.identity != read_from.identity {
+        return Err(StoredError::Other(head.from.identity));
     }
-    if head.uses > USES_MAX {
+    if head.uses > USES_MAX || head.digests > USES_MAX {
         return Err(StoredError::Damaged("it has more uses than can be"));
     }
     let mut reader = Reader::default();
     let mut uses = Vec::with_capacity(head.uses.min(1 << 20));
     let mut pull_secrets = PullSecrets::new();
+    let mut running = Vec::new();
     for _ in 0..head.uses {
-        let image_use = reader.image_use(lines.next()?, class);
+        let mut line: Line = lines.next()?;
+        let of_use = std::mem::take(&mut line.running);
+        let image_use = reader.image_use(line, class);
+        if !of_use.is_empty() {
+            running.push(Arc::new(RunningUse {
+                user: Arc::clone(&image_use.user),
+                running: of_use,
+                refusal: None,
+                pulled: None,
+            }));
+        }
         for secret in image_use.pull_secrets.iter() {
             let key = (Arc::clone(&image_use.user.namespace), Arc::clone(secret));
             let unread = || PullSecret::Unreadable(UNREAD.to_owned());
             pull_secrets.entry(key).or_insert_with(unread);
         }
         uses.push(image_use);
+    }
+    let mut digests = Vec::with_capacity(head.digests.min(1 << 20));
+    for _ in 0..head.digests {
+        let line: DigestsLine = lines.next()?;
+        digests.push((reader.sharing.share(line.of), line.digests));
     }
     let digest = lines.hasher.clone().finish();
     let tail: Tail = lines.next()?;
@@ -164,8 +221,15 @@ pub fn read(
     }
     let state = SourceState {
         incomplete: Some("it was not read since pullproof started".to_owned()),
-        complete_at: Some(head.complete_at),
+        complete_at: (head.from.beyond == read_from.beyond).then_some(head.complete_at),
         uses: uses.into(),
+        running: running.into(),
+        peer: head.peer.map(|mark| {
+            Arc::new(Told {
+                mark: Some(mark),
+                digests: digests.into(),
+            })
+        }),
         pull_secrets: Arc::new(pull_secrets),
         platforms: head.platforms.map(Into::into),
         ..SourceState::unread(name)
@@ -214,6 +278,8 @@ impl Reader {
             pull_secrets,
             os,
             architecture,
+            platforms,
+            running: _,
         } = line;
         let reference = match reference {
             Some(reference) => Ok(self.sharing.share(reference)),
@@ -222,7 +288,11 @@ impl Reader {
                 Err(invalid) => Err(Box::new(invalid)),
             },
         };
-        let constraint = NodeConstraint { os, architecture };
+        let constraint = NodeConstraint {
+            os,
+            architecture,
+            platforms,
+        };
         let constraint = match &self.constraint {
             Some(known) if **known == constraint => Arc::clone(known),
             Some(_) | None => Arc::new(constraint),
@@ -276,6 +346,7 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::inventory::references;
+    use crate::inventory::running::{ImageId, Place};
 
     fn state() -> SourceState {
         let text = "registry.example/a:1\nnot a reference\nnginx\n";
@@ -290,7 +361,7 @@ mod tests {
             pull_secrets: ["pull".into()].into(),
             constraint: Arc::new(NodeConstraint {
                 os: Some("linux".to_owned()),
-                architecture: None,
+                ..NodeConstraint::default()
             }),
             ..uses[0].clone()
         };
@@ -299,15 +370,65 @@ mod tests {
         state
     }
 
+    fn from(identity: &str, beyond: Option<&str>) -> ReadFrom {
+        ReadFrom {
+            identity: identity.to_owned(),
+            beyond: beyond.map(|beyond| Digest::of(beyond.as_bytes())),
+        }
+    }
+
     fn written() -> Vec<u8> {
         let mut text = Vec::new();
-        write(&state(), "list", &mut text).unwrap();
+        write(&state(), &from("list", None), &mut text).unwrap();
         text
     }
 
     #[test]
+    fn what_ran_comes_back_with_it() {
+        let mut state = state();
+        let running = RunningUse {
+            user: Arc::clone(&state.uses[2].user),
+            running: [Running {
+                id: ImageId {
+                    digest: Digest::of(b"what runs"),
+                    place: Place::Named,
+                },
+                by: "ReplicaSet/web-1".into(),
+            }]
+            .into(),
+            refusal: None,
+            pulled: None,
+        };
+        state.running = [Arc::new(running)].into();
+        let mut text = Vec::new();
+        let of = from("list", None);
+        write(&state, &of, &mut text).unwrap();
+        let (back, _) = read("edge", &of, None, &mut &*text).unwrap();
+        assert_eq!(back.running, state.running);
+    }
+
+    #[test]
+    fn what_was_read_of_other_kinds_is_known_and_does_not_stand_in() {
+        let mut text = Vec::new();
+        write(&state(), &from("list", Some("kinds")), &mut text).unwrap();
+        for (stored, now, stands) in [
+            (&text, Some("kinds"), true),
+            (&text, Some("more kinds"), false),
+            (&text, None, false),
+            // As it was written before kinds were.
+            (&written(), None, true),
+            (&written(), Some("kinds"), false),
+        ] {
+            let of = from("list", now);
+            let (back, _) = read("edge", &of, None, &mut &**stored).unwrap();
+            assert_eq!(back.uses.len(), 3);
+            assert_eq!(back.complete_at.is_some(), stands, "{now:?}");
+        }
+    }
+
+    #[test]
     fn a_state_comes_back_as_it_was_but_not_as_complete() {
-        let (back, _) = read("edge", "list", None, &mut &*written()).unwrap();
+        let (back, _) = read("edge", &from("list", None), None, &mut &*written()).unwrap();
         assert_eq!(back.uses, state().uses);
         assert_eq!(back.platforms, state().platforms);
         assert_eq!(back.complete_at, state().complete_at);
@@ -318,7 +439,13 @@ mod tests {
             &back.pull_secrets[&key],
             PullSecret::Unreadable(_)
         ));
-        let (standby, _) = read("edge", "list", Some(Class::Failover), &mut &*written()).unwrap();
+        let (standby, _) = read(
+            "edge",
+            &from("list", None),
+            Some(Class::Failover),
+            &mut &*written(),
+        )
+        .unwrap();
         let classes: Vec<Class> = standby.uses.iter().map(|it| it.user.class).collect();
         assert_eq!(classes, [Class::Failover, Class::Listed, Class::Listed]);
     }
@@ -328,7 +455,7 @@ mod tests {
         let text = written();
         for end in 0..text.len() {
             assert!(
-                read("edge", "list", None, &mut &text[..end]).is_err(),
+                read("edge", &from("list", None), None, &mut &text[..end]).is_err(),
                 "{end}"
             );
         }
@@ -339,18 +466,26 @@ mod tests {
             lines.join("\n") + "\n"
         };
         for line in 0..lines.len() {
-            assert!(read("edge", "list", None, &mut without(line).as_bytes()).is_err());
+            assert!(
+                read(
+                    "edge",
+                    &from("list", None),
+                    None,
+                    &mut without(line).as_bytes()
+                )
+                .is_err()
+            );
         }
         let changed = String::from_utf8(text.clone())
             .unwrap()
             .replace("/a:1", "/b:1");
-        let changed = read("edge", "list", None, &mut changed.as_bytes()).unwrap_err();
+        let changed = read("edge", &from("list", None), None, &mut changed.as_bytes()).unwrap_err();
         assert!(changed.to_string().contains("digest"), "{changed}");
-        let other = read("edge", "another list", None, &mut &*text).unwrap_err();
+        let other = read("edge", &from("another list", None), None, &mut &*text).unwrap_err();
         assert!(matches!(other, StoredError::Other(_)));
         let later = String::from_utf8(text)
             .unwrap()
             .replace("source/v1", "source/v2");
-        assert!(read("edge", "list", None, &mut later.as_bytes()).is_err());
+        assert!(read("edge", &from("list", None), None, &mut later.as_bytes()).is_err());
     }
 }

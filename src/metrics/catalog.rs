@@ -58,7 +58,7 @@ catalog! {
     WORKLOAD_IMAGE_DRIFT = "workload_image_drift", Gauge, workload_and!("drift"),
         "1 while what runs, or what a registry serves, is not what the reference names";
     WORKLOAD_IMAGE_KUBELET_DISAGREEMENT = "workload_image_kubelet_disagreement", Gauge, workload_and!(),
-        "1 while a kubelet cannot pull what was proven to be pullable; not for the node's own reasons";
+        "1 while a kubelet cannot pull what was proven to be pullable, or has pulled what is broken; not for the node's own reasons";
     IMAGE_UNKNOWN = "image_unknown", Gauge, &["registry", "image", "reason"],
         "1 while it is not known whether the image can be pulled";
     IMAGE_LAST_PROOF = "image_last_proof_timestamp_seconds", Gauge, &["registry", "image"],

@@ -13,8 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::digest::Digest;
 
+pub use self::aliases::Aliases;
 pub use self::sharing::Sharing;
 
+mod aliases;
 mod grammar;
 mod sharing;
 

@@ -25,6 +25,7 @@ use crate::verify::target::AuthId;
 
 mod blob;
 pub mod lookup;
+pub mod tags;
 
 /// A config is read up to this, for its platform.
 const CONFIG_BYTES_MAX: usize = 1 << 20;

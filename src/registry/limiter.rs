@@ -20,7 +20,7 @@ pub const START: usize = 8;
 /// So many answers to one operation give a median.
 const WINDOW: usize = 16;
 /// Kinds of requests that are told apart.
-pub const KINDS: usize = 8;
+pub const KINDS: usize = 9;
 /// A median above twice the baseline is growing latency, where it is also [`SLACK`] above it.
 const TOLERANCE: u32 = 2;
 /// Below this much more than the baseline nobody waits in a queue worth mentioning: a registry on the same

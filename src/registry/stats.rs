@@ -19,6 +19,7 @@ use super::hosts::Hosts;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     TagHead,
+    TagList,
     ManifestHead,
     ManifestGet,
     BlobHead,
@@ -29,8 +30,9 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TagHead,
+        Self::TagList,
         Self::ManifestHead,
         Self::ManifestGet,
         Self::BlobHead,
@@ -43,6 +45,7 @@ impl Operation {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TagHead => "tag_head",
+            Self::TagList => "tag_list",
             Self::ManifestHead => "manifest_head",
             Self::ManifestGet => "manifest_get",
             Self::BlobHead => "blob_head",
@@ -84,7 +87,7 @@ pub struct Stats {
     pub durations: Family<RequestLabels, Histogram, Buckets>,
     /// What is known of each registry, and holds for all of its clients.
     pub hosts: Hosts,
-    totals: Arc<[AtomicU64; 8]>,
+    totals: Arc<[AtomicU64; Operation::ALL.len()]>,
 }
 
 impl Default for Stats {
@@ -107,6 +110,7 @@ impl Stats {
         };
         Requests {
             tag_head: get(Operation::TagHead),
+            tag_list: get(Operation::TagList),
             manifest_head: get(Operation::ManifestHead),
             manifest_get: get(Operation::ManifestGet),
             blob_head: get(Operation::BlobHead),
@@ -193,6 +197,8 @@ impl Recorder {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Requests {
     pub tag_head: u64,
+    #[serde(default)]
+    pub tag_list: u64,
     pub manifest_head: u64,
     pub manifest_get: u64,
     pub blob_head: u64,

@@ -7,10 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::State;
 use super::image::{Details, Endpoint};
+use crate::drift::tags::{HostTags, KnownTags};
 use crate::drift::{Compared, Disagreement, Drift, Kind, PlatformsBefore, Relation};
 use crate::images::{self, Image, ImageKey};
 use crate::inventory::User;
-use crate::inventory::running::{Blame, ImageId, Place};
+use crate::inventory::running::{Blame, ImageId, Place, Reason, Refusal};
 use crate::second::Second;
 use crate::verify::finding::{Report, Verdict};
 
@@ -24,6 +25,8 @@ pub(super) struct Drifting {
     compared: HashMap<Arc<ImageKey>, Compared>,
     platforms: HashMap<Arc<ImageKey>, PlatformsBefore>,
     refused: HashMap<Arc<User>, Refused>,
+    /// Which tags name what; snapshots share it.
+    pub(super) tags: Arc<KnownTags>,
 }
 
 /// That a node could not pull.
@@ -39,6 +42,11 @@ impl Drifting {
     pub(super) fn retain(&mut self, is_there: impl Fn(&ImageKey) -> bool) {
         self.compared.retain(|key, _| is_there(key));
         self.platforms.retain(|key, _| is_there(key));
+    }
+
+    /// Forgets registries that nothing names any more.
+    pub(super) fn retain_hosts(&mut self, is_there: impl Fn(&str) -> bool) {
+        Arc::make_mut(&mut self.tags).retain(is_there);
     }
 
     fn take(&mut self, compared: Compared) {
@@ -90,6 +98,11 @@ impl State {
         }
     }
 
+    /// Takes all that is known of the tags of one registry.
+    pub fn set_tags(&mut self, host: Arc<str>, tags: Arc<HostTags>) {
+        Arc::make_mut(&mut self.drifting.tags).set(host, tags);
+    }
+
     /// Notes which nodes fail to pull now, and since when.
     pub(super) fn note_refusals(&mut self, now: Timestamp) {
         let before = std::mem::take(&mut self.drifting.refused);
@@ -123,7 +136,7 @@ impl State {
         image: &Image,
         endpoints: Vec<Endpoint>,
         report: &Report,
-        pullable_since: Second,
+        since: Second,
         now: Timestamp,
     ) -> Details {
         let mut drift = Vec::new();
@@ -137,8 +150,21 @@ impl State {
             registry: None,
             users: Arc::clone(&image.users),
         };
+        // What is lost is told as that.
+        if let Some(pinned) = image.key.reference.digest()
+            && report.verdict != Verdict::Broken
+            && let Some(tags) = self.drifting.tags.of(&image.key, now)
+            && tags.is_untagged(&pinned)
+        {
+            drift.push(Drift {
+                digest: Some(pinned),
+                ..everybody(Kind::PinnedDigestUntagged)
+            });
+        }
         let before = self.drifting.platforms.get(&image.key);
         let lost = before.iter().flat_map(|before| &before.lost);
+        // A platform that no node has may go.
+        let lost = lost.filter(|platform| image.needs.includes(platform));
         drift.extend(lost.map(|platform| Drift {
             platform: Some(platform.clone()),
             ..everybody(Kind::PlatformMissing)
@@ -153,7 +179,7 @@ impl State {
             ..everybody(Kind::RegistryDisagreement)
         }));
         Details {
-            disagreements: self.disagreements(image, report, pullable_since, now),
+            disagreements: self.disagreements(image, report, since, now),
             endpoints,
             drift,
         }
@@ -194,14 +220,17 @@ impl State {
     }
 
     /// Who says that it cannot be pulled, although it was proven to be there: failed after the proof, or
-    /// fails on and on.
+    /// fails on and on. And who has pulled it since it is said to be broken.
     fn disagreements(
         &self,
         image: &Image,
         report: &Report,
-        pullable_since: Second,
+        since: Second,
         now: Timestamp,
     ) -> Vec<Disagreement> {
+        if report.verdict == Verdict::Broken {
+            return pulled_since(image, since);
+        }
         if self.drifting.refused.is_empty() || report.verdict != Verdict::Pullable {
             return Vec::new();
         }
@@ -211,7 +240,7 @@ impl State {
             let refusal = of_use.refusal.as_deref()?;
             let refused = self.drifting.refused.get(&of_use.user)?;
             let is_after_proof = report.proven_at.is_some_and(|at| refused.since > at);
-            let is_lasting = is_long(refused.since) && is_long(pullable_since);
+            let is_lasting = is_long(refused.since) && is_long(since);
             let is_registrys = refused.blame == Blame::Registry;
             (is_registrys && (is_after_proof || is_lasting)).then(|| Disagreement {
                 user: Arc::clone(&of_use.user),
@@ -220,6 +249,22 @@ impl State {
         });
         disagree.collect()
     }
+}
+
+/// Which nodes have pulled it since then.
+fn pulled_since(image: &Image, since: Second) -> Vec<Disagreement> {
+    let uses = image.running.iter().flat_map(|running| &running.uses);
+    let pulled = uses.filter_map(|of_use| {
+        let at = of_use.pulled.filter(|at| *at > since)?;
+        Some(Disagreement {
+            user: Arc::clone(&of_use.user),
+            refusal: Refusal {
+                reason: Reason::Pulled,
+                message: format!("a node has pulled it at {at}").into(),
+            },
+        })
+    });
+    pulled.collect()
 }
 
 /// Who runs this.

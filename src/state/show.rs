@@ -39,6 +39,7 @@ impl State {
             images,
             endpoints,
             registries: self.registries.values().cloned().collect(),
+            tags: Arc::clone(&self.drifting.tags),
             is_ready: is_complete && is_checked,
             baseline_images: self.baseline.images.len(),
         }

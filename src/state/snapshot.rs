@@ -1,12 +1,15 @@
 //! All that is known, at one time.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::image::ImageState;
+use crate::drift::tags::KnownTags;
 use crate::inventory::SourceState;
 use crate::inventory::completeness::{self, Facts, Refusal, Rules, Shrunk, Standing};
+use crate::oci::reference::Reference;
 use crate::verify::finding::Verdict;
 
 /// One source of the inventory.
@@ -105,6 +108,8 @@ pub struct Snapshot {
     /// Other endpoints of some of them, which nobody names.
     pub endpoints: Vec<Arc<ImageState>>,
     pub registries: Vec<RegistryStatus>,
+    /// Which tags name what, where that was asked.
+    pub tags: Arc<KnownTags>,
     /// Every image was looked at, and every source that has to be there is complete or stands in.
     pub is_ready: bool,
     pub baseline_images: usize,
@@ -124,6 +129,19 @@ impl Snapshot {
     /// The same of every endpoint, whether somebody names it or not.
     pub fn by_endpoint(&self) -> impl Iterator<Item = &[Arc<ImageState>]> {
         by_reference(&self.images).chain(by_reference(&self.endpoints))
+    }
+
+    /// Whether a reference is broken, whoever pulls it.
+    pub fn is_broken(&self, reference: &Reference) -> bool {
+        // What is no reference stands behind all that are.
+        let compare = |image: &ImageState| match image.image() {
+            Some(image) => image.key.reference.cmp(reference),
+            None => Ordering::Greater,
+        };
+        let start = self.images.partition_point(|image| compare(image).is_lt());
+        let entries = self.images.iter().skip(start);
+        let mut entries = entries.take_while(|image| compare(image).is_eq());
+        entries.any(|image| image.verdict() == Verdict::Broken)
     }
 
     pub fn count(&self, verdict: Verdict) -> usize {

@@ -137,6 +137,20 @@ impl Store {
         })
     }
 
+    /// Notes what ran of references: it led to it, whatever it leads to now.
+    pub fn note_ran(&self, rows: &[(Box<str>, Digest)], at: Second) -> Result<(), redb::Error> {
+        self.file.with(|database| {
+            let transaction = database.begin_write()?;
+            let mut led_to = transaction.open_table(LED_TO)?;
+            for (reference, digest) in rows {
+                note(&mut led_to, reference, digest, at.get())?;
+            }
+            drop(led_to);
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
     /// Every digest that a reference is known to have led to.
     pub fn led_to(&self) -> Result<Vec<LedTo>, redb::Error> {
         self.file.with(|database| {
@@ -192,16 +206,25 @@ pub(super) fn note_digests(
         let Some(digest) = image.report.digest else {
             continue;
         };
-        let asked = image.asked_at.as_second();
-        let hour = asked - asked.rem_euclid(HOUR);
         let reference = key.reference.to_string();
-        let row = (&*reference, digest.as_bytes());
-        let known = table.get(row)?.map(|times| times.value());
-        match known {
-            Some((_, last)) if last >= hour => {}
-            Some((first, _)) => drop(table.insert(row, (first, hour))?),
-            None => drop(table.insert(row, (hour, hour))?),
-        }
+        note(table, &reference, &digest, image.asked_at.as_second())?;
+    }
+    Ok(())
+}
+
+fn note(
+    table: &mut LedToTable<'_>,
+    reference: &str,
+    digest: &Digest,
+    at: i64,
+) -> Result<(), redb::Error> {
+    let hour = at - at.rem_euclid(HOUR);
+    let row = (reference, digest.as_bytes());
+    let known = table.get(row)?.map(|times| times.value());
+    match known {
+        Some((_, last)) if last >= hour => {}
+        Some((first, _)) => drop(table.insert(row, (first, hour))?),
+        None => drop(table.insert(row, (hour, hour))?),
     }
     Ok(())
 }

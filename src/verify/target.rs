@@ -58,6 +58,14 @@ impl Needs {
             Self::These(nodes) => choice::taken(nodes, offered),
         }
     }
+
+    /// Whether anybody would take an image of this platform.
+    pub fn includes(&self, platform: &Platform) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(nodes) => nodes.iter().any(|node| platform.suits(node)),
+        }
+    }
 }
 
 /// How often an object is asked for, and so how long its proof counts.

@@ -144,10 +144,11 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
     let view = ended.json();
     let (string, number, bool, none) = ("string", "number", "bool", "null");
     let user = json!({"cluster": none, "namespace": string, "kind": string, "name": string,
-        "container": string, "image": string, "class": string, "via": none});
+        "container": string, "image": string, "class": string, "via": none, "since": none,
+        "idle": none});
     let expected = json!({
         "schema": string, "depth": string, "duration_seconds": number,
-        "requests": {"tag_head": number, "manifest_head": number, "manifest_get": number,
+        "requests": {"tag_head": number, "tag_list": number, "manifest_head": number, "manifest_get": number,
             "blob_head": number, "blob_read": number, "blob_get": number, "control": number,
             "token": number},
         "summary": {"images": number, "pullable": number, "broken": number, "unknown": number},

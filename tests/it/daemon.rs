@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod certificates;
 pub(crate) mod faults;
 mod killed;
 mod life;

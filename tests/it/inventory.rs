@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod aliases;
 mod complete;
 mod custom;
 mod drift;
+mod events;
 mod following;
 mod keepset;
 mod kinds;
@@ -12,11 +14,13 @@ mod kubelet;
 mod ledger;
 mod lists;
 mod mentions;
+mod peers;
 mod pods;
 mod releases;
 mod rights;
 mod rights_lost;
 mod scale;
 mod stale;
+mod untagged;
 mod watches;
 mod who;

@@ -9,7 +9,7 @@ use crate::cli::verify::{self, Given};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::inventory::Inventory;
-use crate::oci::reference::Reference;
+use crate::oci::reference::{Aliases, Reference};
 
 /// What is read to know who uses it, and what is proven.
 #[derive(Debug)]
@@ -44,7 +44,9 @@ impl Sources {
         }
         verify::tell_incomplete(&inventory);
         let typed = match subject {
-            Subject::Reference(reference) if !is_named(&inventory, reference) => {
+            Subject::Reference(reference)
+                if !is_named(&inventory, reference, &config.aliases()) =>
+            {
                 vec![Wanted::Arguments(vec![reference.clone()])]
             }
             Subject::Reference(_) | Subject::Digest(_) => Vec::new(),
@@ -66,12 +68,15 @@ impl Sources {
     }
 }
 
-/// Whether somebody in the inventory names this very reference.
-fn is_named(inventory: &Inventory, reference: &Reference) -> bool {
+/// Whether somebody in the inventory names this very reference, by whichever name of its registry.
+fn is_named(inventory: &Inventory, reference: &Reference, aliases: &Aliases) -> bool {
     let uses = inventory
         .sources
         .iter()
         .flat_map(|source| source.uses.iter());
     let mut references = uses.filter_map(|one| one.reference.as_ref().ok());
-    references.any(|one| one == reference)
+    references.any(|one| {
+        let canonical = aliases.canonical(one);
+        canonical.as_ref().unwrap_or(one) == reference
+    })
 }

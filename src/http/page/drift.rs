@@ -39,6 +39,9 @@ fn sentence(drift: &Drift) -> String {
         Kind::RunningDigestMissing => {
             format!("{who} runs {digest}, which could not be pulled again")
         }
+        Kind::PinnedDigestUntagged => {
+            format!("{who} pins {digest}, which no tag keeps: a collector may take it")
+        }
         Kind::PlatformMissing => {
             let platform = words::platform(drift.platform.as_ref());
             format!("there is no image for {platform} any more, and once there was")

@@ -222,6 +222,7 @@ fn snapshot(images: Vec<ImageState>) -> Snapshot {
         sources: vec![source("prod", None, images.len())],
         images: images.into_iter().map(Arc::new).collect(),
         registries: vec![registry("registry.example", Some(true), 97, 13_316_812)],
+        tags: Arc::default(),
         is_ready: true,
         baseline_images: 0,
     }

@@ -14,6 +14,7 @@ use tracing::debug;
 use super::api::{self, Failure, Watch};
 use super::discovery::{self, DISCOVERY_INTERVAL};
 use super::item::{Event, Page};
+use super::kinds::Shape;
 use super::record::Records;
 use super::version::is_older;
 use super::{Shared, Times};
@@ -27,6 +28,10 @@ const WATCH_STABLE: Duration = Duration::from_secs(10);
 /// between may answer every watch with nothing.
 const WATCH_FAILURES_MAX: usize = 3;
 
+/// So long nothing may be heard of a kind while others go on. A change that no watch tells is known after
+/// it at the latest.
+const SILENCE_MAX: Duration = Duration::from_secs(60 * 60);
+
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -37,6 +42,8 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
     let mut version: Option<String> = None;
     // The newest that was seen. Nothing older is believed.
     let mut newest = String::new();
+    // Since when nothing was heard, while the server has a present that no watch got to.
+    let mut silent_since: Option<Instant> = None;
     let mut watches_failed = 0;
     loop {
         let from = match version.take() {
@@ -60,16 +67,30 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
         }
         let has_failed = matches!(&watched.end, Err(failure) if *failure != Failure::Gone);
         match watched.end {
-            Ok(()) if watched.has_spoken => {
+            Ok(()) if watched.heard == Heard::News => {
                 watches_failed = 0;
+                silent_since = None;
                 version = Some(watched.version);
+            }
+            // A watch that is stuck, or held by whatever stands between, is as quiet as one with nothing
+            // to tell, and a quiet kind's bookmarks are of its last change: only a list tells them apart.
+            Ok(()) if silent_since.is_some_and(|since| since.elapsed() >= SILENCE_MAX) => {
+                debug!(
+                    source = %shared.name,
+                    resource = shared.kind(unit).resource(),
+                    "its watches were silent for long: listing anew"
+                );
+                silent_since = None;
             }
             // Nothing to tell, or nothing known: a server whose cache is older than our version takes
             // the watch and is silent until it gets there (`process` in apiserver's
             // `cache_watcher.go`). So it is asked for one object of the present.
             Ok(()) if watched.has_lasted => match probe(shared, unit, &watched.version).await {
-                Ok(()) => {
+                Ok(present) => {
                     watches_failed = 0;
+                    if is_older(&watched.version, &present) {
+                        silent_since.get_or_insert_with(Instant::now);
+                    }
                     version = Some(watched.version);
                 }
                 Err(failure) => {
@@ -78,7 +99,11 @@ pub(super) async fn follow(shared: &Shared, unit: usize) {
                 }
             },
             Ok(()) => {
-                watches_failed += 1;
+                let failed = watches_failed + 1;
+                watches_failed = match watched.heard {
+                    Heard::Nothing => failed,
+                    Heard::NothingNew | Heard::News => 0,
+                };
                 version = Some(watched.version);
             }
             Err(Failure::Gone) => {
@@ -119,6 +144,12 @@ fn fail(shared: &Shared, unit: usize, failure: &Failure) {
 /// version.
 pub(super) async fn list(shared: &Shared, unit: usize, newest: &str) -> Result<String, Failure> {
     discovery::find(shared, unit).await?;
+    if shared.resource(unit).shape == Shape::Event {
+        // What was said before is over, or is said again: a failing pull repeats itself.
+        let version = probe(shared, unit, newest).await?;
+        shared.tell(|world, now| world.replace(unit, Records::new(), now));
+        return Ok(version);
+    }
     for _ in 0..LIST_RESTARTS_MAX {
         match try_list(shared, unit, newest).await {
             Ok((records, version)) => {
@@ -136,13 +167,14 @@ pub(super) async fn list(shared: &Shared, unit: usize, newest: &str) -> Result<S
     )))
 }
 
-/// Asks the server whether it knows the present. It reads one object from etcd's quorum.
-async fn probe(shared: &Shared, unit: usize, newest: &str) -> Result<(), Failure> {
+/// Asks the server whether it knows the present, and for its version. It reads one object from etcd's
+/// quorum.
+async fn probe(shared: &Shared, unit: usize, newest: &str) -> Result<String, Failure> {
     let resource = shared.resource(unit);
     let page = api::page(&shared.client(), &resource, 1, None).await?;
     checked(&page, newest)?;
     shared.tell(|world, now| world.well(unit, now));
-    Ok(())
+    Ok(page.metadata.resource_version)
 }
 
 /// Whether a page is one, and not older than what was seen.
@@ -204,11 +236,19 @@ async fn try_list(
     }
 }
 
+/// What a watch has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    Nothing,
+    /// Bookmarks of where it began.
+    NothingNew,
+    News,
+}
+
 struct Watched {
     /// The last version that was seen: where the next watch begins.
     version: String,
-    /// Whether there was any event.
-    has_spoken: bool,
+    heard: Heard,
     /// Whether it lived as long as it was asked to.
     has_lasted: bool,
     /// Whether it lived as long as a healthy one does.
@@ -227,7 +267,7 @@ async fn watch(shared: &Shared, unit: usize, version: String) -> Watched {
     let begun = Instant::now();
     let mut watched = Watched {
         version,
-        has_spoken: false,
+        heard: Heard::Nothing,
         has_lasted: false,
         was_stable: false,
         end: Ok(()),
@@ -266,8 +306,13 @@ async fn try_watch(
             return Ok(());
         };
         let (Event::Put(item) | Event::Deleted(item) | Event::Bookmark(item)) = &event;
-        watched.has_spoken = true;
         let seen = item.resource_version().to_owned();
+        let is_news = !matches!(event, Event::Bookmark(_)) || seen != watched.version;
+        watched.heard = watched.heard.max(if is_news {
+            Heard::News
+        } else {
+            Heard::NothingNew
+        });
         if is_older(&seen, &watched.version) {
             return Err(Failure::Behind(format!(
                 "its watch is at version {seen}, and {} was seen before: the API server answers from \

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::inventory::extract::{Mention, Metadata, Object, Release, Search, nullable};
+use crate::inventory::running::EventObject;
 
 use super::api::{Failure, by_code, told};
 use super::kinds::{Resource, Shape};
@@ -33,6 +34,7 @@ pub(super) enum Body {
     Free(Value),
     Names(Box<NamedObject>),
     Release(Box<ReleaseSecret>),
+    Event(Box<EventObject>),
 }
 
 /// A Secret with a revision of a release of Helm.
@@ -88,6 +90,7 @@ impl Body {
             Self::Typed(object) => of(&object.metadata),
             Self::Names(object) => of(&object.metadata),
             Self::Release(secret) => of(&secret.metadata),
+            Self::Event(event) => of(&event.metadata),
             Self::Free(object) => {
                 let text = object.get("metadata").and_then(|it| it.get(field));
                 text.and_then(Value::as_str).unwrap_or_default()
@@ -144,6 +147,7 @@ pub(super) fn read_page(content: &[u8], resource: &Resource) -> Result<Page, Fai
         Shape::Free => parse_page(content, resource, Body::Free),
         Shape::Names => parse_page(content, resource, Body::Names),
         Shape::Release => parse_page(content, resource, RawReleaseSecret::unpack),
+        Shape::Event => parse_page(content, resource, Body::Event),
     }
 }
 
@@ -158,6 +162,7 @@ pub(super) fn read_event(
         Shape::Free => parse_event(line, shape, search, Body::Free),
         Shape::Names => parse_event(line, shape, search, Body::Names),
         Shape::Release => parse_event(line, shape, search, RawReleaseSecret::unpack),
+        Shape::Event => parse_event(line, shape, search, Body::Event),
     }
 }
 
@@ -242,7 +247,7 @@ pub(super) fn parse<T: DeserializeOwned>(content: &[u8]) -> Result<T, Failure> {
 fn parse_as<T: DeserializeOwned>(content: &[u8], shape: Shape) -> Result<T, Failure> {
     parse(content).map_err(|failure| match shape {
         Shape::Release => Failure::Other("the answer holds no secrets".to_owned()),
-        Shape::Typed | Shape::Free | Shape::Names => failure,
+        Shape::Typed | Shape::Free | Shape::Names | Shape::Event => failure,
     })
 }
 

@@ -38,8 +38,11 @@ pub(super) enum Content {
     Mentions,
     /// An object that writes images out.
     Teller(Teller),
-    /// Revisions of Helm's releases.
-    Helm,
+    /// Revisions of Helm's releases, with the custom resources that may be in them.
+    Helm(Arc<[Arc<CustomResource>]>),
+    /// What kubelets tell of pulls. May be forbidden, and makes nothing incomplete: it is only ever one more
+    /// word.
+    Event,
 }
 
 /// What is to be asked for, and how the answer is read.
@@ -62,13 +65,19 @@ pub(super) enum Shape {
     Names,
     /// As a revision of a release of Helm: unpacked at once, since it holds secrets.
     Release,
+    /// As an event. These are never listed: what happens from now on is all that is looked at.
+    Event,
 }
+
+/// Of all events those that may be about an image; most are not even sent.
+const EVENTS: &str = "involvedObject.kind=Pod,reason!=Scheduled,reason!=Pulling,reason!=Created,\
+    reason!=Started,reason!=Killing,reason!=Unhealthy,reason!=FailedScheduling,reason!=FailedMount";
 
 impl Shape {
     /// How many objects a page has; for `Typed` as many as client-go asks for.
     pub(super) fn page_objects(self) -> u32 {
         match self {
-            Self::Typed | Self::Names => 500,
+            Self::Typed | Self::Names | Self::Event => 500,
             Self::Free => 100,
             Self::Release => 20,
         }
@@ -77,7 +86,7 @@ impl Shape {
     /// Objects have at most some 1.5 MiB (etcd), so a page of few always fits.
     pub(super) fn page_bytes(self) -> u64 {
         match self {
-            Self::Typed | Self::Names | Self::Release => 32 << 20,
+            Self::Typed | Self::Names | Self::Release | Self::Event => 32 << 20,
             Self::Free => 8 << 20,
         }
     }
@@ -159,7 +168,7 @@ impl Kind {
     }
 
     /// What keeps the history of these.
-    pub(super) fn releases(releases: Releases) -> Vec<Self> {
+    pub(super) fn releases(releases: Releases, customs: &[Arc<CustomResource>]) -> Vec<Self> {
         let teller = |name, group, version, teller| Self {
             name: Cow::Borrowed(name),
             group: Cow::Borrowed(group),
@@ -189,7 +198,13 @@ impl Kind {
             kinds.push(teller("Kustomization", group, "v1", Teller::Kustomization));
         }
         if releases.helm {
-            kinds.push(native("Secret", "", "secrets", Content::Helm, 0));
+            kinds.push(native(
+                "Secret",
+                "",
+                "secrets",
+                Content::Helm(customs.into()),
+                0,
+            ));
         }
         kinds
     }
@@ -199,12 +214,21 @@ impl Kind {
         native("ConfigMap", "", "configmaps", Content::Mentions, 0)
     }
 
+    /// What kubelets tell. It is of no turn: to read once says nothing of what happens.
+    pub(super) fn events() -> Self {
+        native("Event", "", "events", Content::Event, TURNS)
+    }
+
     /// The same, with its objects searched for images of these hosts.
     pub(super) fn searched(self, hosts: &Arc<[String]>) -> Self {
         let part = match self.content {
             Content::Workload => Part::Containers,
             Content::Custom(_) | Content::Mentions => Part::Whole,
-            Content::Account | Content::Node | Content::Teller(_) | Content::Helm => return self,
+            Content::Account
+            | Content::Node
+            | Content::Teller(_)
+            | Content::Helm(_)
+            | Content::Event => return self,
         };
         let hosts = Arc::clone(hosts);
         Self {
@@ -258,12 +282,17 @@ impl Kind {
                 None => format!("{api}/{plural}"),
             },
             // Other secrets are not even sent.
-            field_selector: (self.content == Content::Helm).then_some("type=helm.sh/release.v1"),
+            field_selector: match self.content {
+                Content::Helm(_) => Some("type=helm.sh/release.v1"),
+                Content::Event => Some(EVENTS),
+                _ => None,
+            },
             shape: match self.content {
                 Content::Workload | Content::Account | Content::Node => Shape::Typed,
                 Content::Custom(_) | Content::Teller(_) => Shape::Free,
                 Content::Mentions => Shape::Names,
-                Content::Helm => Shape::Release,
+                Content::Helm(_) => Shape::Release,
+                Content::Event => Shape::Event,
             },
             search: self.search.clone(),
         }

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::inventory::extract::{Extracted, Interner, Object, Workload, secret_names};
+use crate::inventory::running::{EventObject, Word};
 use crate::oci::platform::Platform;
 
 use super::item::{Body, Item};
 use super::kinds::{Content, Kind};
 
 /// By namespace and name.
-pub(super) type Records = BTreeMap<(Arc<str>, Arc<str>), Record>;
+pub(super) type Records = BTreeMap<Key, Record>;
+
+/// Namespace and name.
+pub(super) type Key = (Arc<str>, Arc<str>);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record {
@@ -18,6 +24,7 @@ pub(super) enum Record {
     Account(Arc<[Arc<str>]>),
     Node(Platform),
     Extracted(Box<Extracted>),
+    Word(Box<Word>),
 }
 
 /// The 10.0.20348 of `10.0.20348.2340`: nodes that differ in the rest take the same images.
@@ -61,17 +68,18 @@ pub(super) fn reduce(
                 let mentioned = of_mentions(interner);
                 extracted.workloads = extracted.workloads.into_iter().chain([mentioned]).collect();
             }
-            let says_nothing = extracted == Extracted::default();
-            (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
+            // That it says nothing is counted, unless that is as it should be.
+            let is_kept = !resource.may_be_empty || extracted != Extracted::default();
+            is_kept.then(|| Record::Extracted(Box::new(extracted)))
         }
         (Content::Teller(teller), Body::Free(object)) => {
             let extracted = teller.extract(&object, interner);
             let says_nothing = extracted == Extracted::default();
             (!says_nothing).then(|| Record::Extracted(Box::new(extracted)))
         }
-        (Content::Helm, Body::Release(secret)) => {
+        (Content::Helm(customs), Body::Release(secret)) => {
             let extracted = match secret.release {
-                Ok(release) => release.extract(&key.1, interner),
+                Ok(release) => release.extract(&key.1, customs, interner),
                 Err(problem) => Extracted {
                     problem: Some(format!("Secret {}/{}: {problem}", key.0, key.1).into()),
                     ..Extracted::default()
@@ -93,11 +101,28 @@ pub(super) fn reduce(
         (Content::Mentions, Body::Names(_)) => {
             (!mentions.is_empty()).then(|| Record::Workload(of_mentions(interner)))
         }
-        (_, Body::Free(_) | Body::Typed(_) | Body::Names(_) | Body::Release(_)) => {
+        // Events are taken one by one, with their time.
+        (Content::Event, Body::Event(_)) => None,
+        (
+            _,
+            Body::Free(_) | Body::Typed(_) | Body::Names(_) | Body::Release(_) | Body::Event(_),
+        ) => {
             unreachable!("a resource's shape follows from its content")
         }
     };
     (key, record)
+}
+
+/// The last word on a container stands under its Pod's name and its own.
+pub(super) fn word(
+    event: &EventObject,
+    now: Timestamp,
+    interner: &mut Interner,
+) -> Option<(Key, Word)> {
+    let word = event.word(now, interner)?;
+    let place = format!("{}/{}", word.pod, word.container);
+    let namespace = interner.text(&event.metadata.namespace);
+    Some(((namespace, place.into()), word))
 }
 
 fn node(object: &Object) -> Option<Platform> {

@@ -15,6 +15,7 @@ use crate::oci::platform::Platform;
 use self::server::{Answer, Server, page};
 
 mod custom;
+mod events;
 mod lies;
 mod mentions;
 mod releases;
@@ -520,7 +521,7 @@ async fn a_refused_watch_is_incomplete_until_the_server_agrees_again() {
     // The others go on meanwhile.
     server.emit(
         DEPLOYMENTS,
-        &event("ADDED", &object("api", "1001", "api:v1")),
+        &event("ADDED", &object("api", "1000", "api:v1")),
     );
     let state = running.until_images(&["api:v1", "web:v1"]).await;
     assert!(state.incomplete.is_some());

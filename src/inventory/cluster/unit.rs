@@ -54,10 +54,12 @@ impl Unit {
     ) -> impl Iterator<Item = &Record> + Clone + use<'_> {
         // What tells of others (a release, an application) does so from a namespace of its own.
         let own = match self.kind.content {
-            Content::Custom(_) | Content::Teller(_) | Content::Helm => None,
-            Content::Workload | Content::Account | Content::Node | Content::Mentions => {
-                namespace.cloned()
-            }
+            Content::Custom(_) | Content::Teller(_) | Content::Helm(_) => None,
+            Content::Workload
+            | Content::Account
+            | Content::Node
+            | Content::Mentions
+            | Content::Event => namespace.cloned(),
         };
         let start = (own.clone().unwrap_or_default(), Arc::<str>::default());
         let records = self.records.range(start..);
@@ -68,6 +70,9 @@ impl Unit {
 
     /// Why the source is not complete for it.
     pub(super) fn problem(&self) -> Option<String> {
+        if self.kind.content == Content::Event {
+            return None;
+        }
         match &self.health {
             Health::Well => self.malformed(),
             Health::NotInstalled => None,
@@ -79,12 +84,12 @@ impl Unit {
 
     /// What of its objects cannot be read: the first of them, and how many there are.
     fn malformed(&self) -> Option<String> {
-        if self.kind.content == Content::Workload {
+        if matches!(self.kind.content, Content::Workload | Content::Event) {
             return None;
         }
         let mut malformed = self.records.values().filter_map(|record| match record {
             Record::Extracted(extracted) => extracted.problem.as_deref(),
-            Record::Workload(_) | Record::Account(_) | Record::Node(_) => None,
+            Record::Workload(_) | Record::Account(_) | Record::Node(_) | Record::Word(_) => None,
         });
         let first = malformed.next()?;
         Some(match malformed.count() {
@@ -102,21 +107,39 @@ impl Unit {
                 Some(format!("{resource}: {group}/{version} has no such kind"))
             }
             Health::Refused(reason) if self.may_be_refused() => Some(reason.clone()),
-            Health::Refused(_) | Health::Unread | Health::Well | Health::Failing(_) => None,
+            Health::Well => self.unread(),
+            Health::Refused(_) | Health::Unread | Health::Failing(_) => None,
         }
+    }
+
+    /// What of its objects nobody asked to be read: the first, and how many there are.
+    fn unread(&self) -> Option<String> {
+        if !matches!(self.kind.content, Content::Helm(_)) {
+            return None;
+        }
+        let mut unread = self.records.values().filter_map(|record| match record {
+            Record::Extracted(extracted) => extracted.unread.as_deref(),
+            Record::Workload(_) | Record::Account(_) | Record::Node(_) | Record::Word(_) => None,
+        });
+        let first = unread.next()?;
+        Some(match unread.count() {
+            0 => first.to_owned(),
+            more => format!("{first} (and in {more} more releases)"),
+        })
     }
 
     /// Whether the images are known without it.
     fn may_be_refused(&self) -> bool {
         match self.kind.content {
-            Content::Account | Content::Node | Content::Mentions => true,
-            Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm => false,
+            Content::Account | Content::Node | Content::Mentions | Content::Event => true,
+            Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm(_) => false,
         }
     }
 
     /// Whether completeness hangs on it now.
     pub(super) fn is_required(&self) -> bool {
-        !self.may_be_refused() || !matches!(self.health, Health::Refused(_))
+        self.kind.content != Content::Event
+            && (!self.may_be_refused() || !matches!(self.health, Health::Refused(_)))
     }
 
     /// Discovery answered, and does not have it. What was there before is believed to be gone when it

@@ -18,6 +18,8 @@ pub(super) struct Uses {
     /// What nodes say of them.
     running: ByNamespace<Arc<RunningUse>>,
     dirty: BTreeSet<Arc<str>>,
+    /// Where only what nodes say has changed.
+    retold: BTreeSet<Arc<str>>,
     is_all_dirty: bool,
 }
 
@@ -34,10 +36,17 @@ impl Uses {
         match record {
             Record::Workload(_) | Record::Account(_) => self.touch(namespace),
             Record::Node(_) => {}
+            Record::Word(_) => {
+                if !self.retold.contains(namespace) {
+                    self.retold.insert(Arc::clone(namespace));
+                }
+            }
             Record::Extracted(extracted) => {
                 let history = extracted.history.iter().map(|(_, workload)| workload);
                 for workload in extracted.workloads.iter().chain(history) {
-                    self.touch(&workload.namespace);
+                    // One of the whole cluster may own what is in any namespace.
+                    let is_everywhere = workload.namespace.is_empty();
+                    self.touch_scope((!is_everywhere).then_some(&workload.namespace));
                 }
             }
         }
@@ -62,6 +71,7 @@ impl Uses {
         tell: impl Fn(Option<&Arc<str>>, &[ImageUse]) -> Vec<Arc<RunningUse>>,
     ) {
         let dirty = std::mem::take(&mut self.dirty);
+        let retold = std::mem::take(&mut self.retold);
         if std::mem::take(&mut self.is_all_dirty) {
             self.all.replace(make(None));
             self.running.replace(tell(None, &self.all.0));
@@ -71,7 +81,7 @@ impl Uses {
             .iter()
             .map(|namespace| (namespace, make(Some(namespace))));
         self.all.join(made);
-        let told = dirty.iter().map(|namespace| {
+        let told = dirty.union(&retold).map(|namespace| {
             let uses = self.all.part(self.all.range(namespace));
             (namespace, tell(Some(namespace), uses))
         });
@@ -209,6 +219,7 @@ mod tests {
             user: Arc::clone(&it.user),
             running: [].into(),
             refusal: None,
+            pulled: None,
         });
         told.map(Arc::new).collect()
     }

@@ -3,27 +3,32 @@
 //! Pure: it is told of pages, events and failures, with the time, and says what follows. A resource
 //! that fails keeps its last complete records; only a whole new list replaces them.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::inventory::extract::{Account, Interner, Origin, Scope, Workload, image_uses_of};
-use crate::inventory::running::{RunningUse, running_uses};
+use crate::inventory::running::{EventObject, Pull, RunningUse, Words, running_uses};
 use crate::inventory::{ImageUse, summary};
 use crate::oci::platform::Platform;
 
-use super::Beyond;
 use super::api::Failure;
-use super::item::Item;
+use super::item::{Body, Item};
 use super::kinds::{Content, KINDS, Kind, Resource};
-use super::record::{Record, Records, differing, reduce};
+use super::misses::misses;
+use super::record::{Record, Records, differing, reduce, word};
 use super::unit::{Health, Unit};
 use super::uses::Uses;
+use super::{Beyond, IsBroken};
 
 /// The name that stands in for the secrets of a service account which cannot be read. No secret
 /// has a colon in its name.
 const ACCOUNT_PREFIX: &str = "serviceaccount:";
+
+/// Most words of kubelets that are kept; where there are more, statuses have to do.
+const WORDS_MAX: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -31,6 +36,7 @@ pub(super) struct World {
     units: Vec<Unit>,
     interner: Interner,
     uses: Uses,
+    is_broken: IsBroken,
     /// When everything was last known to be complete.
     complete_at: Option<Timestamp>,
 }
@@ -69,8 +75,9 @@ impl World {
         let mut units = Vec::new();
         let custom = beyond.custom_resources.iter().map(Kind::custom);
         let mentions = beyond.mentions.as_ref().map(|_| Kind::config_map());
-        let releases = Kind::releases(beyond.releases);
+        let releases = Kind::releases(beyond.releases, &beyond.custom_resources);
         let all = KINDS.iter().cloned().chain(custom).chain(mentions);
+        let all = all.chain([Kind::events()]);
         for kind in all.chain(releases) {
             let kind = Arc::new(match &beyond.mentions {
                 Some(hosts) => kind.searched(hosts),
@@ -93,8 +100,14 @@ impl World {
             units,
             interner: Interner::default(),
             uses: Uses::default(),
+            is_broken: IsBroken::default(),
             complete_at: None,
         }
+    }
+
+    /// Lets it know what is said to be broken.
+    pub(super) fn heed(&mut self, is_broken: IsBroken) {
+        self.is_broken = is_broken;
     }
 
     /// How many resources there are to read.
@@ -150,6 +163,9 @@ impl World {
 
     pub(super) fn put(&mut self, unit: usize, item: Item, now: Timestamp) -> bool {
         let kind = self.kind(unit);
+        if let Body::Event(event) = &item.body {
+            return self.hear(unit, event, now);
+        }
         let (key, record) = reduce(&kind, item, &mut self.interner);
         let Some(mut record) = record else {
             return self.take(unit, &key, now);
@@ -172,7 +188,47 @@ impl World {
         true
     }
 
+    /// Takes what an event says. Of what only says again what was said nothing is made.
+    fn hear(&mut self, unit: usize, event: &EventObject, now: Timestamp) -> bool {
+        self.unit_mut(unit).heard_at = Some(now);
+        let Some((key, word)) = word(event, now, &mut self.interner) else {
+            return false;
+        };
+        let is_odd = match &word.what {
+            Pull::Done(image) => self.is_broken.of(image),
+            Pull::Failed(_) => true,
+        };
+        let records = &mut self.unit_mut(unit).records;
+        let is_full = records.len() >= WORDS_MAX;
+        match records.get_mut(&key) {
+            Some(Record::Word(before)) if before.at > word.at => return false,
+            Some(Record::Word(before))
+                if matches!(word.what, Pull::Failed(_)) && before.what == word.what =>
+            {
+                (before.at, before.event) = (word.at, word.event);
+                return false;
+            }
+            // A success that is as we say takes back that there was a failure.
+            _ if !is_odd => return self.take(unit, &key, now),
+            None if is_full => return false,
+            _ => {}
+        }
+        let record = Record::Word(Box::new(word));
+        self.uses.touch_record(&key.0, &record);
+        self.unit_mut(unit).records.insert(key, record);
+        true
+    }
+
     pub(super) fn remove(&mut self, unit: usize, item: &Item, now: Timestamp) -> bool {
+        if let Body::Event(event) = &item.body {
+            let Some((key, word)) = word(event, now, &mut self.interner) else {
+                return false;
+            };
+            let known = self.unit(unit).records.get(&key);
+            // Another event may have said something since.
+            let is_last = matches!(known, Some(Record::Word(last)) if last.event == word.event);
+            return is_last && self.take(unit, &key, now);
+        }
         let key = (
             self.interner.text(item.namespace()),
             self.interner.text(item.name()),
@@ -245,7 +301,8 @@ impl World {
 
     pub(super) fn view(&mut self) -> View {
         self.interner.prune();
-        let problems: Vec<String> = self.units.iter().filter_map(Unit::problem).collect();
+        let problems = self.units.iter().filter_map(Unit::problem);
+        let problems: Vec<String> = problems.chain(misses(&self.units)).collect();
         if problems.is_empty() {
             // Complete as of when the most silent of them was last heard.
             let heard_at = self.units.iter().filter(|unit| unit.is_required());
@@ -258,7 +315,7 @@ impl World {
         let mut uses = mem::take(&mut self.uses);
         uses.refresh(
             |namespace| self.uses_of(namespace),
-            |namespace, uses| running_uses(self.workloads(namespace), uses),
+            |namespace, uses| running_uses(self.workloads(namespace), uses, &self.words(namespace)),
         );
         let view = View {
             uses: uses.all(),
@@ -286,7 +343,11 @@ impl World {
     /// In one namespace, or in all.
     fn uses_of(&self, namespace: Option<&Arc<str>>) -> Vec<ImageUse> {
         let account = |namespace: &str, name: &str| self.account(namespace, name);
-        image_uses_of(self.workloads(namespace), &self.scope, account)
+        let mut uses = image_uses_of(self.workloads(namespace), &self.scope, account);
+        if let Some(namespace) = namespace {
+            uses.retain(|it| it.user.namespace == *namespace);
+        }
+        uses
     }
 
     /// All that names images in one namespace, or in all.
@@ -300,24 +361,59 @@ impl World {
             let (origin, workloads): (_, &[Workload]) = match record {
                 Record::Workload(workload) => (Origin::Kubernetes, std::slice::from_ref(workload)),
                 Record::Extracted(extracted) => (Origin::Custom, &extracted.workloads),
-                Record::Account(_) | Record::Node(_) => (Origin::Kubernetes, &[]),
+                Record::Account(_) | Record::Node(_) | Record::Word(_) => (Origin::Kubernetes, &[]),
             };
             workloads.iter().map(move |workload| (origin, workload))
         });
         let history = records.flat_map(|record| {
             let history: &[_] = match record {
                 Record::Extracted(extracted) => &extracted.history,
-                Record::Workload(_) | Record::Account(_) | Record::Node(_) => &[],
+                Record::Workload(_) | Record::Account(_) | Record::Node(_) | Record::Word(_) => &[],
             };
             let history = history.iter();
             history.map(|(via, workload)| (Origin::History(via.as_ref()), workload))
         });
         let all = workloads.chain(history);
-        all.filter(move |(_, workload)| namespace.is_none_or(|it| *it == workload.namespace))
+        all.filter(move |(origin, workload)| {
+            // A custom resource of the whole cluster may own what is in a namespace.
+            let may_own = *origin == Origin::Custom && workload.namespace.is_empty();
+            may_own || namespace.is_none_or(|it| *it == workload.namespace)
+        })
+    }
+
+    /// What events say of Pods, in one namespace or in all.
+    fn words<'a>(&'a self, namespace: Option<&'a Arc<str>>) -> Words<'a> {
+        let mut words = Words::default();
+        let units = self.units.iter();
+        for unit in units.filter(|unit| unit.kind.content == Content::Event) {
+            for ((place, _), record) in &unit.records {
+                if let Record::Word(word) = record
+                    && namespace.is_none_or(|namespace| namespace == place)
+                {
+                    words.add(place, word);
+                }
+            }
+        }
+        words
     }
 
     fn absent(&self) -> Vec<String> {
         let mut absent: Vec<String> = self.units.iter().filter_map(Unit::absent).collect();
+        // To the API server a namespace that is not there is an empty one.
+        let namespaces = self.units.iter().filter_map(|unit| unit.namespace.as_ref());
+        let is_empty = |namespace: &&Arc<str>| {
+            let mut of = self.units.iter();
+            of.all(|unit| {
+                unit.namespace.as_ref() != Some(namespace)
+                    || (unit.health == Health::Well && unit.records.is_empty())
+            })
+        };
+        let empty: BTreeSet<&Arc<str>> = namespaces.filter(is_empty).collect();
+        absent.extend(empty.into_iter().map(|namespace| {
+            format!(
+                "anything in namespace {namespace}: nothing was found there; is its name right?"
+            )
+        }));
         absent.sort_unstable();
         absent.dedup();
         absent
@@ -336,9 +432,10 @@ impl World {
             Some(unit) if unit.is_known() => match unit.records.get(&key) {
                 Some(Record::Account(secrets)) => Account::Known(Arc::clone(secrets)),
                 // One that is not there gives no secrets: those without any are not kept.
-                Some(Record::Workload(_) | Record::Node(_) | Record::Extracted(_)) | None => {
-                    Account::Known([].into())
-                }
+                Some(
+                    Record::Workload(_) | Record::Node(_) | Record::Extracted(_) | Record::Word(_),
+                )
+                | None => Account::Known([].into()),
             },
             Some(_) | None => Account::Unknown(format!("{ACCOUNT_PREFIX}{name}").into()),
         }
@@ -354,7 +451,10 @@ impl World {
             .values()
             .filter_map(|record| match record {
                 Record::Node(platform) => Some(platform.clone()),
-                Record::Workload(_) | Record::Account(_) | Record::Extracted(_) => None,
+                Record::Workload(_)
+                | Record::Account(_)
+                | Record::Extracted(_)
+                | Record::Word(_) => None,
             })
             .collect();
         platforms.sort_unstable();

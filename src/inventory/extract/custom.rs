@@ -9,7 +9,7 @@ use crate::inventory::{NodeConstraint, Via};
 use crate::oci::reference::shown;
 
 use super::path::FieldPath;
-use super::{ContainerImage, Interner, Metadata, PodImages, Spec, Template, Workload};
+use super::{ContainerImage, Hits, Interner, Metadata, PodImages, Spec, Template, Workload};
 
 /// A kind that Kubernetes does not know, and where its objects name images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct CustomResource {
     pub images: Vec<FieldPath>,
     /// Lead to the names of the pull secrets of `images`.
     pub pull_secrets: Vec<FieldPath>,
+    /// Whether a path may lead to nothing in all of its objects.
+    pub may_be_empty: bool,
 }
 
 /// What one object gave that is no workload of Kubernetes itself.
@@ -33,6 +35,10 @@ pub struct Extracted {
     pub history: Box<[(Option<Via>, Workload)]>,
     /// Why that may not be all; names the object and the place.
     pub problem: Option<Box<str>>,
+    /// What of it nobody asked to be read, and may be an image.
+    pub unread: Option<Box<str>>,
+    /// Which paths of a custom resource led to something; of one that may be empty it is not looked at.
+    pub hits: Hits,
 }
 
 impl CustomResource {
@@ -58,6 +64,7 @@ impl CustomResource {
             interner,
             workloads: Vec::new(),
             problem: None,
+            hits: Hits::default(),
         };
         reading.pod_templates(object);
         reading.images(object);
@@ -65,9 +72,14 @@ impl CustomResource {
             workloads: reading.workloads.into(),
             history: Box::default(),
             problem: reading.problem.map(Into::into),
+            unread: None,
+            hits: reading.hits,
         }
     }
 }
+
+/// Each with its place.
+type Found<'value> = Vec<(String, &'value Value)>;
 
 struct Reading<'a> {
     resource: &'a CustomResource,
@@ -75,6 +87,7 @@ struct Reading<'a> {
     interner: &'a mut Interner,
     workloads: Vec<Workload>,
     problem: Option<String>,
+    hits: Hits,
 }
 
 impl Reading<'_> {
@@ -82,7 +95,16 @@ impl Reading<'_> {
         let Some(path) = &self.resource.pod_template else {
             return;
         };
-        for (place, value) in self.find(path, object) {
+        // Argo's Rollout takes its template from a Deployment then.
+        if object
+            .pointer("/spec/workloadRef")
+            .is_some_and(Value::is_object)
+        {
+            self.refers();
+        }
+        let found = self.find(path, object);
+        self.hit(0, &found);
+        for (place, value) in found {
             match pod_spec(value) {
                 Ok(spec) => {
                     let images = spec.into_images(self.interner);
@@ -95,8 +117,10 @@ impl Reading<'_> {
 
     fn images(&mut self, object: &Value) {
         let mut containers = Vec::new();
-        for path in &self.resource.images {
-            for (place, image) in self.texts(path, object) {
+        for (index, path) in (1..).zip(&self.resource.images) {
+            let found = self.find(path, object);
+            self.hit(index, &found);
+            for (place, image) in self.texts(found) {
                 // A variable that is filled in at run time (Tekton's, KubeVirt's) is no image yet:
                 // the Pod that runs names what came of it.
                 if image.is_empty() || image.contains("$(") {
@@ -111,7 +135,8 @@ impl Reading<'_> {
         }
         let mut pull_secrets: Vec<Arc<str>> = Vec::new();
         for path in &self.resource.pull_secrets {
-            for (_, name) in self.texts(path, object) {
+            let found = self.find(path, object);
+            for (_, name) in self.texts(found) {
                 let name = self.interner.text(name);
                 if !name.is_empty() && !pull_secrets.contains(&name) {
                     pull_secrets.push(name);
@@ -132,13 +157,24 @@ impl Reading<'_> {
         self.workload(images);
     }
 
-    fn texts<'value>(
-        &mut self,
-        path: &FieldPath,
-        object: &'value Value,
-    ) -> Vec<(String, &'value str)> {
+    /// What does not fit is a problem of its own. Pull secrets are not asked for: without one an image is
+    /// missed by nobody.
+    fn hit(&mut self, path: usize, found: &Found<'_>) {
+        let is_told = self.problem.is_some();
+        if !self.resource.may_be_empty && (is_told || !found.is_empty()) {
+            self.hits.hit(path);
+        }
+    }
+
+    fn refers(&mut self) {
+        if !self.resource.may_be_empty {
+            self.hits.refers();
+        }
+    }
+
+    fn texts<'value>(&mut self, found: Found<'value>) -> Vec<(String, &'value str)> {
         let mut texts = Vec::new();
-        for (place, value) in self.find(path, object) {
+        for (place, value) in found {
             match value {
                 Value::String(text) => texts.push((place, text.as_str())),
                 _other => self.problem(&place, "it is not text"),
@@ -147,11 +183,7 @@ impl Reading<'_> {
         texts
     }
 
-    fn find<'value>(
-        &mut self,
-        path: &FieldPath,
-        object: &'value Value,
-    ) -> Vec<(String, &'value Value)> {
+    fn find<'value>(&mut self, path: &FieldPath, object: &'value Value) -> Found<'value> {
         path.find(object).unwrap_or_else(|misfit| {
             self.problem(&misfit.place, misfit.problem);
             Vec::new()

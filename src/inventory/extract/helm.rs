@@ -13,10 +13,12 @@ use flate2::read::GzDecoder;
 use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 use crate::inventory::{Via, manifests};
 
-use super::{Extracted, Interner, may_name_images, nullable, workloads};
+use super::manifest::may_name_images;
+use super::{CustomResource, Extracted, Interner, Manifests, nullable};
 
 /// The largest release that is unpacked. Packed it fits into a Secret, so 1 MiB.
 const RELEASE_BYTES_MAX: u64 = 32 << 20;
@@ -98,7 +100,8 @@ impl Release {
 
     fn take(&mut self, manifest: String) {
         let manifest = Zeroizing::new(manifest);
-        for object in manifests::values(&manifest) {
+        // Helm takes the last of two keys of one name, and so does what it applied.
+        for object in manifests::values(&manifest, DuplicateKeyPolicy::LastWins) {
             match object {
                 Ok(object) if may_name_images(&object) => self.objects.push(object),
                 Ok(_) => {}
@@ -108,26 +111,37 @@ impl Release {
     }
 
     /// The uses are the workloads' own, as those of a `ReplicaSet` are its Deployment's.
-    pub fn extract(self, secret: &str, interner: &mut Interner) -> Extracted {
+    pub fn extract(
+        self,
+        secret: &str,
+        customs: &[Arc<CustomResource>],
+        interner: &mut Interner,
+    ) -> Extracted {
         let mut problem = self.problem;
-        let via = Via::Object(format!("HelmRelease/{}.v{}", self.name, self.version).into());
-        let namespace = interner.text(&self.namespace);
-        let mut history = Vec::new();
+        let release = format!("HelmRelease/{}.v{}", self.name, self.version);
+        let mut manifests = Manifests::default();
+        let mut is_whole = true;
         for object in self.objects {
-            match workloads(object, interner) {
-                Ok(found) => history.extend(found.into_iter().map(|mut workload| {
-                    if workload.namespace.is_empty() {
-                        workload.namespace = Arc::clone(&namespace);
-                    }
-                    (Some(via.clone()), workload)
-                })),
-                Err(_quotes_the_release) => {
-                    problem = Some("a part of its manifest cannot be read");
-                }
-            }
+            is_whole &= manifests.read(object, customs, interner).is_ok();
         }
+        if !is_whole || !manifests.problems.is_empty() {
+            // Why quotes the release.
+            problem = Some("a part of its manifest cannot be read");
+        }
+        let unread = manifests.unread().next();
+        let unread = unread.map(|it| format!("{release}: {it}").into());
+        let via = Via::Object(release.into());
+        let namespace = interner.text(&self.namespace);
+        let workloads = manifests.workloads.into_iter().chain(manifests.custom);
+        let history = workloads.map(|mut workload| {
+            if workload.namespace.is_empty() {
+                workload.namespace = Arc::clone(&namespace);
+            }
+            (Some(via.clone()), workload)
+        });
         Extracted {
-            history: history.into(),
+            history: history.collect(),
+            unread,
             problem: problem.map(|problem| {
                 let namespace = &self.namespace;
                 format!("Secret {namespace}/{secret}: {problem}").into()
@@ -189,7 +203,8 @@ mod tests {
         for is_compressed in [true, false] {
             let release = Release::unpack(&packed(json.as_bytes(), is_compressed)).unwrap();
             assert!(!format!("{release:?}").contains("hunter2"));
-            let extracted = release.extract("sh.helm.release.v1.web.v3", &mut Interner::default());
+            let extracted =
+                release.extract("sh.helm.release.v1.web.v3", &[], &mut Interner::default());
             assert_eq!(
                 told(&extracted),
                 [
@@ -199,6 +214,45 @@ mod tests {
             );
             assert_eq!(extracted.problem, None);
         }
+    }
+
+    fn extracted(manifest: &str, customs: &[Arc<CustomResource>]) -> Extracted {
+        let json = release(manifest).to_string();
+        let release = Release::unpack(&packed(json.as_bytes(), true)).unwrap();
+        release.extract("s", customs, &mut Interner::default())
+    }
+
+    #[test]
+    fn of_two_keys_the_last_is_what_helm_applied() {
+        let twice = DEPLOYMENT.replace("image: \"web:1\"", "image: \"web:1\", image: \"web:2\"");
+        let extracted = extracted(&twice, &[]);
+        assert_eq!(extracted.problem, None);
+        let expected = "shop Deployment/web web:2 HelmRelease/web.v3";
+        assert_eq!(told(&extracted).first().unwrap(), expected);
+    }
+
+    #[test]
+    fn custom_resources_are_a_part_of_its_history() {
+        let task = "---\napiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: build}\n\
+                    spec: {steps: [{image: \"go:1\"}]}\n";
+        let custom = Arc::new(CustomResource {
+            group: "tekton.dev".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Task".to_owned(),
+            pod_template: None,
+            images: vec![".spec.steps[*].image".parse().unwrap()],
+            pull_secrets: Vec::new(),
+            may_be_empty: false,
+        });
+        let read = extracted(task, &[custom]);
+        let last = told(&read).pop();
+        assert_eq!(last.unwrap(), "shop Task/build go:1 HelmRelease/web.v3");
+        assert_eq!((read.problem, read.unread), (None, None));
+        let unread = extracted(task, &[]);
+        assert_eq!((told(&unread).len(), unread.problem), (1, None));
+        let expected = "HelmRelease/web.v3: Task/build: .spec.steps[0].image: an image that no \
+                        configured path reads; customResources reads it";
+        assert_eq!(unread.unread.as_deref(), Some(expected));
     }
 
     #[test]
@@ -231,7 +285,7 @@ mod tests {
         ] {
             let json = release(&format!("{broken}{DEPLOYMENT}")).to_string();
             let release = Release::unpack(&packed(json.as_bytes(), true)).unwrap();
-            let extracted = release.extract("s", &mut Interner::default());
+            let extracted = release.extract("s", &[], &mut Interner::default());
             assert_eq!(
                 extracted.problem.as_deref(),
                 Some("Secret shop/s: a part of its manifest cannot be read")

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize as _;
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 use crate::inventory::{Via, manifests};
 use crate::oci::reference::Reference;
@@ -75,6 +76,7 @@ impl Teller {
             problem: told
                 .problem
                 .map(|problem| format!("{kind} {namespace}/{name}: {problem}").into()),
+            ..Extracted::default()
         }
     }
 }
@@ -237,7 +239,7 @@ fn overrides(source: &Value, found: &mut Images) {
     }
     values(&helm["valuesObject"], "helm.valuesObject", found);
     // A text that is no YAML names nothing; Argo CD could not apply it either.
-    for value in manifests::values(text(helm, "values")).flatten() {
+    for value in manifests::values(text(helm, "values"), DuplicateKeyPolicy::Error).flatten() {
         values(&value, "helm.values", found);
     }
 }

@@ -43,7 +43,7 @@ fn what_helm_prints_is_read() {
         deployment("a", "web:v1"),
         deployment("b", "web:v2"),
     );
-    let state = read_text("helm", &text, NOW);
+    let state = read_text("helm", &text, &[], NOW);
     assert_eq!(state.incomplete, None);
     assert_eq!(state.complete_at, Some(NOW));
     assert_eq!(
@@ -64,7 +64,7 @@ fn a_broken_document_is_told_with_its_place_and_the_others_are_used() {
         deployment("a", "web:v1"),
         deployment("b", "web:v2"),
     );
-    let state = read_text("stdin", &text, NOW);
+    let state = read_text("stdin", &text, &[], NOW);
     let reason = state.incomplete.as_deref().unwrap();
     assert!(reason.contains("stdin: document 2, line 1"), "{reason}");
     assert!(
@@ -105,15 +105,95 @@ fn documents_are_parted_where_yaml_parts_them() {
 #[test]
 fn duplicate_keys_and_alias_bombs_are_refused() {
     let duplicate = "kind: Pod\nspec:\n  containers: []\n  containers: []\n";
-    let reason = read_text("s", duplicate, NOW).incomplete.unwrap();
-    assert!(reason.starts_with("s: document 1, line "), "{reason}");
+    let reason = read_text("s", duplicate, &[], NOW).incomplete.unwrap();
+    assert_eq!(
+        reason,
+        "s: document 1, line 4: the key `containers` is there twice"
+    );
+    let parsed: Vec<_> = values(duplicate, DuplicateKeyPolicy::LastWins).collect();
+    assert!(matches!(&*parsed, [Ok(_)]), "{parsed:?}");
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let inner = format!("*a{}, ", level - 1).repeat(10);
         let inner = inner.trim_end_matches(", ");
         bomb = format!("{bomb}a{level}: &a{level} [{inner}]\n");
     }
-    assert!(read_text("s", &bomb, NOW).incomplete.is_some());
+    let reason = read_text("s", &bomb, &[], NOW).incomplete.unwrap();
+    assert!(
+        reason.ends_with("its aliases expand to far more than a manifest; write the values out"),
+        "{reason}"
+    );
+    let tab = "kind: Pod\nspec:\n\tcontainers: []\n";
+    let reason = read_text("s", tab, &[], NOW).incomplete.unwrap();
+    assert!(
+        reason.starts_with("s: document 1, line 3: tabs")
+            && reason.ends_with("; indent with spaces"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_list_of_objects_is_read_and_a_patch_is_none() {
+    let text = "- {kind: Pod, metadata: {name: a}, spec: {containers: [{name: app, image: \"web:1\"}]}}\n\
+                - {kind: Pod, metadata: {name: b}, spec: {containers: app}}\n\
+                - {kind: List, items: [{kind: Pod, metadata: {name: c}, spec: {containers: [{name: app, image: \"web:2\"}]}}]}\n\
+                ---\n- {op: replace, path: /spec/replicas, value: 3}\n- text\n";
+    let state = read_text("s", text, &[], NOW);
+    let expected = [
+        "default Pod/a app docker.io/library/web:1",
+        "default Pod/c app docker.io/library/web:2",
+    ];
+    assert_eq!(told(&state), expected);
+    let reason = state.incomplete.unwrap();
+    let expected = "s: document 1, line 1: item 2: a Pod that cannot be read: ";
+    assert!(reason.starts_with(expected), "{reason}");
+    let json = r#"[{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "app", "image": "web:1"}]}}]"#;
+    assert_eq!(told(&read_text("s", json, &[], NOW)).len(), 1);
+}
+
+#[test]
+fn custom_resources_are_read_as_they_are_configured() {
+    let task = |paths: &[&str]| {
+        [Arc::new(CustomResource {
+            group: "tekton.dev".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Task".to_owned(),
+            pod_template: None,
+            images: paths.iter().map(|path| path.parse().unwrap()).collect(),
+            pull_secrets: Vec::new(),
+            may_be_empty: false,
+        })]
+    };
+    let text = "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: build}\n\
+                spec: {steps: [{image: \"go:1\"}], extra: 5}\n";
+    let state = read_text("s", text, &task(&[".spec.steps[*].image"]), NOW);
+    assert_eq!((state.incomplete.as_deref(), state.absent.len()), (None, 0));
+    assert_eq!(
+        told(&state),
+        ["default Task/build spec.steps[0].image docker.io/library/go:1"]
+    );
+    let unread = read_text("s", text, &[], NOW);
+    assert_eq!((told(&unread).len(), unread.incomplete), (0, None));
+    assert_eq!(
+        unread.absent,
+        [
+            "Task/build: .spec.steps[0].image: an image that no configured path reads; customResources reads it"
+        ]
+    );
+    for (path, expected) in [
+        (
+            ".spec.extra",
+            "s: document 1, line 1: Task build: .spec.extra: it is not text",
+        ),
+        (
+            ".spec.step[*].image",
+            "Task.tekton.dev: .spec.step[*].image leads to nothing in its only object",
+        ),
+    ] {
+        let state = read_text("s", text, &task(&[path]), NOW);
+        let reason = state.incomplete.unwrap();
+        assert!(reason.starts_with(expected), "{reason}");
+    }
 }
 
 #[test]
@@ -122,7 +202,7 @@ fn pull_secrets_of_manifests_are_unreadable_not_missing() {
         "      containers",
         "      imagePullSecrets: [{name: regcred}]\n      containers",
     );
-    let state = read_text("s", &text, NOW);
+    let state = read_text("s", &text, &[], NOW);
     let secret = &state.pull_secrets[&("default".into(), "regcred".into())];
     assert!(matches!(secret, PullSecret::Unreadable(_)), "{secret:?}");
 }
@@ -150,7 +230,7 @@ fn directories_are_read_with_all_below_them() {
     write(root, "values.yaml", "image: {tag: v1}\n");
     std::os::unix::fs::symlink("..data/linked.yaml", root.join("linked.yaml")).unwrap();
     std::os::unix::fs::symlink(root, root.join("b/loop")).unwrap();
-    let state = read("dir", &[root.to_owned()], NOW);
+    let state = read("dir", &[root.to_owned()], &[], NOW);
     assert_eq!(state.incomplete, None);
     let names: Vec<&str> = state
         .uses
@@ -171,7 +251,7 @@ fn what_cannot_be_read_is_incomplete_and_the_rest_is_used() {
     std::os::unix::fs::symlink("/dev/zero", root.join("links/zero.yaml")).unwrap();
     let check = |name: &str, expected: &str| {
         let paths = [root.join("ok"), root.join(name)];
-        let state = read("dir", &paths, NOW);
+        let state = read("dir", &paths, &[], NOW);
         let reason = state.incomplete.as_deref().unwrap();
         assert!(reason.contains(expected), "{reason}");
         assert_eq!((told(&state).len(), state.complete_at), (1, None));
@@ -193,7 +273,7 @@ fn few_problems_are_told_and_the_rest_counted() {
 proptest! {
     #[test]
     fn hostile_texts_never_panic(text in "([-.]{3} ?|kind: (Pod|List)|spec:|[ \\[\\]{}:&*!|>%#'\"-]|[a-z]{1,3}|\n){0,40}") {
-        let state = read_text("s", &text, NOW);
+        let state = read_text("s", &text, &[], NOW);
         prop_assert_eq!(state.incomplete.is_none(), state.complete_at.is_some());
     }
 }

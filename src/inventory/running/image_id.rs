@@ -4,6 +4,8 @@
 //! and version (kubernetes#115199, kubernetes#108689, containerd#12787). So a digest is compared with
 //! all that a tag leads to, and what it is of is never guessed.
 
+use serde::{Deserialize, Serialize};
+
 use crate::oci::digest::Digest;
 use crate::oci::reference::Reference;
 
@@ -11,14 +13,15 @@ use crate::oci::reference::Reference;
 const IMAGE_ID_BYTES_MAX: usize = 1024;
 
 /// What runs, as far as its node knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ImageId {
     pub digest: Digest,
     pub place: Place,
 }
 
 /// Where the node says that it is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Place {
     /// The repository that the container names: `repository@digest` can be asked for there.
     Named,

@@ -51,6 +51,8 @@ reasons! {
     ErrImageNeverPull,
     ImageInspectError,
     SignatureValidationFailed,
+    /// No refusal: it pulled what is said to be broken.
+    Pulled,
 }
 
 impl fmt::Display for Reason {
@@ -99,7 +101,8 @@ impl Refusal {
         match self.reason {
             Reason::ErrImageNeverPull
             | Reason::ImageInspectError
-            | Reason::SignatureValidationFailed => Blame::Node,
+            | Reason::SignatureValidationFailed
+            | Reason::Pulled => Blame::Node,
             Reason::InvalidImageName => Blame::Registry,
             Reason::ErrImagePull | Reason::ImagePullBackOff | Reason::RegistryUnavailable => {
                 let message = self.message.to_lowercase();

@@ -122,6 +122,7 @@ fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
             rate_limit_remaining: None,
             requests_per_day: 99,
         }],
+        tags: Arc::default(),
         is_ready: true,
         baseline_images: 0,
     };

@@ -60,10 +60,16 @@ impl Client {
     /// has no such API.
     pub async fn referrers(&self, auth: AuthId, repository: &Arc<str>, subject: &Digest) -> Pages {
         let operation = Operation::ManifestGet;
-        let mut wanted = Wanted {
+        let wanted = Wanted {
             path: format!("v2/{repository}/referrers/{subject}"),
             ..by_digest(operation, auth, repository, subject, Method::GET)
         };
+        self.pages(wanted, PAGES_MAX).await
+    }
+
+    /// A list, page after page, as the `Link` headers lead. At most so many.
+    pub(super) async fn pages(&self, mut wanted: Wanted<'_>, most: usize) -> Pages {
+        let within = format!("v2/{}/", wanted.repository);
         let mut bodies = Vec::new();
         let mut asked = HashSet::from([(wanted.path.clone(), wanted.query.clone())]);
         let unread = loop {
@@ -90,14 +96,14 @@ impl Client {
                 ));
             };
             // A token is for this repository.
-            if !path.starts_with(&format!("v2/{repository}/")) {
+            if !path.starts_with(&within) {
                 break Some("it is said to be outside of the repository".to_owned());
             }
             if !asked.insert((path.clone(), query.clone())) {
                 break Some("the list leads back to a page that was read".to_owned());
             }
-            if bodies.len() == PAGES_MAX {
-                break Some(format!("only {PAGES_MAX} pages are read"));
+            if bodies.len() == most {
+                break Some(format!("only {most} pages are read"));
             }
             wanted = Wanted {
                 path,

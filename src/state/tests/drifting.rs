@@ -1,12 +1,14 @@
 //! What drifts, what nodes say, and that both go again.
 
 use super::*;
+use crate::drift::tags::{HostTags, Pass, Wanted};
 use crate::drift::{Compared, Kind, Relation};
 use crate::images::{Apart, ImageKey, PullerKey, with_running};
 use crate::inventory::running::{ImageId, Place, Reason, Refusal, Running, RunningUse};
 use crate::mirrors::{self, Location, Rule};
 use crate::oci::platform::Platform;
 use crate::remembered::Remembered;
+use crate::second::Second;
 use crate::verify::finding::PlatformReport;
 
 const APP: &str = "r.example/app:1";
@@ -48,6 +50,7 @@ fn said(running: &[&str], refusal: Option<(Reason, &str)>) -> (Inventory, Arc<Im
                 })
                 .collect(),
             refusal: refusal.map(Box::new),
+            pulled: None,
         })]
         .into();
     }
@@ -323,4 +326,44 @@ fn an_image_of_which_nothing_is_to_be_said_is_shared_as_before() {
     state.record(proof(&images, 20, &[]));
     let third = state.snapshot(at(21));
     assert!(matches!(third.images[0].named, Named::Image(_)));
+}
+
+#[test]
+fn an_untagged_digest_is_told_while_that_counts_and_it_is_not_lost() {
+    let pinned = digest("pinned");
+    let (inventory, _) = inventory(&[&format!("r.example/app@{pinned}")]);
+    let images = Arc::new(collect(&inventory, &|_| PlatformChoice::Needed));
+    let wanted = Wanted {
+        pinned: [pinned].into(),
+        ..Wanted::default()
+    };
+    let mut pass = Pass::begin(wanted);
+    for _ in 0..2 {
+        pass.list([], |_| 0);
+        pass.wants_list_again();
+    }
+    let place = ("app".into(), PullerKey::Own.into());
+    let tags: HostTags = [(place, Arc::new(pass.answer(Second::new(100))))].into();
+    let tags = Arc::new(tags);
+    let mut state = State::default();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    let whole = || round(&images, 10, &[pullable(10, 20_000)]);
+    state.record(whole());
+    state.set_tags("other.example".into(), Arc::clone(&tags));
+    assert_eq!(drift(&mut state, 11), []);
+    state.set_tags("r.example".into(), tags);
+    let untagged = [(Kind::PinnedDigestUntagged, Some(pinned), 1)];
+    assert_eq!(drift(&mut state, 12), untagged);
+    // Doubt takes nothing back; what is lost is told as that.
+    let told = |code| round(&images, 20, &[Report::only(code, "it is so".to_owned())]);
+    state.record(told(Code::Unreachable));
+    assert_eq!(drift(&mut state, 21), untagged);
+    state.record(told(Code::ManifestMissing));
+    assert_eq!(drift(&mut state, 22), []);
+    state.record(RoundResult {
+        started_at: at(30),
+        ..whole()
+    });
+    assert_eq!(drift(&mut state, 100), untagged);
+    assert_eq!(drift(&mut state, 101), [], "it was asked too long ago");
 }

@@ -174,6 +174,60 @@ async fn what_cannot_be_read_leaves_the_answer_open() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_by_a_name_that_is_not_whole_is_told_where_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(
+        home.path().join("shop.yaml"),
+        manifests("registry.example/team"),
+    )
+    .unwrap();
+    let ended = pullproof_in(home.path(), &["inventory", "shop.yaml"]).await;
+    let told = "shop.yaml is a file; did you mean -f shop.yaml?";
+    assert_eq!((ended.code, ended.stderr.trim()), (64, told), "{ended:?}");
+    let ended = pullproof_in(home.path(), &["inventory", "-f", "shop.yaml", "app"]).await;
+    let told =
+        "docker.io/library/app:latest: no source names it; there are registry.example/team/app:1\n";
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.contains(told), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_manifests_have_that_is_not_read_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    write(
+        "task.yaml",
+        "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: build}\n\
+         spec: {steps: [{image: 'registry.example/go:1'}]}\n",
+    );
+    let ended = pullproof_in(home.path(), &["inventory", "-f", "task.yaml"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let told = "without Task/build: .spec.steps[0].image: an image that no configured path reads; customResources reads it";
+    assert!(ended.stdout.contains(told), "{ended:?}");
+    let config = |path: &str| {
+        let text = format!(
+            "inventory:\n  customResources: [{{apiVersion: tekton.dev/v1, kind: Task, images: ['{path}']}}]\n  \
+             manifests: [{{name: git, path: task.yaml}}]\n"
+        );
+        write("pullproof.yaml", &text);
+    };
+    config(".spec.steps[*].image");
+    // By name, and by the configuration.
+    for more in [&["-f", "task.yaml"][..], &[]] {
+        let arguments = [&["--config", "pullproof.yaml", "inventory"], more].concat();
+        let ended = pullproof_in(home.path(), &arguments).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.stdout.contains("registry.example/go:1"), "{ended:?}");
+        assert!(!ended.stdout.contains("without"), "{ended:?}");
+    }
+    config(".spec.step[*].image");
+    let ended = pullproof_in(home.path(), &["--config", "pullproof.yaml", "inventory"]).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let told = "Task.tekton.dev: .spec.step[*].image leads to nothing in its only object";
+    assert!(ended.stdout.contains(told), "{ended:?}");
+}
+
+#[tokio::test]
 async fn the_inventory_lists_who_uses_what_and_which_source_is_a_part() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("shop.yaml"), manifests("registry.example")).unwrap();

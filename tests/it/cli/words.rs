@@ -84,6 +84,8 @@ async fn the_example_is_a_valid_configuration_once_its_files_are_there() {
     write("edge.yaml", "{}");
     write("keep.txt", "");
     write("ca.pem", certificate);
+    write("dr-ca.pem", certificate);
+    write("dr-token", "a secret");
     write("client.pem", certificate);
     write("client-key.pem", "-----BEGIN PRIVATE KEY-----\n");
     write("config.json", "{\"auths\": {}}");

@@ -132,7 +132,28 @@ spec:
   runStrategy: Halted
   template:
     spec:
+      domain: {devices: {}, firmware: {kernelBoot: {container: {image: 'kernel:v1', kernelPath: /vmlinuz}}}}
       volumes: [{name: root, containerDisk: {image: 'disk:v1'}}, {name: data, emptyDisk: {capacity: 1Gi}}]
+---
+apiVersion: kubevirt.io/v1
+kind: VirtualMachine
+metadata: {name: bare, namespace: NAMESPACE}
+spec: {template: {spec: {domain: {devices: {}}}}}
+---
+apiVersion: tekton.dev/v1beta1
+kind: StepAction
+metadata: {name: clone, namespace: NAMESPACE}
+spec: {image: 'git:v1', script: git clone}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: AnalysisTemplate
+metadata: {name: smoke, namespace: NAMESPACE}
+spec:
+  metrics:
+  - {name: rate, provider: {prometheus: {query: up}}}
+  - name: test
+    provider:
+      job: {spec: {backoffLimit: 1, template: {spec: {restartPolicy: Never, containers: [{name: test, image: 'smoke:v1'}]}}}}
 ";
 
 #[tokio::test]
@@ -144,6 +165,13 @@ async fn the_shipped_examples_read_what_people_run() {
         cluster,
         &[
             ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
+            (
+                "argoproj.io",
+                "v1alpha1",
+                "AnalysisTemplate",
+                "analysistemplates",
+            ),
+            ("tekton.dev", "v1beta1", "StepAction", "stepactions"),
             (knative, "v1", "Service", "services"),
             (knative, "v1", "Revision", "revisions"),
             ("tekton.dev", "v1", "Task", "tasks"),
@@ -202,6 +230,7 @@ spec:
     assert_eq!(
         told(&ended.json()),
         [
+            "AnalysisTemplate/smoke smoke:v1 runtime",
             "Pipeline/release inline:v1 runtime",
             "Pipeline/release last:v1 runtime",
             "PipelineRun/release-1 run:v1 runtime",
@@ -209,10 +238,12 @@ spec:
             "Rollout/web web:v1 rollback",
             "Rollout/web web:v2 runtime",
             "Service/hello hello:v1 runtime",
+            "StepAction/clone git:v1 runtime",
             "Task/build base:v1 runtime",
             "Task/build docker:dind runtime",
             "Task/build step:v1 runtime",
             "VirtualMachine/vm disk:v1 runtime",
+            "VirtualMachine/vm kernel:v1 runtime",
         ]
     );
 
@@ -227,7 +258,7 @@ spec:
     let inventory = ended.json();
     let reason = format!("Task {namespace}/odd: .spec.steps[0].image: it is not text");
     assert_eq!(inventory["sources"][0]["reason"], *reason);
-    assert_eq!(told(&inventory).len(), 11);
+    assert_eq!(told(&inventory).len(), 14);
 }
 
 fn options(cluster: &Cluster, namespace: &str, group: &str) -> ClusterOptions {
@@ -238,6 +269,7 @@ fn options(cluster: &Cluster, namespace: &str, group: &str) -> ClusterOptions {
         pod_template: None,
         images: vec![".spec.image".parse().unwrap()],
         pull_secrets: Vec::new(),
+        may_be_empty: false,
     };
     ClusterOptions {
         name: None,

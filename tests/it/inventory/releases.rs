@@ -14,10 +14,12 @@ use crate::support::cluster::Cluster;
 use crate::support::parts::{self, require_cluster};
 use crate::support::process::run_well;
 
+/// Helm takes the last of two keys of one name.
 const CRON_JOB: &str = "apiVersion: batch/v1
 kind: CronJob
 metadata: {name: {{ .Release.Name }}}
 spec:
+  suspend: false
   suspend: true
   schedule: '0 0 * * *'
   jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: app, image: 'web:{{ .Values.tag }}'}]}}}}

@@ -14,6 +14,7 @@ fn rollouts() -> ClusterOptions {
         pod_template: Some(".spec.template".parse().unwrap()),
         images: Vec::new(),
         pull_secrets: Vec::new(),
+        may_be_empty: false,
     };
     ClusterOptions {
         beyond: Beyond {
@@ -180,6 +181,71 @@ async fn an_object_that_does_not_fit_is_incomplete_and_keeps_what_it_said() {
     server.emit(ROLLOUTS, &event("MODIFIED", &mended));
     let state = running.until_images(&["api:v1", "web:v3"]).await;
     assert_eq!(state.incomplete, None);
+}
+
+/// Rollouts with this path, in two namespaces.
+fn misspelt(path: &str, may_be_empty: bool) -> ClusterOptions {
+    let mut options = rollouts();
+    let resource = Arc::make_mut(&mut options.beyond.custom_resources[0]);
+    resource.pod_template = Some(path.parse().unwrap());
+    resource.may_be_empty = may_be_empty;
+    options.namespaces = vec!["shop".to_owned(), "other".to_owned()];
+    options
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_leads_to_nothing_in_any_object_is_incomplete() {
+    let server = Server::default();
+    install(&server, "v1alpha1");
+    let of =
+        |namespace: &str| format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/rollouts");
+    let web = object("web", "1", "web:v1");
+    let mut refers = object("refers", "1", "x");
+    refers["spec"] = json!({"workloadRef": {"kind": "Deployment", "name": "web"}});
+    let mut bare = object("bare", "1", "x");
+    bare["spec"] = json!({});
+    let read = async |options: ClusterOptions| {
+        let running = run(&server, options);
+        let heard = running.until(|state| {
+            let reason = state.incomplete.as_deref().unwrap_or_default();
+            !reason.contains("not read yet")
+        });
+        heard.await.incomplete.clone()
+    };
+    let way_out = "mend the path, or if that is as it should be, write `mayBeEmpty: true` in its entry of \
+                   inventory.customResources";
+    for (shop, path, expected) in [
+        (vec![], ".spec.podTemplate", None),
+        (vec![refers.clone()], ".spec.podTemplate", None),
+        (
+            vec![web.clone()],
+            ".spec.podTemplate",
+            Some("its only object"),
+        ),
+        // One that has no template of its own does not speak for the others.
+        (
+            vec![web.clone(), bare.clone(), refers.clone()],
+            ".spec.podTemplate",
+            Some("any of its 2 objects"),
+        ),
+        (
+            vec![web.clone(), bare.clone(), refers.clone()],
+            ".spec.template",
+            None,
+        ),
+    ] {
+        server.set(&of("shop"), shop.clone());
+        server.set(&of("other"), vec![]);
+        let expected = expected.map(|objects| {
+            format!("rollouts.argoproj.io: {path} leads to nothing in {objects}; {way_out}")
+        });
+        assert_eq!(read(misspelt(path, false)).await, expected, "{shop:?}");
+        assert_eq!(read(misspelt(path, true)).await, None);
+    }
+    // In one of the namespaces is enough.
+    server.set(&of("shop"), vec![bare]);
+    server.set(&of("other"), vec![web]);
+    assert_eq!(read(misspelt(".spec.template", false)).await, None);
 }
 
 #[tokio::test(start_paused = true)]

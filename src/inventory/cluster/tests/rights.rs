@@ -87,7 +87,7 @@ async fn the_rights_are_those_that_a_run_needs() {
     running.until_complete().await;
     // Every watch is open, and the secret was read.
     let open = async {
-        for kind in &kinds::KINDS {
+        for kind in kinds::KINDS.iter().chain([&Kind::events()]) {
             let path = kind.address(None).path;
             while server.emit(&path, &bookmark("1001")) == 0 {
                 sleep(Duration::from_millis(10)).await;
@@ -99,6 +99,10 @@ async fn the_rights_are_those_that_a_run_needs() {
     let (secrets, all): (BTreeSet<Right>, _) = asked(&server)
         .into_iter()
         .partition(|(_, resource, _)| resource == "secrets");
+    let (events, all): (BTreeSet<Right>, _) = all
+        .into_iter()
+        .partition(|(_, resource, _): &Right| resource == "events");
+    assert_eq!(granted("events-rbac.yaml", "pullproof-events"), events);
     assert_eq!(granted("rbac.yaml", "pullproof"), all);
     assert_eq!(granted("rbac.yaml", "pullproof-pull-secrets"), secrets);
 }
@@ -156,6 +160,7 @@ async fn the_optional_rights_are_those_that_the_options_need() {
     running.until_complete().await;
     let roles = [
         ("rbac.yaml", "pullproof"),
+        ("events-rbac.yaml", "pullproof-events"),
         ("mentions-rbac.yaml", "pullproof-mentions"),
         ("releases-rbac.yaml", "pullproof-releases"),
         ("releases-rbac.yaml", "pullproof-releases-helm"),

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::inventory::extract::{Account, Origin, Scope, image_uses_of};
+use crate::inventory::extract::{Account, Origin, Scope, Tally, image_uses_of};
 use crate::inventory::{Class, ImageUse};
 
 fn resource(kind: &str, pod_template: Option<&str>, images: &[&str]) -> CustomResource {
@@ -13,6 +13,7 @@ fn resource(kind: &str, pod_template: Option<&str>, images: &[&str]) -> CustomRe
         pod_template: pod_template.map(parse),
         images: images.iter().map(|path| parse(path)).collect(),
         pull_secrets: Vec::new(),
+        may_be_empty: false,
     }
 }
 
@@ -138,6 +139,42 @@ fn images_outside_templates_have_the_pull_secrets_that_are_named_beside_them() {
         &["spec.steps[2].image go:1"],
         None,
     );
+}
+
+#[test]
+fn a_path_that_leads_to_nothing_in_any_object_is_told() {
+    let many = resource(
+        "Many",
+        Some(".spec.template"),
+        &[".spec.list[*].image", ".spec.extra"],
+    );
+    let problem = |resource: &CustomResource, specs: &[Value]| {
+        let mut tally = Tally::default();
+        for spec in specs {
+            let object = object("m", spec.clone());
+            let extracted = resource.extract(&object, &mut Interner::default());
+            tally.add(extracted.hits);
+        }
+        let told = tally.problem(resource, "manies.x.example");
+        told.map(|it| it.split("; ").next().unwrap().to_owned())
+    };
+    let whole =
+        json!({"template": pod_template("a:1"), "list": [{"image": "$(x)"}], "extra": "b:1"});
+    let of = |key: &str| json!({key: whole[key]});
+    assert_eq!(problem(&many, &[]), None);
+    assert_eq!(problem(&many, &[whole.clone(), json!({})]), None);
+    // Each in an object of its own.
+    let each = [of("template"), of("list"), of("extra")];
+    assert_eq!(problem(&many, &each), None);
+    let template = "manies.x.example: .spec.template leads to nothing in any of its 2 objects";
+    assert_eq!(problem(&many, &each[1..]).as_deref(), Some(template));
+    let others = "manies.x.example: .spec.list[*].image (and 1 more of its paths) leads to nothing in its only object";
+    assert_eq!(problem(&many, &each[..1]).as_deref(), Some(others));
+    let refers = json!({"workloadRef": {"name": "x"}, "list": whole["list"], "extra": "b:1"});
+    assert_eq!(problem(&many, &[refers]), None);
+    let mut may_be_empty = many;
+    may_be_empty.may_be_empty = true;
+    assert_eq!(problem(&may_be_empty, &each[1..]), None);
 }
 
 /// `Kind/name image class [via]`
