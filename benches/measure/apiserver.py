@@ -20,7 +20,7 @@ APPS = 5_000
 COUNTS = {"deployments": DEPLOYMENTS, "replicasets": REPLICA_SETS, "statefulsets": STATEFUL_SETS,
           "cronjobs": CRON_JOBS, "pods": PODS}
 # A server may end a watch before the time that was asked for.
-WATCH_SECONDS = 25
+WATCH_SECONDS = 60
 FIRST_VERSION = 1_000_000
 
 

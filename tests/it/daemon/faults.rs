@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::shop::{
-    OFTEN, Stock, all_series, deployment, entry, health, namespace, of_namespace, require_shop,
-    value,
+    OFTEN, Stock, all_series, deployment, entry, health, namespace, of_namespace, proven_anew,
+    require_shop, value,
 };
 use crate::support::cluster::Cluster;
 use crate::support::daemon::Daemon;
@@ -229,14 +229,7 @@ async fn without_its_api_server_it_runs_and_says_so_and_heals() {
     daemon
         .wait_for_series("inventory_complete", &["source=\"prod\"", " 0"])
         .await;
-    let proven = "image_last_proof_timestamp_seconds";
-    let before = value(&daemon.wait_for_series(proven, &[&image]).await);
-    daemon
-        .wait_until("it is proven anew", async || {
-            let series = daemon.series(proven, &[&image]).await;
-            (value(series.first()?) > before).then_some(())
-        })
-        .await;
+    proven_anew(&daemon, &image).await;
     daemon
         .wait_for_series(
             "workload_image_pullable",

@@ -153,3 +153,15 @@ pub(crate) fn value(series: &str) -> f64 {
     let value = series.rsplit(' ').next().unwrap();
     value.parse().unwrap_or_else(|_| panic!("{series}"))
 }
+
+/// Waits until an image is proven once more than it was.
+pub(crate) async fn proven_anew(daemon: &Daemon, image: &str) {
+    let proven = "image_last_proof_timestamp_seconds";
+    let before = value(&daemon.wait_for_series(proven, &[image]).await);
+    daemon
+        .wait_until("it is proven anew", async || {
+            let series = daemon.series(proven, &[image]).await;
+            (value(series.first()?) > before).then_some(())
+        })
+        .await;
+}

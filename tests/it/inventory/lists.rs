@@ -5,7 +5,7 @@ use serde_json::json;
 use super::following::{
     Following, image, images, make_templates, names, options, require_cluster, short, until,
 };
-use crate::daemon::shop::{OFTEN, Stock, of_list, require_shop, value};
+use crate::daemon::shop::{OFTEN, Stock, of_list, proven_anew, require_shop};
 use crate::support::between::{Between, Fault};
 use crate::support::cluster::Cluster;
 use crate::support::daemon::Daemon;
@@ -85,6 +85,15 @@ async fn a_list_that_is_cut_off_between_two_pages_is_no_list() {
     source.until_complete().await;
 }
 
+/// Two pages were asked for, and both again.
+fn assert_begun_anew(requests: &[String]) {
+    let pages = requests
+        .iter()
+        .filter(|it| it.contains(KIND) && it.contains("limit="));
+    let pages: Vec<bool> = pages.map(|it| is_second_page(it)).collect();
+    assert_eq!(pages, [false, true, false, true], "the list was begun anew");
+}
+
 #[tokio::test]
 async fn an_offer_to_go_on_with_another_state_is_never_taken() {
     require_cluster!();
@@ -98,11 +107,7 @@ async fn an_offer_to_go_on_with_another_state_is_never_taken() {
     let state = source.until_complete().await;
     assert_eq!(images(&state), all_images(&names));
     let requests = between.requests();
-    let pages = requests
-        .iter()
-        .filter(|it| it.contains(KIND) && it.contains("limit="));
-    let pages: Vec<bool> = pages.map(|it| is_second_page(it)).collect();
-    assert_eq!(pages, [false, true, false, true], "the list was begun anew");
+    assert_begun_anew(&requests);
     assert!(
         !requests
             .iter()
@@ -142,12 +147,7 @@ async fn a_continue_token_that_expired_begins_the_list_anew() {
     hold.let_go();
     let state = source.until_complete().await;
     assert_eq!(images(&state), all_images(&made[1..]));
-    let requests = between.requests();
-    let pages = requests
-        .iter()
-        .filter(|it| it.contains(KIND) && it.contains("limit="));
-    let pages: Vec<bool> = pages.map(|it| is_second_page(it)).collect();
-    assert_eq!(pages, [false, true, false, true], "the list was begun anew");
+    assert_begun_anew(&between.requests());
 }
 
 #[tokio::test]
@@ -174,14 +174,7 @@ async fn a_file_that_cannot_be_read_leaves_its_last_list_in_force() {
         .await;
     let page = daemon.page("/").await;
     assert!(page.contains("keep.txt"), "{page}");
-    let proven = "image_last_proof_timestamp_seconds";
-    let before = value(&daemon.wait_for_series(proven, &[&image]).await);
-    daemon
-        .wait_until("it is proven anew", async || {
-            let series = daemon.series(proven, &[&image]).await;
-            (value(series.first()?) > before).then_some(())
-        })
-        .await;
+    proven_anew(&daemon, &image).await;
     daemon
         .wait_for_series("inventory_references", &["keep", " 1"])
         .await;

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::following::{Following, images, require_cluster, short};
-use crate::daemon::shop::{OFTEN, Stock, all_series, deployment, namespace, require_shop, value};
+use crate::daemon::shop::{
+    OFTEN, Stock, all_series, deployment, namespace, proven_anew, require_shop,
+};
 use crate::support::between::Between;
 use crate::support::cluster::Cluster;
 use crate::support::daemon::{self, Daemon};
@@ -201,14 +203,7 @@ async fn lost_rights_show_in_metric_command_and_page_and_the_last_state_is_prove
     let json = failure.lines().skip(1).collect::<Vec<_>>().join("\n");
     assert!(json.contains("statefulsets.apps is forbidden"), "{failure}");
 
-    let proven = "image_last_proof_timestamp_seconds";
-    let before = value(&daemon.wait_for_series(proven, &[&image]).await);
-    daemon
-        .wait_until("it is proven anew", async || {
-            let series = daemon.series(proven, &[&image]).await;
-            (value(series.first()?) > before).then_some(())
-        })
-        .await;
+    proven_anew(&daemon, &image).await;
     assert_eq!(
         all_series(&daemon, "workload_image_pullable").await.len(),
         1
