@@ -1,0 +1,4 @@
+//! What of a registry's storage nobody needs. Pure, and linear in what is stored.
+
+pub mod graph;
+pub mod mark;

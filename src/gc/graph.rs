@@ -1,0 +1,482 @@
+//! What a storage holds, and what names what. Pure: it is told of a listing and of manifests.
+//!
+//! Objects are numbered in order of their digests, so that a link is two numbers and a graph of a million
+//! blobs fits in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::oci::digest::Digest;
+use crate::oci::manifest::Manifest;
+use crate::oci::media_type::{self, Kind};
+use crate::second::Second;
+use crate::storage::Listed as Found;
+
+/// The number of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(u32);
+
+/// The number of a repository, in order of the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryId(u32);
+
+/// A digest that is stored, or linked.
+#[derive(Debug, Clone, Copy)]
+pub struct Object {
+    pub digest: Digest,
+    /// Of the data in bytes; [`ABSENT`] where there is none.
+    size: u64,
+    /// When the data was written.
+    modified: Option<Second>,
+}
+
+const ABSENT: u64 = u64::MAX;
+const _: () = assert!(size_of::<Object>() <= 48);
+
+impl Object {
+    /// `None` where it is only linked.
+    pub fn size(&self) -> Option<u64> {
+        (self.size != ABSENT).then_some(self.size)
+    }
+
+    pub fn modified(&self) -> Option<Second> {
+        self.modified
+    }
+}
+
+/// A file that says that a repository has an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    pub object: ObjectId,
+    /// When it was written last; `None` where that could not be told, which is as if it were now.
+    pub modified: Option<Second>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    pub name: Arc<str>,
+    /// `None` for a tag without `current`: its push has not ended, or died.
+    pub current: Option<ObjectId>,
+    /// What it named before, and names now, in order of the digests.
+    pub history: Vec<Link>,
+}
+
+#[derive(Debug, Default)]
+pub struct Repository {
+    pub name: Arc<str>,
+    /// In order of the objects.
+    pub layers: Vec<Link>,
+    /// In order of the objects.
+    pub revisions: Vec<Link>,
+    /// In order of the names.
+    pub tags: Vec<Tag>,
+    /// Since when a push has been under way; what was linked after it may be a part of it.
+    pub pushing_since: Option<Second>,
+    pub damage: Vec<Damage>,
+}
+
+/// What could not be understood. Whose it is keeps everything.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Damage {
+    /// Below the root.
+    pub path: String,
+    pub problem: String,
+}
+
+/// What a manifest names, as far as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    Read {
+        /// Manifests, and whatever an index lists besides.
+        children: Box<[ObjectId]>,
+        /// The config first, where there is one.
+        blobs: Box<[ObjectId]>,
+        has_config: bool,
+        subject: Option<ObjectId>,
+    },
+    /// What it names is not known.
+    Unreadable,
+}
+
+/// A storage.
+#[derive(Debug, Default)]
+pub struct Graph {
+    objects: Vec<Object>,
+    repositories: Vec<Repository>,
+    nodes: HashMap<ObjectId, Node>,
+    /// Damage that is of no repository.
+    damage: Vec<Damage>,
+}
+
+impl Graph {
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = (ObjectId, &Object)> {
+        let number = |at: usize| ObjectId(u32::try_from(at).expect("numbers are of 32 bits"));
+        self.objects
+            .iter()
+            .enumerate()
+            .map(move |(at, object)| (number(at), object))
+    }
+
+    pub fn object(&self, id: ObjectId) -> &Object {
+        self.objects
+            .get(id.index())
+            .expect("numbers are of this graph")
+    }
+
+    pub fn find(&self, digest: &Digest) -> Option<ObjectId> {
+        let at = self
+            .objects
+            .binary_search_by(|object| object.digest.cmp(digest))
+            .ok()?;
+        Some(ObjectId(u32::try_from(at).expect("numbers are of 32 bits")))
+    }
+
+    pub fn repositories(&self) -> impl ExactSizeIterator<Item = (RepositoryId, &Repository)> {
+        let number = |at: usize| RepositoryId(u32::try_from(at).expect("numbers are of 32 bits"));
+        let all = self.repositories.iter().enumerate();
+        all.map(move |(at, repository)| (number(at), repository))
+    }
+
+    pub fn repository(&self, id: RepositoryId) -> &Repository {
+        self.repositories
+            .get(id.index())
+            .expect("numbers are of this graph")
+    }
+
+    pub fn node(&self, id: ObjectId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = (ObjectId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// Damage that is of no repository.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// The manifests to be read next, in order: those that are linked as such, then those that an index
+    /// names. Empty when all is read.
+    pub fn unread(&self) -> Vec<ObjectId> {
+        let linked = self.repositories.iter().flat_map(|it| &it.revisions);
+        let linked = linked.map(|link| link.object);
+        let named = self.nodes.values().flat_map(|node| match node {
+            Node::Read { children, .. } => &**children,
+            Node::Unreadable => &[],
+        });
+        let all = linked.chain(named.copied());
+        let mut unread: Vec<ObjectId> = all
+            .filter(|id| !self.nodes.contains_key(id) && self.object(*id).size().is_some())
+            .collect();
+        unread.sort_unstable();
+        unread.dedup();
+        unread
+    }
+
+    /// Takes what a manifest says. What is wrong with it damages every repository that has it.
+    pub fn read(&mut self, id: ObjectId, body: Result<&[u8], String>) {
+        let node = body.and_then(|body| self.parsed(id, body));
+        let node = node.unwrap_or_else(|problem| {
+            self.unreadable(id, &problem);
+            Node::Unreadable
+        });
+        self.nodes.insert(id, node);
+    }
+
+    fn parsed(&self, id: ObjectId, body: &[u8]) -> Result<Node, String> {
+        if Digest::of(body) != self.object(id).digest {
+            return Err("its content is not that of its digest".to_owned());
+        }
+        let find = |digest: &Digest| self.find(digest);
+        match Manifest::parse(body, None) {
+            Ok(Manifest::Index { children, subject }) => {
+                // Caches and other artifacts list plain blobs in an index.
+                let is_manifest = |media_type: &str| media_type::kind(media_type) != Kind::Other;
+                let (children, blobs): (Vec<_>, Vec<_>) = children
+                    .iter()
+                    .partition(|it| it.media_type.is_empty() || is_manifest(&it.media_type));
+                Ok(Node::Read {
+                    children: children.iter().filter_map(|it| find(&it.digest)).collect(),
+                    blobs: blobs.iter().filter_map(|it| find(&it.digest)).collect(),
+                    has_config: false,
+                    subject: subject.as_ref().and_then(find),
+                })
+            }
+            Ok(Manifest::Image {
+                config,
+                layers,
+                subject,
+            }) => {
+                let config = find(&config.digest);
+                let layers = layers.iter().filter_map(|it| find(&it.digest));
+                Ok(Node::Read {
+                    children: Box::default(),
+                    has_config: config.is_some(),
+                    blobs: config.into_iter().chain(layers).collect(),
+                    subject: subject.as_ref().and_then(find),
+                })
+            }
+            // Whatever looks like a digest in it may be one.
+            Ok(Manifest::Unsupported { .. }) => Ok(Node::Read {
+                children: digests_in(body).filter_map(|it| find(&it)).collect(),
+                blobs: Box::default(),
+                has_config: false,
+                subject: None,
+            }),
+            Err(problem) => Err(problem.to_string()),
+        }
+    }
+
+    fn unreadable(&mut self, id: ObjectId, problem: &str) {
+        let digest = self.object(id).digest;
+        let mut is_linked = false;
+        for repository in &mut self.repositories {
+            if position(&repository.revisions, id).is_some() {
+                is_linked = true;
+                repository.damage.push(Damage {
+                    path: format!(
+                        "repositories/{}/_manifests/revisions: {digest}",
+                        repository.name
+                    ),
+                    problem: problem.to_owned(),
+                });
+            }
+        }
+        if !is_linked {
+            self.damage.push(Damage {
+                path: format!("blobs: {digest}"),
+                problem: problem.to_owned(),
+            });
+        }
+    }
+}
+
+impl ObjectId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl RepositoryId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where among links, which stand in order of their objects, an object is.
+pub fn position(links: &[Link], object: ObjectId) -> Option<usize> {
+    links.binary_search_by_key(&object, |link| link.object).ok()
+}
+
+/// Every `sha256:<64 hex>` in a text.
+fn digests_in(body: &[u8]) -> impl Iterator<Item = Digest> + '_ {
+    const NAME: &[u8] = b"sha256:";
+    let starts = body.windows(NAME.len()).enumerate();
+    let starts = starts
+        .filter(|(_, window)| *window == NAME)
+        .map(|(at, _)| at);
+    starts.filter_map(|at| {
+        let text = body.get(at..at + NAME.len() + 64)?;
+        std::str::from_utf8(text).ok()?.parse().ok()
+    })
+}
+
+/// Gathers a listing.
+#[derive(Debug, Default)]
+pub struct Builder {
+    blobs: Vec<Object>,
+    repositories: BTreeMap<Arc<str>, Listed>,
+    damage: Vec<Damage>,
+}
+
+/// A repository, by digests.
+#[derive(Debug, Default)]
+struct Listed {
+    layers: Vec<(Digest, Option<Second>)>,
+    revisions: Vec<(Digest, Option<Second>)>,
+    tags: BTreeMap<Arc<str>, ListedTag>,
+    pushing_since: Option<Second>,
+    damage: Vec<Damage>,
+}
+
+#[derive(Debug, Default)]
+struct ListedTag {
+    current: Option<Digest>,
+    history: Vec<(Digest, Option<Second>)>,
+}
+
+impl Builder {
+    pub fn blob(&mut self, digest: Digest, size: u64, modified: Option<Second>) {
+        self.blobs.push(Object {
+            digest,
+            // A file of 2^64 - 1 bytes is none.
+            size: size.min(ABSENT - 1),
+            modified,
+        });
+    }
+
+    pub fn layer(&mut self, repository: &str, digest: Digest, modified: Option<Second>) {
+        self.listed(repository).layers.push((digest, modified));
+    }
+
+    pub fn revision(&mut self, repository: &str, digest: Digest, modified: Option<Second>) {
+        self.listed(repository).revisions.push((digest, modified));
+    }
+
+    /// What a tag names now.
+    pub fn tag(&mut self, repository: &str, tag: &str, current: Digest) {
+        self.listed_tag(repository, tag).current = Some(current);
+    }
+
+    /// What a tag named at some time.
+    pub fn history(
+        &mut self,
+        repository: &str,
+        tag: &str,
+        digest: Digest,
+        modified: Option<Second>,
+    ) {
+        self.listed_tag(repository, tag)
+            .history
+            .push((digest, modified));
+    }
+
+    /// A push that has not ended; `None` where it does not say since when.
+    pub fn upload(&mut self, repository: &str, since: Option<Second>) {
+        let since = since.unwrap_or(Second::new(0));
+        let listed = self.listed(repository);
+        listed.pushing_since = Some(
+            listed
+                .pushing_since
+                .map_or(since, |before| before.min(since)),
+        );
+    }
+
+    /// What could not be understood, of a repository or of none.
+    pub fn damage(&mut self, repository: Option<&str>, damage: Damage) {
+        match repository {
+            Some(repository) => self.listed(repository).damage.push(damage),
+            None => self.damage.push(damage),
+        }
+    }
+
+    /// Takes what a listing found.
+    pub fn add(&mut self, found: Found) {
+        match found {
+            Found::Blob {
+                digest,
+                size,
+                modified,
+            } => self.blob(digest, size, modified),
+            Found::Layer {
+                repository,
+                digest,
+                modified,
+            } => self.layer(&repository, digest, modified),
+            Found::Revision {
+                repository,
+                digest,
+                modified,
+            } => self.revision(&repository, digest, modified),
+            Found::Tag {
+                repository,
+                tag,
+                current,
+            } => self.listed_tag(&repository, &tag).current = current,
+            Found::TagHistory {
+                repository,
+                tag,
+                digest,
+                modified,
+            } => self.history(&repository, &tag, digest, modified),
+            Found::Upload { repository, since } => self.upload(&repository, since),
+            Found::Damage {
+                repository,
+                path,
+                problem,
+            } => self.damage(repository.as_deref(), Damage { path, problem }),
+        }
+    }
+
+    fn listed(&mut self, repository: &str) -> &mut Listed {
+        if !self.repositories.contains_key(repository) {
+            self.repositories
+                .insert(repository.into(), Listed::default());
+        }
+        self.repositories
+            .get_mut(repository)
+            .expect("it was put there")
+    }
+
+    fn listed_tag(&mut self, repository: &str, tag: &str) -> &mut ListedTag {
+        let tags = &mut self.listed(repository).tags;
+        if !tags.contains_key(tag) {
+            tags.insert(tag.into(), ListedTag::default());
+        }
+        tags.get_mut(tag).expect("it was put there")
+    }
+
+    /// The graph, of which no manifest is read yet.
+    pub fn finish(self) -> Graph {
+        let mut objects = self.blobs;
+        let linked = self.repositories.values().flat_map(Listed::digests);
+        objects.extend(linked.map(|digest| Object {
+            digest,
+            size: ABSENT,
+            modified: None,
+        }));
+        // What is there before what is only linked.
+        objects.sort_unstable_by_key(|object| (object.digest, object.size));
+        objects.dedup_by_key(|object| object.digest);
+        let mut graph = Graph {
+            objects,
+            damage: self.damage,
+            ..Graph::default()
+        };
+        let repositories = self.repositories.into_iter();
+        graph.repositories = repositories
+            .map(|(name, listed)| listed.numbered(name, &graph))
+            .collect();
+        graph
+    }
+}
+
+impl Listed {
+    fn digests(&self) -> impl Iterator<Item = Digest> {
+        let tags = self.tags.values();
+        let tagged = tags.flat_map(|tag| {
+            let history = tag.history.iter().map(|(digest, _)| *digest);
+            tag.current.into_iter().chain(history)
+        });
+        let links = self.layers.iter().chain(&self.revisions);
+        links.map(|(digest, _)| *digest).chain(tagged)
+    }
+
+    fn numbered(self, name: Arc<str>, graph: &Graph) -> Repository {
+        let number = |digest: &Digest| graph.find(digest).expect("all that is linked is numbered");
+        let links = |links: Vec<(Digest, Option<Second>)>| {
+            let links = links.iter().map(|(digest, modified)| Link {
+                object: number(digest),
+                modified: *modified,
+            });
+            let mut links: Vec<Link> = links.collect();
+            links.sort_unstable_by_key(|link| link.object);
+            links.dedup_by_key(|link| link.object);
+            links
+        };
+        let tags = self.tags.into_iter().map(|(name, tag)| Tag {
+            name,
+            current: tag.current.as_ref().map(number),
+            history: links(tag.history),
+        });
+        Repository {
+            name,
+            tags: tags.collect(),
+            layers: links(self.layers),
+            revisions: links(self.revisions),
+            pushing_since: self.pushing_since,
+            damage: self.damage,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What is needed of a storage: everything that a root leads to. Pure.
+//!
+//! Roots are the tags, what the keep-set names by digest, what is young, and, as configured, every
+//! revision and what tags named before. A manifest leads to what it names and to what refers to it
+//! (`subject`). What is needed is needed in a repository: a link to an object that only others need may
+//! go, unless the one who needs it has no link of its own (a sparse index). distribution's own collector
+//! marks by digest alone and stops where another repository has marked already, and so loses layers
+//! (its `markSet`).
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::graph::{Graph, Link, Node, ObjectId, Repository, RepositoryId, position};
+use crate::oci::digest::Digest;
+use crate::second::Second;
+
+/// What is kept besides what tags and workloads need.
+pub struct Rules<'a> {
+    /// Manifests that no tag names.
+    pub keeps_untagged: bool,
+    /// What a tag named before.
+    pub keeps_history: bool,
+    /// What was written or linked after this is young.
+    pub young_after: Second,
+    /// Whether a repository is collected at all.
+    pub is_in_scope: &'a dyn Fn(&str) -> bool,
+}
+
+impl fmt::Debug for Rules<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Rules");
+        shown.field("keeps_untagged", &self.keeps_untagged);
+        shown.field("keeps_history", &self.keeps_history);
+        shown
+            .field("young_after", &self.young_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is needed, by the numbers of the graph.
+#[derive(Debug)]
+pub struct Marked {
+    objects: Bits,
+    repositories: Vec<MarkedRepository>,
+}
+
+#[derive(Debug)]
+struct MarkedRepository {
+    layers: Bits,
+    revisions: Bits,
+    /// Nothing of it may go.
+    keeps_all: bool,
+}
+
+impl Marked {
+    /// Whether its data is needed by anybody.
+    pub fn object(&self, object: ObjectId) -> bool {
+        self.objects.has(object.index())
+    }
+
+    /// Whether a link in `layers` is needed, by its place.
+    pub fn layer(&self, repository: RepositoryId, at: usize) -> bool {
+        self.of(repository).layers.has(at)
+    }
+
+    /// Whether a link in `revisions` is needed, by its place.
+    pub fn revision(&self, repository: RepositoryId, at: usize) -> bool {
+        self.of(repository).revisions.has(at)
+    }
+
+    /// Whether nothing of it may go: it is damaged, or not in scope.
+    pub fn keeps_all(&self, repository: RepositoryId) -> bool {
+        self.of(repository).keeps_all
+    }
+
+    fn of(&self, repository: RepositoryId) -> &MarkedRepository {
+        self.repositories
+            .get(repository.index())
+            .expect("it is of the same graph")
+    }
+}
+
+/// Marks what is needed. `kept` is what the keep-set names by digest, whatever it is of.
+pub fn mark(graph: &Graph, kept: &[Digest], rules: &Rules<'_>) -> Marked {
+    let mut marking = Marking::of(graph, rules);
+    for (id, repository) in graph.repositories() {
+        marking.roots(id, repository, rules);
+    }
+    for digest in kept {
+        if let Some(object) = graph.find(digest) {
+            marking.keep(object);
+        }
+    }
+    for (id, object) in graph.objects() {
+        // Whoever wrote it just now has not linked it yet.
+        if object.size().is_some() && is_young(object.modified(), rules.young_after) {
+            marking.want(None, id);
+        }
+    }
+    marking.run();
+    marking.marked
+}
+
+/// What has no time may be of now.
+fn is_young(modified: Option<Second>, after: Second) -> bool {
+    modified.is_none_or(|modified| modified > after)
+}
+
+struct Marking<'a> {
+    graph: &'a Graph,
+    marked: Marked,
+    /// Manifests to be visited, as of a repository, or of whoever has them.
+    work: Vec<(Option<RepositoryId>, ObjectId)>,
+    /// Visited as of somebody who has no link to them.
+    unlinked: HashSet<(Option<RepositoryId>, ObjectId)>,
+    /// Who links a manifest.
+    holders: HashMap<ObjectId, Vec<RepositoryId>>,
+    /// What refers to a manifest.
+    referrers: HashMap<ObjectId, Vec<ObjectId>>,
+    /// What names a config.
+    by_config: HashMap<ObjectId, Vec<ObjectId>>,
+    /// Needed by somebody who has no link to it: all links to it are needed.
+    everywhere: Bits,
+}
+
+impl<'a> Marking<'a> {
+    fn of(graph: &'a Graph, rules: &Rules<'_>) -> Self {
+        let mut holders: HashMap<ObjectId, Vec<RepositoryId>> = HashMap::new();
+        for (id, repository) in graph.repositories() {
+            for link in &repository.revisions {
+                holders.entry(link.object).or_default().push(id);
+            }
+        }
+        let mut referrers: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
+        let mut by_config: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
+        let mut has_unknown = vec![false; graph.repositories().len()];
+        for (id, node) in graph.nodes() {
+            let Node::Read {
+                children,
+                blobs,
+                has_config,
+                subject,
+            } = node
+            else {
+                continue;
+            };
+            // Only what is linked is served to whoever asks for referrers.
+            if let Some(subject) = subject.filter(|_| holders.contains_key(&id)) {
+                referrers.entry(subject).or_default().push(id);
+            }
+            if let Some(config) = blobs.first().filter(|_| *has_config) {
+                by_config.entry(*config).or_default().push(id);
+            }
+            // Fail closed: what an unreadable child names is among the links of whoever has its index.
+            let is_unknown = |it: &ObjectId| graph.node(*it) == Some(&Node::Unreadable);
+            if children.iter().any(is_unknown) {
+                for holder in holders.get(&id).into_iter().flatten() {
+                    if let Some(has) = has_unknown.get_mut(holder.index()) {
+                        *has = true;
+                    }
+                }
+            }
+        }
+        let repositories = graph.repositories().zip(has_unknown);
+        let repositories = repositories.map(|((_, repository), has_unknown)| MarkedRepository {
+            layers: Bits::of(repository.layers.len()),
+            revisions: Bits::of(repository.revisions.len()),
+            keeps_all: has_unknown
+                || !repository.damage.is_empty()
+                || !(rules.is_in_scope)(&repository.name),
+        });
+        let objects = graph.objects().len();
+        Self {
+            graph,
+            marked: Marked {
+                objects: Bits::of(objects),
+                repositories: repositories.collect(),
+            },
+            work: Vec::new(),
+            unlinked: HashSet::new(),
+            holders,
+            referrers,
+            by_config,
+            everywhere: Bits::of(objects),
+        }
+    }
+
+    fn roots(&mut self, id: RepositoryId, repository: &Repository, rules: &Rules<'_>) {
+        let keeps_all = self.marked.keeps_all(id);
+        for tag in &repository.tags {
+            if let Some(current) = tag.current {
+                self.want(Some(id), current);
+            }
+            if rules.keeps_history || keeps_all {
+                for link in &tag.history {
+                    self.want(Some(id), link.object);
+                }
+            }
+        }
+        let is_young = |link: &Link| {
+            let modified = self.graph.object(link.object).modified();
+            is_young(link.modified, rules.young_after) || is_young_data(modified, rules)
+        };
+        let pushed = |link: &Link| {
+            let since = repository.pushing_since;
+            since.is_some_and(|since| link.modified.is_none_or(|modified| modified >= since))
+        };
+        let wanted = |link: &&Link| keeps_all || is_young(link) || pushed(link);
+        let revisions = repository.revisions.iter();
+        let revisions = revisions.filter(|link| rules.keeps_untagged || wanted(link));
+        let layers = repository.layers.iter().filter(wanted);
+        let objects: Vec<ObjectId> = revisions.chain(layers).map(|link| link.object).collect();
+        for object in objects {
+            self.want(Some(id), object);
+        }
+    }
+
+    /// What is in use, by whatever name: everywhere where it is.
+    fn keep(&mut self, object: ObjectId) {
+        self.want(None, object);
+        // An image whose config it is may be what runs: runtimes tell one by its config.
+        for manifest in self.by_config.get(&object).cloned().unwrap_or_default() {
+            self.want(None, manifest);
+        }
+    }
+
+    /// The object is needed in a repository; without one, in every repository that has it.
+    fn want(&mut self, repository: Option<RepositoryId>, object: ObjectId) {
+        self.marked.objects.set(object.index());
+        let mut has_link = false;
+        if let Some(id) = repository {
+            let all = self.graph.repository(id);
+            let marked = self.marked.repositories.get_mut(id.index());
+            let marked = marked.expect("it is of the same graph");
+            if let Some(at) = position(&all.layers, object) {
+                marked.layers.set(at);
+                has_link = true;
+            }
+            if let Some(at) = position(&all.revisions, object) {
+                has_link = true;
+                if marked.revisions.set(at) {
+                    self.work.push((Some(id), object));
+                }
+            }
+        }
+        if has_link {
+            return;
+        }
+        self.everywhere.set(object.index());
+        let holders = self.holders.get(&object);
+        for holder in holders.cloned().into_iter().flatten() {
+            self.want(Some(holder), object);
+        }
+        // As of whom it is wanted decides what it leads to, since it has no link there.
+        if self.graph.node(object).is_some() && self.unlinked.insert((repository, object)) {
+            self.work.push((repository, object));
+        }
+    }
+
+    fn run(&mut self) {
+        while let Some((repository, object)) = self.work.pop() {
+            if let Some(Node::Read {
+                children, blobs, ..
+            }) = self.graph.node(object)
+            {
+                for named in children.iter().chain(blobs) {
+                    self.want(repository, *named);
+                }
+            }
+            for referrer in self.referrers.get(&object).cloned().unwrap_or_default() {
+                self.want(None, referrer);
+            }
+        }
+        // Whoever needs it has no link of its own, so those of others stand in.
+        for (id, repository) in self.graph.repositories() {
+            let wanted = repository.layers.iter().enumerate();
+            let wanted = wanted.filter(|(_, link)| self.everywhere.has(link.object.index()));
+            let wanted: Vec<usize> = wanted.map(|(at, _)| at).collect();
+            let marked = self.marked.repositories.get_mut(id.index());
+            let marked = marked.expect("it is of the same graph");
+            for at in wanted {
+                marked.layers.set(at);
+            }
+        }
+    }
+}
+
+/// Data of which nobody knows when it was written is linked by something that knows.
+fn is_young_data(modified: Option<Second>, rules: &Rules<'_>) -> bool {
+    modified.is_some_and(|modified| modified > rules.young_after)
+}
+
+/// A set of small numbers.
+#[derive(Debug)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn of(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.0
+            .get(at / 64)
+            .is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    /// Whether it was not there before.
+    fn set(&mut self, at: usize) -> bool {
+        let word = self.0.get_mut(at / 64).expect("it is within the count");
+        let before = *word;
+        *word |= 1 << (at % 64);
+        *word != before
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,542 @@
+//! The tree on a disk.
+//!
+//! Directories are opened from their parents and never through a symbolic link, and what lies on another
+//! file system is not entered: nothing leads outside the tree. Blobs are told by their directory, and
+//! asked for their size; links are read, since what is in one may not be what its path says.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fstat, openat, statx};
+use rustix::io::Errno;
+
+use super::layout::ROOT;
+use super::{Listed, Unlisted, pool};
+use crate::oci::digest::Digest;
+use crate::second::Second;
+
+/// A link has 71 bytes; what is longer is none.
+const LINK_BYTES_MAX: usize = 128;
+
+/// A directory that is to be read.
+enum Task {
+    /// `blobs/sha256/ab`
+    Shard(Place),
+    /// A part of a repository's name, or the whole.
+    Names(Place),
+    Layers(Arc<str>, Place),
+    Revisions(Arc<str>, Place),
+    Tags(Arc<str>, Place),
+    Tag(Arc<str>, Place),
+    Uploads(Arc<str>, Place),
+}
+
+/// A directory, and its path below the root.
+struct Place {
+    directory: OwnedFd,
+    path: String,
+}
+
+/// A tree on a disk.
+#[derive(Debug)]
+pub struct Filesystem {
+    root: OwnedFd,
+    /// Of the root's own file system.
+    device: u64,
+}
+
+impl Filesystem {
+    /// Opens a registry's `rootdirectory`.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(root.join(ROOT), flags, Mode::empty())?;
+        let device = fstat(&root)?.st_dev;
+        Ok(Self { root, device })
+    }
+
+    /// All that is there. Links are read, and no blob is.
+    pub fn list(&self, threads: usize) -> Result<Vec<Vec<Listed>>, Unlisted> {
+        let mut first = Vec::new();
+        let mut found = Vec::new();
+        self.top(&mut first, &mut found)?;
+        let work =
+            |task, more: &mut Vec<Task>, found: &mut Vec<Listed>| self.work(task, more, found);
+        let mut all = pool::run(threads, first, work)?;
+        all.push(found);
+        Ok(all)
+    }
+
+    /// A blob's bytes, if they are no more than `most`.
+    pub fn read(&self, digest: &Digest, most: u64) -> io::Result<Vec<u8>> {
+        let hex = digest.hex();
+        let shard = hex.get(..2).unwrap_or_default();
+        let path = format!("blobs/sha256/{shard}/{hex}/data");
+        let file = openat(&self.root, path, file_flags(), Mode::empty())?;
+        let size = u64::try_from(fstat(&file)?.st_size).unwrap_or(u64::MAX);
+        if size > most {
+            return Err(io::Error::other(format!("it has {size} bytes")));
+        }
+        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let mut file = std::fs::File::from(file);
+        io::Read::read_to_end(&mut io::Read::take(&mut file, most + 1), &mut content)?;
+        Ok(content)
+    }
+
+    fn top(&self, first: &mut Vec<Task>, found: &mut Vec<Listed>) -> Result<(), Unlisted> {
+        // Fail closed: a root without one of them is no registry's, or not all of it is mounted.
+        let repositories = self.enter(self.root.as_fd(), "", c"repositories")?;
+        first.push(Task::Names(repositories));
+        let blobs = self.enter(self.root.as_fd(), "", c"blobs")?;
+        for (name, kind) in entries(&blobs)? {
+            if kind == FileType::Directory && name.as_c_str() == c"sha256" {
+                let all = self.enter(blobs.directory.as_fd(), &blobs.path, &name)?;
+                for (name, kind) in entries(&all)? {
+                    if kind == FileType::Directory {
+                        first.push(Task::Shard(self.enter(
+                            all.directory.as_fd(),
+                            &all.path,
+                            &name,
+                        )?));
+                    } else {
+                        found.push(odd(None, &all, &name, kind));
+                    }
+                }
+            } else {
+                found.push(odd(None, &blobs, &name, kind));
+            }
+        }
+        Ok(())
+    }
+
+    fn work(
+        &self,
+        task: Task,
+        more: &mut Vec<Task>,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        match task {
+            Task::Shard(place) => self.shard(&place, found),
+            Task::Names(place) => self.names(&place, more, found),
+            Task::Layers(repository, place) => {
+                let layer = |digest, modified| Listed::Layer {
+                    repository: Arc::clone(&repository),
+                    digest,
+                    modified,
+                };
+                self.links(&repository, &place, found, layer)
+            }
+            Task::Revisions(repository, place) => {
+                let revision = |digest, modified| Listed::Revision {
+                    repository: Arc::clone(&repository),
+                    digest,
+                    modified,
+                };
+                self.links(&repository, &place, found, revision)
+            }
+            Task::Tags(repository, place) => {
+                for (name, kind) in entries(&place)? {
+                    if kind == FileType::Directory {
+                        let tag = self.enter(place.directory.as_fd(), &place.path, &name)?;
+                        more.push(Task::Tag(Arc::clone(&repository), tag));
+                    } else {
+                        found.push(odd(Some(&repository), &place, &name, kind));
+                    }
+                }
+                Ok(())
+            }
+            Task::Tag(repository, place) => self.tag(&repository, &place, found),
+            Task::Uploads(repository, place) => self.uploads(&repository, &place, found),
+        }
+    }
+
+    /// Blobs are directories with their data in them.
+    fn shard(&self, place: &Place, found: &mut Vec<Listed>) -> Result<(), Unlisted> {
+        let shard = place.path.rsplit('/').next().unwrap_or_default().as_bytes();
+        for (name, kind) in entries(place)? {
+            let digest = digest(&name).filter(|_| name.to_bytes().starts_with(shard));
+            let Some(digest) = digest.filter(|_| kind == FileType::Directory) else {
+                found.push(odd(None, place, &name, kind));
+                continue;
+            };
+            let data = joined(&name, "data");
+            let wanted = StatxFlags::TYPE | StatxFlags::SIZE | StatxFlags::MTIME;
+            let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+            match statx(&place.directory, data.as_c_str(), flags, wanted) {
+                Ok(told)
+                    if FileType::from_raw_mode(told.stx_mode.into()) != FileType::RegularFile =>
+                {
+                    found.push(odd(
+                        None,
+                        place,
+                        &data,
+                        FileType::from_raw_mode(told.stx_mode.into()),
+                    ));
+                }
+                Ok(told) => {
+                    let device = rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor);
+                    if device != self.device {
+                        return Err(elsewhere(place, &data));
+                    }
+                    found.push(Listed::Blob {
+                        digest,
+                        size: told.stx_size,
+                        modified: Some(Second::new(told.stx_mtime.tv_sec)),
+                    });
+                }
+                // An upload that is being moved into its place, or a deletion that is half done.
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(unlisted(place, &data, error.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// A part of a name: what begins with `_` is of the repository that it names.
+    fn names(
+        &self,
+        place: &Place,
+        more: &mut Vec<Task>,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        let name = place.path.strip_prefix("repositories").unwrap_or_default();
+        let repository: Arc<str> = name.trim_start_matches('/').into();
+        for (entry, kind) in entries(place)? {
+            if kind != FileType::Directory {
+                found.push(odd(Some(&repository), place, &entry, kind));
+                continue;
+            }
+            let inner = self.enter(place.directory.as_fd(), &place.path, &entry)?;
+            match entry.to_bytes() {
+                b"_layers" => self.algorithms(&repository, &inner, Task::Layers, more, found)?,
+                b"_manifests" => self.manifests(&repository, &inner, more, found)?,
+                b"_uploads" => more.push(Task::Uploads(Arc::clone(&repository), inner)),
+                [b'_', ..] => found.push(odd(Some(&repository), place, &entry, kind)),
+                _ => more.push(Task::Names(inner)),
+            }
+        }
+        Ok(())
+    }
+
+    fn manifests(
+        &self,
+        repository: &Arc<str>,
+        place: &Place,
+        more: &mut Vec<Task>,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        for (entry, kind) in entries(place)? {
+            let name = entry.to_bytes();
+            if kind != FileType::Directory || !matches!(name, b"revisions" | b"tags") {
+                found.push(odd(Some(repository), place, &entry, kind));
+                continue;
+            }
+            let inner = self.enter(place.directory.as_fd(), &place.path, &entry)?;
+            if name == b"tags" {
+                more.push(Task::Tags(Arc::clone(repository), inner));
+            } else {
+                self.algorithms(repository, &inner, Task::Revisions, more, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory of links by sha256; other algorithms are not understood.
+    fn algorithms(
+        &self,
+        repository: &Arc<str>,
+        place: &Place,
+        task: impl Fn(Arc<str>, Place) -> Task,
+        more: &mut Vec<Task>,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        for (entry, kind) in entries(place)? {
+            if kind == FileType::Directory && entry.as_c_str() == c"sha256" {
+                let inner = self.enter(place.directory.as_fd(), &place.path, &entry)?;
+                more.push(task(Arc::clone(repository), inner));
+            } else {
+                found.push(odd(Some(repository), place, &entry, kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Directories with a link in each, which names what its path names.
+    fn links(
+        &self,
+        repository: &Arc<str>,
+        place: &Place,
+        found: &mut Vec<Listed>,
+        listed: impl Fn(Digest, Option<Second>) -> Listed,
+    ) -> Result<(), Unlisted> {
+        for (entry, kind) in entries(place)? {
+            let Some(digest) = digest(&entry).filter(|_| kind == FileType::Directory) else {
+                found.push(odd(Some(repository), place, &entry, kind));
+                continue;
+            };
+            let path = joined(&entry, "link");
+            match self.link(place, &path)? {
+                Some(Link {
+                    content: Ok(named),
+                    modified,
+                }) => {
+                    found.push(listed(digest, modified));
+                    // Both may be meant, and both are kept.
+                    if named != digest {
+                        found.push(listed(named, modified));
+                        let problem = format!("it names {named}, and its path {digest}");
+                        found.push(damage(Some(repository), place, &path, problem));
+                    }
+                }
+                Some(Link {
+                    content: Err(problem),
+                    modified,
+                }) => {
+                    found.push(listed(digest, modified));
+                    found.push(damage(Some(repository), place, &path, problem));
+                }
+                // Its link was not written yet, or is gone already: the registry does not see it.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn tag(
+        &self,
+        repository: &Arc<str>,
+        place: &Place,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        let tag: Arc<str> = place.path.rsplit('/').next().unwrap_or_default().into();
+        let mut current = None;
+        for (entry, kind) in entries(place)? {
+            match entry.to_bytes() {
+                b"current" if kind == FileType::Directory => {
+                    let path = joined(&entry, "link");
+                    match self.link(place, &path)?.map(|link| link.content) {
+                        Some(Ok(named)) => current = Some(named),
+                        Some(Err(problem)) => {
+                            found.push(damage(Some(repository), place, &path, problem));
+                        }
+                        None => {}
+                    }
+                }
+                b"index" if kind == FileType::Directory => {
+                    let index = self.enter(place.directory.as_fd(), &place.path, &entry)?;
+                    for (entry, kind) in entries(&index)? {
+                        if kind != FileType::Directory || entry.as_c_str() != c"sha256" {
+                            found.push(odd(Some(repository), &index, &entry, kind));
+                            continue;
+                        }
+                        let all = self.enter(index.directory.as_fd(), &index.path, &entry)?;
+                        let history = |digest, modified| Listed::TagHistory {
+                            repository: Arc::clone(repository),
+                            tag: Arc::clone(&tag),
+                            digest,
+                            modified,
+                        };
+                        self.links(repository, &all, found, history)?;
+                    }
+                }
+                _ => found.push(odd(Some(repository), place, &entry, kind)),
+            }
+        }
+        found.push(Listed::Tag {
+            repository: Arc::clone(repository),
+            tag,
+            current,
+        });
+        Ok(())
+    }
+
+    /// The registry takes uploads away whenever it likes, so that one which is gone meanwhile is no error.
+    fn uploads(
+        &self,
+        repository: &Arc<str>,
+        place: &Place,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        for (entry, kind) in entries(place)? {
+            if kind != FileType::Directory {
+                found.push(odd(Some(repository), place, &entry, kind));
+                continue;
+            }
+            let path = joined(&entry, "startedat");
+            let text = match self.small(place, &path)? {
+                Small::Text(text, _) => String::from_utf8(text).unwrap_or_default(),
+                Small::Symlink | Small::None => String::new(),
+            };
+            let since: Option<jiff::Timestamp> = text.trim().parse().ok();
+            found.push(Listed::Upload {
+                repository: Arc::clone(repository),
+                since: since.map(Second::from),
+            });
+        }
+        Ok(())
+    }
+
+    /// `None` where there is none.
+    fn link(&self, place: &Place, path: &CStr) -> Result<Option<Link>, Unlisted> {
+        let (text, modified) = match self.small(place, path)? {
+            Small::Text(text, modified) => (text, Some(modified)),
+            Small::Symlink => {
+                return Ok(Some(Link {
+                    content: Err(format!("it is {SYMLINK}")),
+                    modified: None,
+                }));
+            }
+            Small::None => return Ok(None),
+        };
+        let text = std::str::from_utf8(&text).unwrap_or_default();
+        let content = text.parse().map_err(|_shown_below| match text {
+            "" => "it is empty".to_owned(),
+            _ => "it holds no digest".to_owned(),
+        });
+        Ok(Some(Link { content, modified }))
+    }
+
+    /// The first bytes of a file, and when it was written.
+    fn small(&self, place: &Place, path: &CStr) -> Result<Small, Unlisted> {
+        let failed = |error: Errno| unlisted(place, path, error.into());
+        let file = match openat(&place.directory, path, file_flags(), Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(Small::None),
+            Err(Errno::LOOP) => return Ok(Small::Symlink),
+            Err(error) => return Err(failed(error)),
+        };
+        let told = fstat(&file).map_err(failed)?;
+        if told.st_dev != self.device {
+            return Err(elsewhere(place, path));
+        }
+        let mut text = vec![0; LINK_BYTES_MAX];
+        let mut length = 0;
+        loop {
+            let rest = text.get_mut(length..).unwrap_or_default();
+            match rustix::io::read(&file, rest).map_err(failed)? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        text.truncate(length);
+        Ok(Small::Text(text, Second::new(told.st_mtime)))
+    }
+
+    /// A directory in another one, of the same file system.
+    fn enter(&self, parent: BorrowedFd<'_>, path: &str, name: &CStr) -> Result<Place, Unlisted> {
+        let shown = name.to_string_lossy();
+        let path = match path {
+            "" => shown.into_owned(),
+            path => format!("{path}/{shown}"),
+        };
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = openat(parent, name, flags, Mode::empty());
+        let opened = opened.and_then(|directory| Ok((fstat(&directory)?.st_dev, directory)));
+        match opened {
+            Ok((device, directory)) if device == self.device => Ok(Place { directory, path }),
+            Ok(_) => Err(Unlisted {
+                source: io::Error::other(ELSEWHERE),
+                path,
+            }),
+            Err(error) => Err(Unlisted {
+                source: error.into(),
+                path,
+            }),
+        }
+    }
+}
+
+/// A small file.
+enum Small {
+    Text(Vec<u8>, Second),
+    Symlink,
+    None,
+}
+
+struct Link {
+    content: Result<Digest, String>,
+    modified: Option<Second>,
+}
+
+const SYMLINK: &str = "a symbolic link, which is not followed";
+const ELSEWHERE: &str = "it is on another file system";
+
+fn file_flags() -> OFlags {
+    // A pipe in the tree would keep us waiting.
+    OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK
+}
+
+/// What is in a directory, each by its own kind.
+fn entries(place: &Place) -> Result<Vec<(CString, FileType)>, Unlisted> {
+    let failed = |error: Errno| Unlisted {
+        path: place.path.clone(),
+        source: error.into(),
+    };
+    let mut found = Vec::new();
+    for entry in Dir::read_from(&place.directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let mut kind = entry.file_type();
+        if kind == FileType::Unknown {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            let told = rustix::fs::statat(&place.directory, name, flags).map_err(failed)?;
+            kind = FileType::from_raw_mode(told.st_mode);
+        }
+        found.push((name.to_owned(), kind));
+    }
+    Ok(found)
+}
+
+/// Of a directory's name.
+fn digest(name: &CStr) -> Option<Digest> {
+    let hex = name.to_str().ok().filter(|hex| hex.len() == 64)?;
+    format!("sha256:{hex}").parse().ok()
+}
+
+fn joined(directory: &CStr, file: &str) -> CString {
+    let path = [directory.to_bytes(), b"/", file.as_bytes()].concat();
+    CString::new(path).expect("a name has no NUL")
+}
+
+fn at(place: &Place, name: &CStr) -> String {
+    format!("{}/{}", place.path, name.to_string_lossy())
+}
+
+fn unlisted(place: &Place, name: &CStr, source: io::Error) -> Unlisted {
+    Unlisted {
+        path: at(place, name),
+        source,
+    }
+}
+
+fn elsewhere(place: &Place, name: &CStr) -> Unlisted {
+    unlisted(place, name, io::Error::other(ELSEWHERE))
+}
+
+fn damage(repository: Option<&Arc<str>>, place: &Place, name: &CStr, problem: String) -> Listed {
+    Listed::Damage {
+        repository: repository.cloned(),
+        path: at(place, name),
+        problem,
+    }
+}
+
+/// What a registry does not write there.
+fn odd(repository: Option<&Arc<str>>, place: &Place, name: &CStr, kind: FileType) -> Listed {
+    let what = match kind {
+        FileType::Symlink => SYMLINK,
+        FileType::Directory => "a directory that no registry makes",
+        FileType::RegularFile => "a file that no registry writes",
+        _ => "neither a file nor a directory",
+    };
+    let repository = repository.filter(|name| !name.is_empty());
+    damage(repository, place, name, format!("it is {what}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Work that makes more work, on a few threads.
+
+use std::sync::{Condvar, Mutex};
+
+/// What is to be done, and how much of it is under way.
+struct Queue<T, E> {
+    waiting: Vec<T>,
+    busy: usize,
+    failed: Option<E>,
+}
+
+/// Does all of `first`, and all that comes of it. Each thread gathers what it finds; the first error ends
+/// all.
+pub(super) fn run<T: Send, R: Send, E: Send>(
+    threads: usize,
+    first: Vec<T>,
+    work: impl Fn(T, &mut Vec<T>, &mut Vec<R>) -> Result<(), E> + Sync,
+) -> Result<Vec<Vec<R>>, E> {
+    let queue = Mutex::new(Queue {
+        waiting: first,
+        busy: 0,
+        failed: None,
+    });
+    let changed = Condvar::new();
+    let found = std::thread::scope(|scope| {
+        let each = || {
+            let (mut found, mut more) = (Vec::new(), Vec::new());
+            loop {
+                let mut shared = queue.lock().expect("no thread panics with it");
+                let task = loop {
+                    if shared.failed.is_some() || (shared.waiting.is_empty() && shared.busy == 0) {
+                        changed.notify_all();
+                        return found;
+                    }
+                    match shared.waiting.pop() {
+                        Some(task) => break task,
+                        None => {
+                            shared = changed.wait(shared).expect("no thread panics with it");
+                        }
+                    }
+                };
+                shared.busy += 1;
+                drop(shared);
+                let done = work(task, &mut more, &mut found);
+                let mut shared = queue.lock().expect("no thread panics with it");
+                shared.busy -= 1;
+                shared.waiting.append(&mut more);
+                if let Err(error) = done {
+                    shared.failed.get_or_insert(error);
+                }
+                changed.notify_all();
+            }
+        };
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(each)).collect();
+        let found = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        found
+            .map(|found| found.expect("work does not panic"))
+            .collect()
+    });
+    match queue.into_inner().expect("no thread panics with it").failed {
+        Some(error) => Err(error),
+        None => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_comes_of_work_is_done() {
+        let found: Result<_, ()> = run(3, vec![10_u32], |number, more, found| {
+            more.extend((0..number).filter(|it| number - it == 1 || number - it == 2));
+            found.push(number);
+            Ok(())
+        });
+        let mut found = found.unwrap().concat();
+        found.sort_unstable();
+        // As many as there are ways down: Fibonacci's numbers.
+        let count = |number: u32| found.iter().filter(|it| **it == number).count();
+        assert_eq!(
+            [count(10), count(9), count(8), count(7), count(0)],
+            [1, 1, 2, 3, 89]
+        );
+    }
+
+    #[test]
+    fn the_first_error_ends_all() {
+        let failed = run(2, vec![1_u32], |number, more, _found: &mut Vec<()>| {
+            more.extend([number + 1, number + 1]);
+            if number > 5 { Err(number) } else { Ok(()) }
+        });
+        assert_eq!(failed.unwrap_err(), 6);
+    }
+}
