@@ -70,8 +70,8 @@ pub struct Repository {
     pub revisions: Vec<Link>,
     /// In order of the names.
     pub tags: Vec<Tag>,
-    /// Since when a push has been under way; what was linked after it may be a part of it.
-    pub pushing_since: Option<Second>,
+    /// When the pushes began that have not ended.
+    pub uploads: Vec<Second>,
     pub damage: Vec<Damage>,
 }
 
@@ -296,7 +296,7 @@ struct Listed {
     layers: Vec<(Digest, Option<Second>)>,
     revisions: Vec<(Digest, Option<Second>)>,
     tags: BTreeMap<Arc<str>, ListedTag>,
-    pushing_since: Option<Second>,
+    uploads: Vec<Second>,
     damage: Vec<Damage>,
 }
 
@@ -342,15 +342,19 @@ impl Builder {
             .push((digest, modified));
     }
 
-    /// A push that has not ended; `None` where it does not say since when.
+    /// A push that has not ended; `None` where it does not say since when. The registry itself never takes
+    /// such a one away (`purgeuploads.go`), so it is said.
     pub fn upload(&mut self, repository: &str, since: Option<Second>) {
-        let since = since.unwrap_or(Second::new(0));
         let listed = self.listed(repository);
-        listed.pushing_since = Some(
-            listed
-                .pushing_since
-                .map_or(since, |before| before.min(since)),
-        );
+        match since {
+            Some(since) => listed.uploads.push(since),
+            None => listed.damage.push(Damage {
+                path: format!("repositories/{repository}/_uploads"),
+                problem: "a push in it does not say when it began, so that it may be going on; if it is not, \
+                          take its directory away"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// What could not be understood, of a repository or of none.
@@ -475,7 +479,7 @@ impl Listed {
             tags: tags.collect(),
             layers: links(self.layers),
             revisions: links(self.revisions),
-            pushing_since: self.pushing_since,
+            uploads: self.uploads,
             damage: self.damage,
         }
     }

@@ -258,6 +258,7 @@ fn check(world: &World, keeps_untagged: bool, keeps_history: bool) {
         keeps_untagged,
         keeps_history,
         young_after: Second::new(YOUNG_AFTER),
+        pushing_after: Second::new(NOW - 600_000),
         is_in_scope: &|_| true,
     };
     let marked = mark(&graph, &kept, &rules);
