@@ -147,6 +147,7 @@ impl<'a> Marking<'a> {
                 blobs,
                 has_config,
                 subject,
+                is_understood: _,
             } = node
             else {
                 continue;
@@ -223,8 +224,19 @@ impl<'a> Marking<'a> {
             })
         };
         let wanted = |link: &&Link| keeps_all || is_young(link) || pushed(link);
+        let is_unknown = |link: &Link| {
+            let node = self.graph.node(link.object);
+            matches!(
+                node,
+                Some(Node::Read {
+                    is_understood: false,
+                    ..
+                })
+            )
+        };
         let revisions = repository.revisions.iter();
-        let revisions = revisions.filter(|link| rules.keeps_untagged || wanted(link));
+        let revisions =
+            revisions.filter(|link| rules.keeps_untagged || wanted(link) || is_unknown(link));
         let layers = repository.layers.iter().filter(wanted);
         let objects: Vec<ObjectId> = revisions.chain(layers).map(|link| link.object).collect();
         for object in objects {

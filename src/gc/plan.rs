@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use super::graph::{Graph, Link, Node, ObjectId, Repository, RepositoryId, position};
+use super::graph::{Damage, Graph, Link, Node, ObjectId, Repository, RepositoryId, position};
 use super::mark::{Marked, Rules, mark};
+use super::needed::Needed;
 use crate::oci::digest::{Digest, Hasher};
 use crate::pattern::Pattern;
 use crate::second::Second;
@@ -154,26 +155,6 @@ pub struct Plan {
     counts: Counts,
 }
 
-/// What is kept besides what tags need, and where.
-#[derive(Debug)]
-pub struct Keep<'a> {
-    /// By digest, whatever repository it is in.
-    pub digests: &'a [Digest],
-    /// Repositories of which nothing may go: something is in use by another host's name and this path.
-    pub repositories: &'a dyn KeepsRepository,
-}
-
-/// Whether nothing of a repository may go.
-pub trait KeepsRepository: std::fmt::Debug {
-    fn keeps(&self, name: &str) -> bool;
-}
-
-impl KeepsRepository for std::collections::BTreeSet<Box<str>> {
-    fn keeps(&self, name: &str) -> bool {
-        self.contains(name)
-    }
-}
-
 /// What is collected.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy<'a> {
@@ -200,8 +181,9 @@ impl Policy<'_> {
 }
 
 /// Plans what goes of a storage whose manifests are all read.
-pub fn plan(graph: Graph, keep: &Keep<'_>, policy: &Policy<'_>) -> Plan {
-    let is_in_scope = |name: &str| policy.has(name) && !keep.repositories.keeps(name);
+pub fn plan(mut graph: Graph, needed: &Needed, policy: &Policy<'_>) -> Plan {
+    graph.settle();
+    let is_in_scope = |name: &str| policy.has(name) && !needed.foreign.contains_key(name);
     let rules = |young_after| Rules {
         keeps_untagged: policy.keeps_untagged,
         keeps_history: policy.keeps_tag_history,
@@ -209,9 +191,9 @@ pub fn plan(graph: Graph, keep: &Keep<'_>, policy: &Policy<'_>) -> Plan {
         pushing_after: policy.pushing_after,
         is_in_scope: &is_in_scope,
     };
-    let marked = mark(&graph, keep.digests, &rules(policy.young_after));
+    let marked = mark(&graph, &needed.digests, &rules(policy.young_after));
     // As if everything were old: by that it is told how much only waits.
-    let ever = mark(&graph, keep.digests, &rules(Second::new(i64::MAX)));
+    let ever = mark(&graph, &needed.digests, &rules(Second::new(i64::MAX)));
     let mut planning = Planning {
         counts: counts(&graph),
         links: links(&graph),
@@ -229,10 +211,10 @@ pub fn plan(graph: Graph, keep: &Keep<'_>, policy: &Policy<'_>) -> Plan {
     planning.count(&ever);
     let Planning { counts, rows, .. } = planning;
     Plan {
-        rows,
-        counts,
         graph,
         marked,
+        rows,
+        counts,
     }
 }
 
@@ -287,6 +269,26 @@ impl Plan {
         }
         let id = hasher.finish().hex();
         id.get(..16).unwrap_or_default().to_owned()
+    }
+
+    /// What could not be understood, with the repository whose it is: those of none first.
+    pub fn damaged(&self) -> impl Iterator<Item = (Option<&str>, &Damage)> {
+        let of_none = self.graph.damage().iter().map(|damage| (None, damage));
+        let repositories = self.graph.repositories();
+        let of_one = repositories.flat_map(|(_, repository)| {
+            let damage = repository.damage.iter();
+            damage.map(|damage| (Some(&*repository.name), damage))
+        });
+        of_none.chain(of_one)
+    }
+
+    /// Repositories of which nothing goes, since a reference with a host that nobody knows has their path.
+    pub fn protected<'a>(&'a self, needed: &'a Needed) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let repositories = self.graph.repositories();
+        repositories.filter_map(|(_, repository)| {
+            let reference = needed.foreign.get(&*repository.name)?;
+            Some((&*repository.name, reference.as_str()))
+        })
     }
 
     /// Whether its data would go.
@@ -521,3 +523,6 @@ impl Planning<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,7 +147,8 @@ impl World {
             }
             for id in unread {
                 let body = bodies[&graph.object(id).digest];
-                graph.read(id, Ok(body));
+                let parsed = graph.parse(id, body);
+                graph.put(id, parsed);
             }
         }
     }
