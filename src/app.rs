@@ -13,6 +13,7 @@ pub mod keepset;
 pub mod once;
 pub mod pipeline;
 pub mod plan;
+pub mod planner;
 pub mod recollection;
 pub mod registries;
 pub mod reload;

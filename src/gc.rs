@@ -5,3 +5,4 @@ pub mod mark;
 pub mod needed;
 pub mod plan;
 pub mod refusal;
+pub mod why;

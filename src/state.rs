@@ -23,6 +23,7 @@ mod show;
 mod snapshot;
 mod standing;
 mod standings;
+pub mod storages;
 mod unsaved;
 
 use drifting::Drifting;

@@ -124,6 +124,13 @@ impl Storage {
         }
     }
 
+    /// Bytes that are free where it is, if that can be known.
+    pub fn free_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Filesystem(filesystem) => filesystem.free_bytes(),
+        }
+    }
+
     /// Whether there is such a file below the registry's `rootdirectory`.
     pub fn has(&self, path: &str) -> io::Result<bool> {
         match self {

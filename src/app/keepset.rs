@@ -49,17 +49,7 @@ pub fn source(parts: Parts<'_>) -> anyhow::Result<Option<KeepSetSource>> {
     let salt = store
         .remembered_salt()
         .context("reading who the daemon is")?;
-    let led_to: ReadLedTo = Arc::new(move || {
-        let rows = store
-            .led_to()
-            .map_err(|error| format!("the ledger cannot be read: {error}"))?;
-        let row = |row: crate::store::seen::LedTo| LedTo {
-            reference: row.reference,
-            digest: row.digest,
-            last: row.last.into(),
-        };
-        Ok(rows.into_iter().map(row).collect())
-    });
+    let led_to = read_led_to(store);
     Ok(Some(KeepSetSource {
         published: parts.published,
         led_to,
@@ -71,4 +61,19 @@ pub fn source(parts: Parts<'_>) -> anyhow::Result<Option<KeepSetSource>> {
         clock: parts.clock,
         last: Arc::default(),
     }))
+}
+
+/// Reads to what references led.
+pub fn read_led_to(store: Arc<Store>) -> ReadLedTo {
+    Arc::new(move || {
+        let rows = store
+            .led_to()
+            .map_err(|error| format!("the ledger cannot be read: {error}"))?;
+        let row = |row: crate::store::seen::LedTo| LedTo {
+            reference: row.reference,
+            digest: row.digest,
+            last: row.last.into(),
+        };
+        Ok(rows.into_iter().map(row).collect())
+    })
 }

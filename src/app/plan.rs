@@ -6,15 +6,19 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{self, Registry};
+use crate::config::{self, Config, Registry};
 use crate::gc::graph::{Builder, Graph};
 use crate::gc::needed::Needed;
 use crate::gc::plan::{self, Plan, Policy};
 use crate::gc::refusal::{Code, Refusal};
+use crate::inventory::completeness::CompleteInventory;
+use crate::inventory::keepset::{KeepSet, LedTo};
+use crate::mirrors;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
+use crate::oci::reference::Reference;
 use crate::second::Second;
 use crate::storage::filesystem::Filesystem;
 use crate::storage::layout::ROOT;
@@ -100,18 +104,47 @@ pub fn plan(
         );
         return Err(Refusal::new(Code::ListingIncomplete, message));
     }
+    Ok(plan::plan(graph, needed, &policy(registry, now)))
+}
+
+/// What must stay of a registry's storage, and the keep-set from which that is known.
+pub fn needed(
+    config: &Config,
+    registry: &Registry,
+    complete: &CompleteInventory,
+    led_to: Vec<LedTo>,
+) -> (Needed, KeepSet) {
+    let rules = config.mirrors();
+    let endpoints = |reference: &Reference| {
+        let others = mirrors::others(&rules, reference).into_iter();
+        others.map(|(_, reference)| reference).collect()
+    };
+    let keep = SignedDuration::try_from(config.inventory.keep_seen);
+    let set = KeepSet::with_endpoints(
+        complete,
+        &config.aliases(),
+        &endpoints,
+        led_to.into_iter(),
+        keep.unwrap_or(SignedDuration::MAX),
+    );
+    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
+    let needed = Needed::of(&set, &is_own, &|host| config.registry(host).is_some());
+    (needed, set)
+}
+
+/// What is collected of a registry's storage at a time.
+pub fn policy(registry: &Registry, now: Timestamp) -> Policy<'_> {
     let before = |age: Duration| {
         let at = now.checked_sub(age).unwrap_or(Timestamp::MIN);
         Second::from(at)
     };
-    let policy = Policy {
+    Policy {
         repositories: &registry.gc.repositories,
         keeps_untagged: registry.gc.keeps_untagged,
         keeps_tag_history: registry.gc.keeps_tag_history,
         young_after: before(registry.gc.minimum_age),
         pushing_after: before(UPLOAD_LASTS),
-    };
-    Ok(plan::plan(graph, needed, &policy))
+    }
 }
 
 /// Lists everything and reads the manifests.

@@ -19,6 +19,7 @@ use super::custody::Custody;
 use super::keeper::{self, Memory};
 use super::keepset;
 use super::pipeline::{self, SharedCustody, StateLink};
+use super::planner;
 use super::registries::Registries;
 use super::reload::{self, Origin};
 use super::sources::{self, Wanted};
@@ -133,7 +134,10 @@ pub async fn serve(
 
     let first = Arc::clone(&configs.borrow());
     let (custody, published) = custody(&memory, &first);
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let storages = planner::spawn(&mut tasks, &published, store.as_ref(), &clock, &stop);
     let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
+    let collector = collector.with_storages(storages);
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(
@@ -143,7 +147,6 @@ pub async fn serve(
         "pullproof serves"
     );
 
-    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let metrics = http::metrics_router(exposition, health);
     tasks.spawn(http::serve(listeners.metrics, metrics, stop.clone()));
     let keepset = keepset::source(keepset::Parts {

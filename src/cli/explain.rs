@@ -4,6 +4,7 @@ pub mod asked;
 pub mod drawing;
 pub mod page;
 pub mod sources;
+pub mod storage;
 pub mod text;
 pub mod whom;
 
@@ -110,6 +111,10 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
         *reference = canonical;
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let storages = match &subject {
+        Subject::Digest(digest) => storage::look(digest, &given, &config, &clock).await?,
+        Subject::Reference(_) => Vec::new(),
+    };
     let sources = Sources::read(&subject, &given, &config, &clock).await?;
     let manifests = Kept::new(verify::manifest_cache(&config));
     let exchanges = Arc::new(Exchanges::default());
@@ -142,6 +147,7 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
         referrers,
         exchanges: exchanges.collect(),
         inventory: known.inventory_state(),
+        storages,
         ..Explain::default()
     };
     let (mut told, host) = match &subject {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{Exit, Global};
 
-mod keep;
+pub(super) mod keep;
 pub mod plan;
 mod table;
 

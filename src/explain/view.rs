@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::kept::Kept;
 use super::referrer::Referrers;
 use super::tree::Object;
+use crate::gc::refusal::Refusal;
 use crate::inventory::User;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
@@ -38,6 +39,8 @@ pub struct Explain {
     pub exchanges: Vec<ExchangeView>,
     pub used_by: Vec<User>,
     pub keeps: Vec<Kept>,
+    /// How a digest stands in each storage that is configured.
+    pub storages: Vec<StorageView>,
     /// Null where no inventory was read: then it is not known who uses it.
     pub inventory: Option<InventoryState>,
 }
@@ -62,6 +65,7 @@ impl Default for Explain {
             exchanges: Vec::new(),
             used_by: Vec::new(),
             keeps: Vec::new(),
+            storages: Vec::new(),
             inventory: None,
         }
     }
@@ -83,6 +87,48 @@ pub struct InventoryState {
     /// Of them, those whose tree could not be followed to its end.
     pub not_followed: usize,
     pub sources: Vec<SourceView>,
+}
+
+/// How a digest stands in a registry's storage.
+#[derive(Debug, Clone, Serialize)]
+pub struct StorageView {
+    /// The registry's host.
+    pub storage: String,
+    /// `kept`, `goes`, `absent`, or `unknown` where nothing could be planned.
+    pub state: &'static str,
+    pub bytes: Option<u64>,
+    /// Why it is kept.
+    pub kept_by: Option<KeptBy>,
+    /// What goes of it, and why.
+    pub garbage: Vec<GarbageView>,
+    /// What named it once, and goes too.
+    pub named_by: Vec<Digest>,
+    /// Why nothing could be planned.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A root, and the way from it.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeptBy {
+    /// `tag`, `in_use`, `tag_history`, `untagged`, `young`, `pushing`, `not_understood`, `protected`,
+    /// `damaged` or `out_of_scope`.
+    pub root: &'static str,
+    pub repository: Option<String>,
+    pub tag: Option<String>,
+    /// Who has it in use, or whose path protects it.
+    pub references: Vec<String>,
+    /// From what the root names to the digest that was asked for.
+    pub path: Vec<Digest>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct GarbageView {
+    pub kind: &'static str,
+    pub repository: Option<String>,
+    pub tag: Option<String>,
+    pub reason: &'static str,
+    /// The reason in words.
+    pub message: &'static str,
 }
 
 #[derive(Debug, Clone, Serialize)]

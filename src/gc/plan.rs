@@ -168,7 +168,8 @@ pub struct Policy<'a> {
 }
 
 impl Policy<'_> {
-    fn has(&self, repository: &str) -> bool {
+    /// Whether it is collected.
+    pub fn has(&self, repository: &str) -> bool {
         let mut patterns = self.repositories.iter();
         patterns.any(|pattern| pattern.matches(repository))
     }

@@ -100,6 +100,21 @@ catalog! {
         "Requests to registries by operation and HTTP status (error: there was no answer)";
     REGISTRY_REQUEST_DURATION = "registry_request_duration_seconds", Histogram, &["registry", "operation", "code"],
         "How long registries took to answer";
+    GC_GARBAGE_BLOBS = "gc_garbage_blobs", Gauge, &["storage"],
+        "Stored objects that the last plan would take";
+    GC_GARBAGE_BYTES = "gc_garbage_bytes", Gauge, &["storage"], "Bytes that the last plan would free";
+    GC_LAST_PLAN = "gc_last_plan_timestamp_seconds", Gauge, &["storage"],
+        "Time of the last plan of what is garbage";
+    GC_PHASE_DURATION = "gc_phase_duration_seconds", Gauge, &["storage", "phase"],
+        "How long a phase of a collection took the last time";
+    GC_REFUSALS = "gc_refusals", Counter, &["storage", "reason"],
+        "Times that nothing was planned, by reason";
+    STORAGE_BLOBS = "storage_blobs", Gauge, &["storage"], "Objects (manifests, configs, layers) in the storage";
+    STORAGE_BYTES = "storage_bytes", Gauge, &["storage"], "Bytes of the objects in the storage";
+    STORAGE_FREE_BYTES = "storage_free_bytes", Gauge, &["storage"],
+        "Bytes that are free where the storage is, where that can be known";
+    STORAGE_FULL = "storage_full_timestamp_seconds", Gauge, &["storage"],
+        "Time at which nothing is free if the storage goes on growing as it did within a week";
     CONFIG_LAST_RELOAD_SUCCESSFUL = "config_last_reload_successful", Gauge, &[],
         "Whether the configuration on disk is the one in use";
     SERIES_DROPPED = "series_dropped", Counter, &[],

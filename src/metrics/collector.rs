@@ -15,6 +15,7 @@ use super::families::{Families, Labels, and, number, seconds, truth};
 use super::workloads::{self, Row};
 use crate::registry::hosts::Hosts;
 use crate::second::Second;
+use crate::state::storages::{Planned, Storages};
 use crate::state::{ImageState, RegistryStatus, Snapshot};
 use crate::verify::finding::{Code, Verdict};
 
@@ -32,6 +33,7 @@ pub struct SnapshotCollector {
     is_config_current: watch::Receiver<bool>,
     caps: Caps,
     hosts: Hosts,
+    storages: Option<watch::Receiver<Arc<Storages>>>,
     dropped: AtomicU64,
 }
 
@@ -46,8 +48,16 @@ impl SnapshotCollector {
             is_config_current,
             caps,
             hosts: Hosts::default(),
+            storages: None,
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// With what was planned for storages.
+    #[must_use]
+    pub fn with_storages(mut self, storages: watch::Receiver<Arc<Storages>>) -> Self {
+        self.storages = Some(storages);
+        self
     }
 
     /// With what is known of the hosts themselves, for those that the snapshot names.
@@ -67,6 +77,10 @@ impl Collector for SnapshotCollector {
         encode_sources(&snapshot, &mut families)?;
         encode_registries(&snapshot, &mut families)?;
         encode_hosts(&snapshot, &self.hosts, &mut families)?;
+        if let Some(storages) = &self.storages {
+            let storages = Arc::clone(&storages.borrow());
+            encode_storages(&storages, &mut families)?;
+        }
         let is_current = truth(*self.is_config_current.borrow());
         families.gauges(
             &catalog::CONFIG_LAST_RELOAD_SUCCESSFUL,
@@ -259,6 +273,44 @@ fn encode_sources(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Resu
     let shrunk = sources().filter(|source| source.shrunk.is_some());
     let shrunk = shrunk.map(|source| (of(&source.name), 1.0));
     families.gauges(&catalog::INVENTORY_SHRUNK, shrunk)
+}
+
+fn encode_storages(storages: &Storages, families: &mut Families<'_>) -> fmt::Result {
+    let of = |host: &str| -> Labels<'static> {
+        vec![("storage", workloads::label(host).into_owned().into())]
+    };
+    let planned = |value: &dyn Fn(&Planned) -> f64| -> Vec<(Labels<'static>, f64)> {
+        let all = storages.iter();
+        all.filter_map(|(host, status)| Some((of(host), value(status.planned.as_ref()?))))
+            .collect()
+    };
+    let blobs = planned(&|it| number(it.counts.garbage_blobs as u64));
+    families.gauges(&catalog::GC_GARBAGE_BLOBS, blobs)?;
+    let bytes = planned(&|it| number(it.counts.garbage_bytes));
+    families.gauges(&catalog::GC_GARBAGE_BYTES, bytes)?;
+    families.gauges(&catalog::GC_LAST_PLAN, planned(&|it| seconds(it.at)))?;
+    let took = planned(&|it| it.took.as_secs_f64()).into_iter();
+    let took = took.map(|(labels, took)| (and(labels, "phase", "plan"), took));
+    families.gauges(&catalog::GC_PHASE_DURATION, took)?;
+    let refusals = storages.iter().flat_map(|(host, status)| {
+        let refusals = status.refusals.iter();
+        refusals.map(|(reason, count)| (and(of(host), "reason", reason), number(*count)))
+    });
+    families.family(&catalog::GC_REFUSALS, refusals, |family, value| {
+        family.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    })?;
+    let blobs = planned(&|it| number(it.counts.blobs as u64));
+    families.gauges(&catalog::STORAGE_BLOBS, blobs)?;
+    families.gauges(
+        &catalog::STORAGE_BYTES,
+        planned(&|it| number(it.counts.bytes)),
+    )?;
+    let free = storages.iter();
+    let free = free.filter_map(|(host, status)| Some((of(host), number(status.free_bytes?))));
+    families.gauges(&catalog::STORAGE_FREE_BYTES, free)?;
+    let full = storages.iter();
+    let full = full.filter_map(|(host, status)| Some((of(host), seconds(status.full_at()?))));
+    families.gauges(&catalog::STORAGE_FULL, full)
 }
 
 fn encode_registries(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Result {

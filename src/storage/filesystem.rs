@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fstat, openat, statat, statx};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fstat, fstatvfs, openat, statat, statx,
+};
 use rustix::io::Errno;
 
 use super::layout::ROOT;
@@ -103,6 +105,12 @@ impl Filesystem {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Bytes that are free for whoever is not root.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let told = fstatvfs(&self.root).ok()?;
+        told.f_bavail.checked_mul(told.f_frsize)
     }
 
     /// Whether there is such a file or directory below the `rootdirectory`.

@@ -1,6 +1,7 @@
 //! The page that somebody sends to a colleague: what is wrong, where, what was asked, who needs it. Pure.
 
 use self::needed::{lost, users};
+use self::stored::storages;
 use super::asked::asked;
 use super::drawing::draw;
 use super::text::{Measure, push};
@@ -13,6 +14,7 @@ use crate::verify::finding::{Finding, Verdict};
 
 mod endpoints;
 mod needed;
+mod stored;
 
 /// Lines of users, images or places that are shown; JSON has all.
 const LINES_MAX: usize = 12;
@@ -45,7 +47,13 @@ pub fn page(scene: &Scene<'_>) -> String {
     } else {
         text.push_str(&endpoints::endpoints(scene));
     }
-    let sections = [others(scene), referrers(scene), users(scene), lost(scene)];
+    let sections = [
+        others(scene),
+        referrers(scene),
+        users(scene),
+        lost(scene),
+        storages(scene),
+    ];
     for section in &sections {
         push_section(&mut text, section);
     }

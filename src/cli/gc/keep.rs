@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
-
+use crate::app::plan as planning;
 use crate::app::{beside, sources};
 use crate::cli::verify::Given;
 use crate::clock::Clock;
@@ -12,19 +11,18 @@ use crate::gc::needed::Needed;
 use crate::gc::refusal::{Code, Refusal};
 use crate::inventory::keepset::{KeepSet, LedTo};
 use crate::inventory::{Class, Inventory, completeness};
-use crate::mirrors;
-use crate::oci::reference::Reference;
 use crate::store::{Store, StoreError};
 
 /// What must stay, and what speaks against taking anything all the same.
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) needed: Needed,
-    pub(super) refusals: Vec<Refusal>,
+pub(in crate::cli) struct Kept {
+    pub(in crate::cli) needed: Needed,
+    pub(in crate::cli) set: KeepSet,
+    pub(in crate::cli) refusals: Vec<Refusal>,
 }
 
 /// Reads all sources; the refusals where they are not the whole truth.
-pub(super) async fn read(
+pub(in crate::cli) async fn read(
     given: &Given,
     config: &Config,
     registry: &Registry,
@@ -46,22 +44,12 @@ pub(super) async fn read(
         refusals.push(refusal);
         Vec::new()
     });
-    let rules = config.mirrors();
-    let endpoints = |reference: &Reference| {
-        let others = mirrors::others(&rules, reference).into_iter();
-        others.map(|(_, reference)| reference).collect()
-    };
-    let keep = SignedDuration::try_from(config.inventory.keep_seen);
-    let set = KeepSet::with_endpoints(
-        &complete,
-        &config.aliases(),
-        &endpoints,
-        led_to.into_iter(),
-        keep.unwrap_or(SignedDuration::MAX),
-    );
-    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
-    let needed = Needed::of(&set, &is_own, &|host| config.registry(host).is_some());
-    Ok(Ok(Kept { needed, refusals }))
+    let (needed, set) = planning::needed(config, registry, &complete, led_to);
+    Ok(Ok(Kept {
+        needed,
+        set,
+        refusals,
+    }))
 }
 
 /// A line of a list that is no reference keeps nothing, whatever was meant by it. What a workload writes

@@ -90,7 +90,9 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let kept = keep::read(&arguments.given, &config, registry, &clock).await?;
     let (needed, mut refusals) = match kept {
-        Ok(Kept { needed, refusals }) => (needed, refusals),
+        Ok(Kept {
+            needed, refusals, ..
+        }) => (needed, refusals),
         Err(refusals) => {
             print(&arguments, registry, None, &Needed::default(), &refusals)?;
             return Ok(Exit::Unknown);
@@ -176,7 +178,7 @@ fn recorded(file: &PathBuf, registry: &Registry) -> anyhow::Result<Result<Record
 }
 
 /// Plans on a thread of its own, with a bar beside it.
-pub(super) async fn planned(
+pub(in crate::cli) async fn planned(
     registry: &Registry,
     needed: Needed,
     now: Timestamp,
