@@ -8,6 +8,7 @@ use crate::second::Second;
 pub mod filesystem;
 pub mod layout;
 mod pool;
+pub mod s3;
 
 /// What a listing found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
