@@ -64,6 +64,8 @@ pub(super) fn meaning(answer: &Answer<'_>, asked: Asked<'_>) -> Meaning {
             | "InvalidToken"
             | "RequestExpired"
             | "InvalidAccessKeyId"
+            // versitygw's.
+            | "XAdminUserNotFound"
             | "SignatureDoesNotMatch",
             _,
         ) => Meaning::Renew(format!(
