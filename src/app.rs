@@ -12,6 +12,7 @@ pub mod keeper;
 pub mod keepset;
 pub mod once;
 pub mod pipeline;
+pub mod plan;
 pub mod recollection;
 pub mod registries;
 pub mod reload;

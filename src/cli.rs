@@ -7,6 +7,7 @@ pub mod baseline;
 pub mod config;
 pub mod demo;
 pub mod explain;
+pub mod gc;
 pub mod inventory;
 pub mod output;
 pub mod serve;
@@ -102,6 +103,9 @@ enum Command {
     Explain(Box<explain::ExplainArguments>),
     /// List every image reference and who uses it
     Inventory(inventory::InventoryArguments),
+    /// Garbage in a registry's storage
+    #[command(subcommand)]
+    Gc(gc::GcCommand),
     /// What was broken before pullproof came: show it, add to it, forget it
     Baseline(baseline::BaselineArguments),
     /// Check a configuration, or print its schema or an example
@@ -176,6 +180,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Verify(arguments) => verify::run(arguments, &global).await,
         Command::Explain(arguments) => explain::run(*arguments, &global).await,
         Command::Inventory(arguments) => inventory::run(arguments, &global).await,
+        Command::Gc(command) => gc::run(command, &global).await,
         Command::Baseline(arguments) => baseline::run(&arguments, &global),
         Command::Config(arguments) => config::run(arguments, &global),
         Command::Completions { shell } => {

@@ -18,6 +18,7 @@ use crate::verify::depth::Depth;
 mod amount;
 mod check;
 pub mod cidr;
+mod collection;
 mod credentials;
 mod custom;
 mod decode;
@@ -36,6 +37,7 @@ mod tree;
 mod wanted;
 
 use cidr::Cidr;
+pub use collection::{Gc, S3, Storage};
 use endpoint::{Endpoint, Listen};
 use files::NamedFile;
 use problem::{Problems, Report};
@@ -50,6 +52,8 @@ pub struct Config {
     pub registries: Vec<Registry>,
     /// For registries with an entry it is already merged into [`Registry::verify`].
     pub verify: Verify,
+    /// For registries with an entry it is already merged into [`Registry::gc`].
+    pub gc: Gc,
     pub http: Http,
     pub metrics: Metrics,
     pub network: Network,
@@ -183,6 +187,10 @@ pub struct Registry {
     pub aliases: Vec<String>,
     /// What holds for this registry, defaults included.
     pub verify: Verify,
+    /// Where it keeps its content, where that may be read.
+    pub storage: Option<Storage>,
+    /// What holds for its storage, defaults included.
+    pub gc: Gc,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

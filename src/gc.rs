@@ -2,3 +2,6 @@
 
 pub mod graph;
 pub mod mark;
+pub mod needed;
+pub mod plan;
+pub mod refusal;

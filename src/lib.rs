@@ -58,6 +58,7 @@ pub mod metrics;
 pub mod mirrors;
 pub mod oci;
 pub mod pace;
+pub mod pattern;
 pub mod prover;
 pub mod registry;
 pub mod remembered;

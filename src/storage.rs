@@ -1,12 +1,17 @@
 //! A registry's storage tree, as it is read: nothing here writes.
 
+use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::filesystem::Filesystem;
 use crate::oci::digest::Digest;
 use crate::second::Second;
 
 pub mod filesystem;
 pub mod layout;
+pub mod owner;
 mod pool;
 pub mod s3;
 
@@ -61,5 +66,74 @@ pub struct Unlisted {
     /// Below the root.
     pub path: String,
     #[source]
-    pub source: std::io::Error,
+    pub source: io::Error,
+}
+
+/// A storage, wherever it is. What it does blocks: it is for a thread of its own.
+#[derive(Debug)]
+pub enum Storage {
+    Filesystem(Filesystem),
+}
+
+/// How far something is; whoever shows it reads it from another thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Entries that were listed.
+    pub listed: AtomicUsize,
+    /// Manifests that were read, and how many there are as far as is known.
+    pub read: AtomicUsize,
+    pub to_read: AtomicUsize,
+}
+
+impl Storage {
+    /// All that is there, and nothing if not all.
+    pub fn list(&self, progress: &Progress) -> Result<Vec<Vec<Listed>>, Unlisted> {
+        let seen = |more| {
+            progress.listed.fetch_add(more, Ordering::Relaxed);
+        };
+        match self {
+            Self::Filesystem(filesystem) => filesystem.list(threads(), &seen),
+        }
+    }
+
+    /// Reads blobs of at most so many bytes, several at a time, and gives each to `take`; the results are
+    /// in the order of the digests.
+    pub fn read_each<T: Send>(
+        &self,
+        digests: &[Digest],
+        most: u64,
+        take: impl Fn(usize, io::Result<Vec<u8>>) -> T + Sync,
+    ) -> Vec<T> {
+        match self {
+            Self::Filesystem(filesystem) => {
+                let read = |at: usize| {
+                    let digest = digests.get(at).expect("it is one of them");
+                    take(at, filesystem.read(digest, most))
+                };
+                pool::each(threads(), digests.len(), read)
+            }
+        }
+    }
+
+    /// The size of each blob, by a look at it alone; `None` where it is not there.
+    pub fn look(&self, digests: &[Digest]) -> io::Result<Vec<Option<u64>>> {
+        match self {
+            Self::Filesystem(filesystem) => {
+                let sizes = digests.iter().map(|digest| filesystem.blob_size(digest));
+                sizes.collect()
+            }
+        }
+    }
+
+    /// Whether there is such a file below the registry's `rootdirectory`.
+    pub fn has(&self, path: &str) -> io::Result<bool> {
+        match self {
+            Self::Filesystem(filesystem) => filesystem.has(path),
+        }
+    }
+}
+
+/// Most of the time goes into calls that wait for a disk.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZeroUsize::get) * 2
 }

@@ -22,6 +22,7 @@ use crate::verify::finding::{Code, Finding, Verdict};
 pub use self::keepset::{ForPeer, KeepSetAnswer, Said};
 
 mod keepset;
+pub mod plan;
 
 /// `verify -o json`.
 #[derive(Debug, Clone, Serialize)]

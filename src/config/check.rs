@@ -12,7 +12,7 @@ use crate::oci::platform::Platform;
 use super::endpoint::Listen;
 use super::problem::{Report, quoted};
 use super::{
-    ClientCertificate, Config, Depth, Http, Log, LogFormat, LogLevel, Metrics, NeededPlatforms,
+    ClientCertificate, Config, Depth, Gc, Http, Log, LogFormat, LogLevel, Metrics, NeededPlatforms,
     Network, STATE_DIRECTORY, State, Verify, amount, duration, raw, registry, sources,
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Checker<'a, 'text> {
 pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> Config {
     let mut checker = Checker { report, base };
     let verify = checker.verify("verify", raw.verify.unwrap_or_default(), &defaults());
+    let gc = checker.gc("gc", raw.gc.unwrap_or_default(), &Gc::default());
     let has_registries = raw.registries.as_ref().is_some_and(|it| !it.is_empty());
     let mentions = raw.inventory.as_ref().and_then(|it| it.mentions);
     if mentions == Some(true) && !has_registries && !checker.report.has("registries") {
@@ -38,8 +39,14 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
     let directory = raw.state.unwrap_or_default().directory;
     Config {
         inventory: sources::check(&mut checker, raw.inventory.unwrap_or_default()),
-        registries: registry::check(&mut checker, raw.registries.unwrap_or_default(), &verify),
+        registries: registry::check(
+            &mut checker,
+            raw.registries.unwrap_or_default(),
+            &verify,
+            &gc,
+        ),
         verify,
+        gc,
         http: checker.http(raw.http.unwrap_or_default()),
         metrics: Metrics {
             max_series: metrics.max_series.unwrap_or(200_000),

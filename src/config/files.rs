@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::problem::{Problems, Report};
 use super::tree;
-use super::{Acr, Config, Credentials, decode, raw};
+use super::{Acr, Config, Credentials, Storage, decode, raw};
 
 /// More is no certificate, key or kubeconfig.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -102,6 +102,16 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
                 &certificate.key_file,
                 FileKind::PrivateKey,
             );
+        }
+        if let Some(Storage::S3(s3)) = &registry.storage {
+            let path = format!("{path}.storage.s3");
+            if let Some(file) = &s3.access_key {
+                let named_at = format!("{path}.credentials.accessKey.file");
+                push(named_at, file, FileKind::Secret);
+            }
+            if let Some(ca) = &s3.ca {
+                push(format!("{path}.ca.file"), ca, FileKind::Certificates);
+            }
         }
         let (key, file, kind) = match &registry.credentials {
             Some(Credentials::DockerConfig(file)) => {

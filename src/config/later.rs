@@ -5,20 +5,35 @@
 
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["gc", "retention", "leaderElection"]),
+    ("", &["retention", "leaderElection"]),
+    ("gc", GC),
+    ("registries[].gc", GC),
+    ("registries[].storage", &["validation"]),
     (
         "registries[]",
-        &[
-            "kind",
-            "sparse",
-            "gc",
-            "storage",
-            "replicaEndpoints",
-            "service",
-            "single",
-        ],
+        &["kind", "sparse", "replicaEndpoints", "service", "single"],
     ),
     ("metrics", &["labels"]),
+];
+
+/// Of the collection itself.
+const GC: &[&str] = &[
+    "gate",
+    "windows",
+    "rehearsal",
+    "quarantineFor",
+    "maxCollectPercent",
+    "maxCollectBytes",
+    "readOnly",
+    "settle",
+    "purge",
+    "executor",
+    "longestRequest",
+    "acknowledged",
+    "unsafe",
+    "watchEvery",
+    "conflicts",
+    "collector",
 ];
 
 /// Whether a later version has this key in the map at this path.

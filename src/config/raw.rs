@@ -9,6 +9,10 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+pub(super) use self::collection::{Fate, Filesystem, Gc, GcMode, S3, Storage};
+
+mod collection;
+
 /// The configuration of pullproof.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -25,6 +29,8 @@ pub(super) struct Config {
         "contentBudget": "50MiB", "platforms": ["needed"]
     })))]
     pub(super) verify: Option<Verify>,
+    /// What is garbage in the storages of registries, unless a registry says otherwise.
+    pub(super) gc: Option<Gc>,
     /// What pullproof listens on. Nothing on it changes anything.
     pub(super) http: Option<Http>,
     /// Limits of what is exported.
@@ -247,6 +253,10 @@ pub(super) struct Registry {
     pub(super) aliases: Option<Vec<String>>,
     /// What differs from the top-level `verify` for this registry.
     pub(super) verify: Option<Verify>,
+    /// Where the registry keeps its content, for whoever plans a collection of its garbage.
+    pub(super) storage: Option<Storage>,
+    /// What differs from the top-level `gc` for this registry.
+    pub(super) gc: Option<Gc>,
 }
 
 /// That one host serves what another has.

@@ -7,20 +7,21 @@ use crate::oci::reference::{DOCKER_HUB, Reference};
 use super::check::Checker;
 use super::endpoint::{Endpoint, Scheme};
 use super::problem::quoted;
-use super::{ClientCertificate, Registry, Tls, Verify, raw};
+use super::{ClientCertificate, Gc, Registry, Tls, Verify, raw};
 
 pub(super) const CONCURRENCY: u32 = 32;
 
 pub(super) fn check(
     checker: &mut Checker<'_, '_>,
     registries: Vec<raw::Registry>,
-    defaults: &Verify,
+    verify: &Verify,
+    gc: &Gc,
 ) -> Vec<Registry> {
     let mut hosts: HashMap<String, usize> = HashMap::new();
     let mut good = Vec::with_capacity(registries.len());
     for (index, registry) in registries.into_iter().enumerate() {
         let path = format!("registries[{index}]");
-        let registry = checker.registry(&path, registry, defaults);
+        let registry = checker.registry(&path, registry, verify, gc);
         if let Some(first) = hosts.insert(registry.host.to_ascii_lowercase(), index) {
             let message = format!(
                 "{} is already the host of registries[{first}]; write one entry for each host",
@@ -65,7 +66,7 @@ fn check_aliases(
 }
 
 impl Checker<'_, '_> {
-    fn registry(&mut self, path: &str, raw: raw::Registry, defaults: &Verify) -> Registry {
+    fn registry(&mut self, path: &str, raw: raw::Registry, verify: &Verify, gc: &Gc) -> Registry {
         let of = |key: &str| format!("{path}.{key}");
         let host = self.host(&of("host"), &raw.host.unwrap_or_default());
         let written = raw
@@ -128,7 +129,11 @@ impl Checker<'_, '_> {
             requests_per_second: raw.requests_per_second,
             aliases,
             mirrors: self.mirrors(&of("mirrors"), &mirrored, raw.mirrors.unwrap_or_default()),
-            verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), defaults),
+            verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), verify),
+            storage: raw
+                .storage
+                .and_then(|raw| self.storage(&of("storage"), raw)),
+            gc: self.gc(&of("gc"), raw.gc.unwrap_or_default(), gc),
         }
     }
 

@@ -44,7 +44,7 @@ registries:
       interval: 10 parsecs
   - host: Registry.example
 inventroy: {}
-gc: {mode: purge}
+retention: {mode: plan}
 ";
     assert_eq!(
         rendered(text),
@@ -58,8 +58,8 @@ pullproof.yaml:5:11: registries[1].host: `Registry.example` is already the host 
 pullproof.yaml:6:1: inventroy: unknown key `inventroy`; did you mean `inventory`?
    6 | inventroy: {}
      | ^
-pullproof.yaml:7:1: gc: `gc` is known, but this version does not have it yet: it would have no effect; take it out
-   7 | gc: {mode: purge}
+pullproof.yaml:7:1: retention: `retention` is known, but this version does not have it yet: it would have no effect; take it out
+   7 | retention: {mode: plan}
      | ^
 4 problems in pullproof.yaml"
     );
@@ -293,7 +293,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, storage, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",
@@ -853,6 +853,7 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
     assert_eq!(config.http.metrics, default.http.metrics);
     assert_eq!(config.http.ui, default.http.ui);
     assert_eq!(config.metrics, default.metrics);
+    assert_eq!(config.gc, default.gc);
     assert_eq!(config.network, default.network);
     assert_eq!(config.log, default.log);
     assert_eq!(config.state.directory, default.state.directory);
@@ -865,8 +866,12 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
     let schema = schema();
     schema_keys(&schema, &schema, "", &mut known);
     // An override is shown by one of its keys.
-    known.retain(|path| !path.starts_with("registries[].verify."));
-    shown.retain(|path| !path.starts_with("registries[].verify."));
+    for paths in [&mut known, &mut shown] {
+        let is_override = |path: &str| {
+            path.starts_with("registries[].verify.") || path.starts_with("registries[].gc.")
+        };
+        paths.retain(|path| !is_override(path));
+    }
     assert_eq!(shown, known);
 }
 
@@ -1010,4 +1015,61 @@ proptest! {
             prop_assert!(problems.problems.is_sorted_by_key(|problem| (problem.line, problem.column)));
         }
     }
+}
+
+#[test]
+fn a_storage_is_one_place_and_what_is_garbage_in_it_may_differ() {
+    let config = parsed(
+        "\
+gc: {untagged: delete, minimumAge: 2h, alarmPercent: 80}
+registries:
+  - {host: a.b, storage: {filesystem: {root: reg}}, gc: {tagHistory: delete, repositories: [\"team/*\"]}}
+  - {host: c.d, storage: {s3: {region: eu-west-1, bucket: b, prefix: /r/, endpoint: \"http://127.0.0.1:9\"}}}
+",
+    );
+    let [disk, bucket] = &config.registries[..] else {
+        panic!("two registries");
+    };
+    assert_eq!(
+        disk.storage,
+        Some(Storage::Filesystem("/etc/pullproof/reg".into()))
+    );
+    assert_eq!(
+        disk.gc,
+        Gc {
+            repositories: vec!["team/*".parse().unwrap()],
+            keeps_untagged: false,
+            keeps_tag_history: false,
+            minimum_age: Duration::from_hours(2),
+            alarm_percent: 80.0,
+        }
+    );
+    let Some(Storage::S3(s3)) = &bucket.storage else {
+        panic!("a bucket");
+    };
+    assert_eq!((&*s3.prefix, s3.max_concurrency), ("r", 64));
+    assert!(bucket.gc.keeps_tag_history && !bucket.gc.keeps_untagged);
+    check(
+        "\
+gc: {mode: purge, repositories: [], minimumAge: 5, alarmPercent: 101, windows: []}
+registries:
+  - {host: a.b, storage: {}}
+  - {host: c.d, storage: {filesystem: {root: a}, s3: {region: r, bucket: b}}, gc: {repositories: [\"/a\"]}}
+  - {host: e.f, storage: {s3: {region: \"a b\", prefix: a/../b, endpoint: \"http://h/x\"}}}
+",
+        &[
+            "1:12 gc.mode: expected plan, found `purge`",
+            "1:33 gc.repositories: it is empty: nothing would be collected; write [\"**\"] for all",
+            "1:49 gc.minimumAge: expected text, as \"10m\", found the number 5",
+            "1:66 gc.alarmPercent: expected a number from 0 to 100, found the number 101",
+            "1:71 gc.windows: `windows` is known, but this version does not have it yet: it would have no effect; take it out",
+            "3:26 registries[0].storage: nothing is in it; write {filesystem: {root: DIRECTORY}} or {s3: {region: REGION, bucket: BUCKET}}",
+            "4:54 registries[1].storage.s3: `filesystem` and `s3` are two places; keep one of them",
+            "4:99 registries[1].gc.repositories[0]: `/a` is not a pattern of repositories: a repository's name neither begins nor ends with /; expected one as team/app, sandbox/* or sandbox/**",
+            "5:31 registries[2].storage.s3.bucket: `bucket` is missing",
+            "5:40 registries[2].storage.s3.region: `a b` is not the name of a region",
+            "5:55 registries[2].storage.s3.prefix: `a/../b` is not a prefix: expected names with / between them",
+            "5:73 registries[2].storage.s3.endpoint: it has a path; the bucket and the prefix have keys of their own",
+        ],
+    );
 }

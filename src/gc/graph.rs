@@ -3,7 +3,7 @@
 //! Objects are numbered in order of their digests, so that a link is two numbers and a graph of a million
 //! blobs fits in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::oci::digest::Digest;
@@ -70,8 +70,8 @@ pub struct Repository {
     pub revisions: Vec<Link>,
     /// In order of the names.
     pub tags: Vec<Tag>,
-    /// Since when a push has been under way; what was linked after it may be a part of it.
-    pub pushing_since: Option<Second>,
+    /// When the pushes began that have not ended.
+    pub uploads: Vec<Second>,
     pub damage: Vec<Damage>,
 }
 
@@ -92,10 +92,39 @@ pub enum Node {
         /// The config first, where there is one.
         blobs: Box<[ObjectId]>,
         has_config: bool,
+        /// One of an unknown media type is kept, with all that looks like a digest in it.
+        is_understood: bool,
         subject: Option<ObjectId>,
     },
     /// What it names is not known.
     Unreadable,
+}
+
+/// A manifest that was read.
+#[derive(Debug)]
+pub struct Parsed {
+    node: Node,
+    /// What it names and is not stored.
+    absent: Vec<Digest>,
+}
+
+struct Reading<'a> {
+    graph: &'a Graph,
+    absent: Vec<Digest>,
+}
+
+impl Reading<'_> {
+    /// The numbers of those that are there.
+    fn stored(&mut self, digests: impl Iterator<Item = Digest>) -> Box<[ObjectId]> {
+        let mut stored = Vec::new();
+        for digest in digests {
+            match self.graph.find(&digest) {
+                Some(id) => stored.push(id),
+                None => self.absent.push(digest),
+            }
+        }
+        stored.into()
+    }
 }
 
 /// A storage.
@@ -106,6 +135,7 @@ pub struct Graph {
     nodes: HashMap<ObjectId, Node>,
     /// Damage that is of no repository.
     damage: Vec<Damage>,
+    absent: Vec<Digest>,
 }
 
 impl Graph {
@@ -151,6 +181,15 @@ impl Graph {
         self.nodes.iter().map(|(id, node)| (*id, node))
     }
 
+    /// Puts damage in order, in whatever order it was found.
+    pub fn settle(&mut self) {
+        let of_one = self.repositories.iter_mut().map(|it| &mut it.damage);
+        for damage in of_one.chain([&mut self.damage]) {
+            damage.sort_unstable();
+            damage.dedup();
+        }
+    }
+
     /// Damage that is of no repository.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
@@ -174,58 +213,90 @@ impl Graph {
         unread
     }
 
-    /// Takes what a manifest says. What is wrong with it damages every repository that has it.
-    pub fn read(&mut self, id: ObjectId, body: Result<&[u8], String>) {
-        let node = body.and_then(|body| self.parsed(id, body));
-        let node = node.unwrap_or_else(|problem| {
-            self.unreadable(id, &problem);
-            Node::Unreadable
-        });
-        self.nodes.insert(id, node);
-    }
-
-    fn parsed(&self, id: ObjectId, body: &[u8]) -> Result<Node, String> {
+    /// What a manifest says, or what is wrong with it.
+    pub fn parse(&self, id: ObjectId, body: &[u8]) -> Result<Parsed, String> {
         if Digest::of(body) != self.object(id).digest {
             return Err("its content is not that of its digest".to_owned());
         }
-        let find = |digest: &Digest| self.find(digest);
-        match Manifest::parse(body, None) {
+        let mut reading = Reading {
+            graph: self,
+            absent: Vec::new(),
+        };
+        let node = match Manifest::parse(body, None) {
             Ok(Manifest::Index { children, subject }) => {
                 // Caches and other artifacts list plain blobs in an index.
                 let is_manifest = |media_type: &str| media_type::kind(media_type) != Kind::Other;
                 let (children, blobs): (Vec<_>, Vec<_>) = children
                     .iter()
                     .partition(|it| it.media_type.is_empty() || is_manifest(&it.media_type));
-                Ok(Node::Read {
-                    children: children.iter().filter_map(|it| find(&it.digest)).collect(),
-                    blobs: blobs.iter().filter_map(|it| find(&it.digest)).collect(),
+                Node::Read {
+                    children: reading.stored(children.iter().map(|it| it.digest)),
+                    blobs: reading.stored(blobs.iter().map(|it| it.digest)),
                     has_config: false,
-                    subject: subject.as_ref().and_then(find),
-                })
+                    is_understood: true,
+                    subject: subject.as_ref().and_then(|it| self.find(it)),
+                }
             }
             Ok(Manifest::Image {
                 config,
                 layers,
                 subject,
             }) => {
-                let config = find(&config.digest);
-                let layers = layers.iter().filter_map(|it| find(&it.digest));
-                Ok(Node::Read {
+                let has_config = self.find(&config.digest).is_some();
+                let all = [config.digest].into_iter();
+                Node::Read {
                     children: Box::default(),
-                    has_config: config.is_some(),
-                    blobs: config.into_iter().chain(layers).collect(),
-                    subject: subject.as_ref().and_then(find),
-                })
+                    has_config,
+                    is_understood: true,
+                    blobs: reading.stored(all.chain(layers.iter().map(|it| it.digest))),
+                    subject: subject.as_ref().and_then(|it| self.find(it)),
+                }
             }
-            // Whatever looks like a digest in it may be one.
-            Ok(Manifest::Unsupported { .. }) => Ok(Node::Read {
-                children: digests_in(body).filter_map(|it| find(&it)).collect(),
-                blobs: Box::default(),
-                has_config: false,
-                subject: None,
-            }),
-            Err(problem) => Err(problem.to_string()),
-        }
+            // Whatever looks like a digest in it may be one, and a manifest if it is linked as one.
+            Ok(Manifest::Unsupported { .. }) => {
+                let named = digests_in(body).filter_map(|it| self.find(&it));
+                let (children, blobs): (Vec<_>, Vec<_>) = named.partition(|it| self.is_linked(*it));
+                Node::Read {
+                    children: children.into(),
+                    blobs: blobs.into(),
+                    has_config: false,
+                    is_understood: false,
+                    subject: None,
+                }
+            }
+            Err(problem) => return Err(problem.to_string()),
+        };
+        let absent = reading.absent;
+        Ok(Parsed { node, absent })
+    }
+
+    /// Takes what a manifest says. What is wrong with it damages every repository that has it.
+    pub fn put(&mut self, id: ObjectId, parsed: Result<Parsed, String>) {
+        let node = match parsed {
+            Ok(Parsed { node, absent }) => {
+                self.absent.extend(absent);
+                node
+            }
+            Err(problem) => {
+                self.unreadable(id, &problem);
+                Node::Unreadable
+            }
+        };
+        self.nodes.insert(id, node);
+    }
+
+    /// What manifests name or repositories link and the listing does not have, in order.
+    pub fn absent(&self) -> Vec<Digest> {
+        let linked = self.objects.iter().filter(|it| it.size().is_none());
+        let linked = linked.map(|object| object.digest);
+        let absent: BTreeSet<Digest> = self.absent.iter().copied().chain(linked).collect();
+        absent.into_iter().collect()
+    }
+
+    /// Whether any repository has it as a manifest.
+    fn is_linked(&self, id: ObjectId) -> bool {
+        let mut repositories = self.repositories.iter();
+        repositories.any(|repository| position(&repository.revisions, id).is_some())
     }
 
     fn unreadable(&mut self, id: ObjectId, problem: &str) {
@@ -296,7 +367,7 @@ struct Listed {
     layers: Vec<(Digest, Option<Second>)>,
     revisions: Vec<(Digest, Option<Second>)>,
     tags: BTreeMap<Arc<str>, ListedTag>,
-    pushing_since: Option<Second>,
+    uploads: Vec<Second>,
     damage: Vec<Damage>,
 }
 
@@ -342,15 +413,19 @@ impl Builder {
             .push((digest, modified));
     }
 
-    /// A push that has not ended; `None` where it does not say since when.
+    /// A push that has not ended; `None` where it does not say since when. The registry itself never takes
+    /// such a one away (`purgeuploads.go`), so it is said.
     pub fn upload(&mut self, repository: &str, since: Option<Second>) {
-        let since = since.unwrap_or(Second::new(0));
         let listed = self.listed(repository);
-        listed.pushing_since = Some(
-            listed
-                .pushing_since
-                .map_or(since, |before| before.min(since)),
-        );
+        match since {
+            Some(since) => listed.uploads.push(since),
+            None => listed.damage.push(Damage {
+                path: format!("repositories/{repository}/_uploads"),
+                problem: "a push in it does not say when it began, so that it may be going on; if it is not, \
+                          take its directory away"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// What could not be understood, of a repository or of none.
@@ -461,7 +536,9 @@ impl Listed {
                 modified: *modified,
             });
             let mut links: Vec<Link> = links.collect();
-            links.sort_unstable_by_key(|link| link.object);
+            // Where one is listed twice, the younger counts, and what has no time is of now.
+            let age = |link: &Link| link.modified.map_or(i64::MIN, |it| -it.get());
+            links.sort_unstable_by_key(|link| (link.object, age(link)));
             links.dedup_by_key(|link| link.object);
             links
         };
@@ -475,7 +552,7 @@ impl Listed {
             tags: tags.collect(),
             layers: links(self.layers),
             revisions: links(self.revisions),
-            pushing_since: self.pushing_since,
+            uploads: self.uploads,
             damage: self.damage,
         }
     }

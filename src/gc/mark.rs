@@ -22,6 +22,9 @@ pub struct Rules<'a> {
     pub keeps_history: bool,
     /// What was written or linked after this is young.
     pub young_after: Second,
+    /// Pushes that began before this are dead: the registry takes them away after a week
+    /// (`storage.maintenance.uploadpurging`).
+    pub pushing_after: Second,
     /// Whether a repository is collected at all.
     pub is_in_scope: &'a dyn Fn(&str) -> bool,
 }
@@ -33,6 +36,7 @@ impl fmt::Debug for Rules<'_> {
         shown.field("keeps_history", &self.keeps_history);
         shown
             .field("young_after", &self.young_after)
+            .field("pushing_after", &self.pushing_after)
             .finish_non_exhaustive()
     }
 }
@@ -121,6 +125,8 @@ struct Marking<'a> {
     by_config: HashMap<ObjectId, Vec<ObjectId>>,
     /// Needed by somebody who has no link to it: all links to it are needed.
     everywhere: Bits,
+    /// Named by a manifest, of whatever kind.
+    named: Bits,
 }
 
 impl<'a> Marking<'a> {
@@ -133,6 +139,7 @@ impl<'a> Marking<'a> {
         }
         let mut referrers: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
         let mut by_config: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
+        let mut named = Bits::of(graph.objects().len());
         let mut has_unknown = vec![false; graph.repositories().len()];
         for (id, node) in graph.nodes() {
             let Node::Read {
@@ -140,10 +147,14 @@ impl<'a> Marking<'a> {
                 blobs,
                 has_config,
                 subject,
+                is_understood: _,
             } = node
             else {
                 continue;
             };
+            for object in children.iter().chain(blobs) {
+                named.set(object.index());
+            }
             // Only what is linked is served to whoever asks for referrers.
             if let Some(subject) = subject.filter(|_| holders.contains_key(&id)) {
                 referrers.entry(subject).or_default().push(id);
@@ -182,6 +193,7 @@ impl<'a> Marking<'a> {
             referrers,
             by_config,
             everywhere: Bits::of(objects),
+            named,
         }
     }
 
@@ -191,7 +203,8 @@ impl<'a> Marking<'a> {
             if let Some(current) = tag.current {
                 self.want(Some(id), current);
             }
-            if rules.keeps_history || keeps_all {
+            // Of one without `current` nobody knows what it names.
+            if rules.keeps_history || keeps_all || tag.current.is_none() {
                 for link in &tag.history {
                     self.want(Some(id), link.object);
                 }
@@ -201,13 +214,29 @@ impl<'a> Marking<'a> {
             let modified = self.graph.object(link.object).modified();
             is_young(link.modified, rules.young_after) || is_young_data(modified, rules)
         };
+        let uploads = repository.uploads.iter().copied();
+        let pushing_since = uploads.filter(|since| *since > rules.pushing_after).min();
+        // What no manifest names may be waiting for the one that is being pushed, since whenever it is there.
         let pushed = |link: &Link| {
-            let since = repository.pushing_since;
-            since.is_some_and(|since| link.modified.is_none_or(|modified| modified >= since))
+            pushing_since.is_some_and(|since| {
+                !self.named.has(link.object.index())
+                    || link.modified.is_none_or(|modified| modified >= since)
+            })
         };
         let wanted = |link: &&Link| keeps_all || is_young(link) || pushed(link);
+        let is_unknown = |link: &Link| {
+            let node = self.graph.node(link.object);
+            matches!(
+                node,
+                Some(Node::Read {
+                    is_understood: false,
+                    ..
+                })
+            )
+        };
         let revisions = repository.revisions.iter();
-        let revisions = revisions.filter(|link| rules.keeps_untagged || wanted(link));
+        let revisions =
+            revisions.filter(|link| rules.keeps_untagged || wanted(link) || is_unknown(link));
         let layers = repository.layers.iter().filter(wanted);
         let objects: Vec<ObjectId> = revisions.chain(layers).map(|link| link.object).collect();
         for object in objects {

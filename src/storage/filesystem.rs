@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fstat, openat, statx};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fstat, openat, statat, statx};
 use rustix::io::Errno;
 
 use super::layout::ROOT;
@@ -43,6 +43,9 @@ struct Place {
 /// A tree on a disk.
 #[derive(Debug)]
 pub struct Filesystem {
+    /// The registry's `rootdirectory`.
+    top: OwnedFd,
+    /// Below it, where the tree begins.
     root: OwnedFd,
     /// Of the root's own file system.
     device: u64,
@@ -52,37 +55,63 @@ impl Filesystem {
     /// Opens a registry's `rootdirectory`.
     pub fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(root.join(ROOT), flags, Mode::empty())?;
+        let top = rustix::fs::open(root, flags, Mode::empty())?;
+        let root = openat(&top, ROOT, flags, Mode::empty())?;
         let device = fstat(&root)?.st_dev;
-        Ok(Self { root, device })
+        Ok(Self { top, root, device })
     }
 
-    /// All that is there. Links are read, and no blob is.
-    pub fn list(&self, threads: usize) -> Result<Vec<Vec<Listed>>, Unlisted> {
+    /// All that is there. Links are read, and no blob is. `seen` is told how many entries more were found.
+    pub fn list(
+        &self,
+        threads: usize,
+        seen: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Vec<Listed>>, Unlisted> {
         let mut first = Vec::new();
         let mut found = Vec::new();
         self.top(&mut first, &mut found)?;
-        let work =
-            |task, more: &mut Vec<Task>, found: &mut Vec<Listed>| self.work(task, more, found);
+        let work = |task, more: &mut Vec<Task>, found: &mut Vec<Listed>| {
+            let before = found.len();
+            self.work(task, more, found)?;
+            seen(found.len() - before);
+            Ok(())
+        };
         let mut all = pool::run(threads, first, work)?;
         all.push(found);
         Ok(all)
     }
 
-    /// A blob's bytes, if they are no more than `most`.
+    /// A blob's bytes, if they are no more than `most`; of kind `InvalidData` if they are.
     pub fn read(&self, digest: &Digest, most: u64) -> io::Result<Vec<u8>> {
-        let hex = digest.hex();
-        let shard = hex.get(..2).unwrap_or_default();
-        let path = format!("blobs/sha256/{shard}/{hex}/data");
-        let file = openat(&self.root, path, file_flags(), Mode::empty())?;
+        let file = openat(&self.root, data(digest), file_flags(), Mode::empty())?;
         let size = u64::try_from(fstat(&file)?.st_size).unwrap_or(u64::MAX);
         if size > most {
-            return Err(io::Error::other(format!("it has {size} bytes")));
+            let problem = format!("it has {size} bytes, and at most {most} are read");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
         let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         let mut file = std::fs::File::from(file);
         io::Read::read_to_end(&mut io::Read::take(&mut file, most + 1), &mut content)?;
         Ok(content)
+    }
+
+    /// The size of a blob; `None` where it is not there.
+    pub fn blob_size(&self, digest: &Digest) -> io::Result<Option<u64>> {
+        let told = statat(&self.root, data(digest), AtFlags::SYMLINK_NOFOLLOW);
+        match told {
+            Ok(told) => Ok(Some(u64::try_from(told.st_size).unwrap_or_default())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether there is such a file or directory below the `rootdirectory`.
+    pub fn has(&self, path: &str) -> io::Result<bool> {
+        match statat(&self.top, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn top(&self, first: &mut Vec<Task>, found: &mut Vec<Listed>) -> Result<(), Unlisted> {
@@ -463,6 +492,13 @@ struct Link {
 const SYMLINK: &str = "a symbolic link, which is not followed";
 const ELSEWHERE: &str = "it is on another file system";
 
+/// Where a blob is, below the root.
+fn data(digest: &Digest) -> String {
+    let hex = digest.hex();
+    let shard = hex.get(..2).unwrap_or_default();
+    format!("blobs/sha256/{shard}/{hex}/data")
+}
+
 fn file_flags() -> OFlags {
     // A pipe in the tree would keep us waiting.
     OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK
@@ -484,7 +520,7 @@ fn entries(place: &Place) -> Result<Vec<(CString, FileType)>, Unlisted> {
         let mut kind = entry.file_type();
         if kind == FileType::Unknown {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
-            let told = rustix::fs::statat(&place.directory, name, flags).map_err(failed)?;
+            let told = statat(&place.directory, name, flags).map_err(failed)?;
             kind = FileType::from_raw_mode(told.st_mode);
         }
         found.push((name.to_owned(), kind));

@@ -1,6 +1,10 @@
 //! Work that makes more work, on a few threads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
+
+/// Tasks that a thread takes at once.
+const PART: usize = 16;
 
 /// What is to be done, and how much of it is under way.
 struct Queue<T, E> {
@@ -63,6 +67,35 @@ pub(super) fn run<T: Send, R: Send, E: Send>(
     }
 }
 
+/// The results of so many tasks, in their order.
+pub(super) fn each<R: Send>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> R + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let mut all: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let some = || {
+            let mut done = Vec::new();
+            loop {
+                let start = next.fetch_add(PART, Ordering::Relaxed);
+                if start >= count {
+                    return done;
+                }
+                let part = start..count.min(start + PART);
+                done.extend(part.map(|at| (at, work(at))));
+            }
+        };
+        let threads = threads.clamp(1, count.div_ceil(PART).max(1));
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        let done = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        done.flat_map(|done| done.expect("work does not panic"))
+            .collect()
+    });
+    all.sort_unstable_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, result)| result).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +115,15 @@ mod tests {
             [count(10), count(9), count(8), count(7), count(0)],
             [1, 1, 2, 3, 89]
         );
+    }
+
+    #[test]
+    fn results_are_in_the_order_of_the_tasks() {
+        assert_eq!(
+            each(3, 100, |at| at * 2),
+            (0..100).map(|at| at * 2).collect::<Vec<_>>()
+        );
+        assert!(each(3, 0, |at| at).is_empty());
     }
 
     #[test]

@@ -70,6 +70,27 @@ const PURE: &[(&str, &[&str])] = &[
             "crate::store",
         ],
     ),
+    (
+        "gc.rs",
+        &[
+            "crate::registry",
+            "crate::app",
+            "crate::http",
+            "crate::config",
+        ],
+    ),
+    (
+        "gc",
+        &[
+            "crate::registry",
+            "crate::app",
+            "crate::http",
+            "crate::config",
+        ],
+    ),
+    ("pattern.rs", &[]),
+    ("storage/layout.rs", &["crate::gc"]),
+    ("cli/gc/table.rs", &["crate::registry", "crate::app"]),
     ("registry/limiter.rs", &[]),
     ("registry/pause.rs", &[]),
     ("registry/quota.rs", &[]),

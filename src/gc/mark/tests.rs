@@ -147,7 +147,8 @@ impl World {
             }
             for id in unread {
                 let body = bodies[&graph.object(id).digest];
-                graph.read(id, Ok(body));
+                let parsed = graph.parse(id, body);
+                graph.put(id, parsed);
             }
         }
     }
@@ -258,6 +259,7 @@ fn check(world: &World, keeps_untagged: bool, keeps_history: bool) {
         keeps_untagged,
         keeps_history,
         young_after: Second::new(YOUNG_AFTER),
+        pushing_after: Second::new(NOW - 600_000),
         is_in_scope: &|_| true,
     };
     let marked = mark(&graph, &kept, &rules);

@@ -43,7 +43,9 @@ impl Tree {
     }
 
     fn list(&self) -> Result<BTreeSet<Listed>, Unlisted> {
-        let found = Filesystem::open(self.directory.path()).unwrap().list(3)?;
+        let found = Filesystem::open(self.directory.path())
+            .unwrap()
+            .list(3, &|_| ())?;
         Ok(found.into_iter().flatten().map(timeless).collect())
     }
 

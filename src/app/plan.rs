@@ -1,0 +1,199 @@
+//! From a registry's storage and what must stay to a plan: lists, reads, looks again, and decides nothing.
+//!
+//! Nothing is written. Whatever could not be listed or read in full is a refusal, and then there is no plan.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::{self, Registry};
+use crate::gc::graph::{Builder, Graph};
+use crate::gc::needed::Needed;
+use crate::gc::plan::{self, Plan, Policy};
+use crate::gc::refusal::{Code, Refusal};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::MANIFEST_BYTES_MAX;
+use crate::second::Second;
+use crate::storage::filesystem::Filesystem;
+use crate::storage::layout::ROOT;
+use crate::storage::owner::{self, Owner};
+use crate::storage::{Progress, Storage, Unlisted};
+
+/// The registry takes pushes away that began so long ago (`storage.maintenance.uploadpurging.age`).
+const UPLOAD_LASTS: Duration = Duration::from_hours(168);
+/// Of what manifests name and the listing lacks, so much is looked for.
+const LOOKS_MAX: usize = 1000;
+
+/// Opens a registry's storage, or says why it cannot be planned for.
+pub fn open(storage: &config::Storage) -> Result<Storage, Refusal> {
+    let opened = match storage {
+        config::Storage::Filesystem(root) => match Filesystem::open(root) {
+            Ok(filesystem) => Storage::Filesystem(filesystem),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let problem = if owner::is_zot(root) {
+                    Owner::Zot.words().to_owned()
+                } else {
+                    format!(
+                        "no registry keeps its content there: there is no {ROOT} below it; is it the \
+                         registry's `rootdirectory`, and mounted?"
+                    )
+                };
+                return Err(unsupported(root.display(), &problem));
+            }
+            Err(error) => {
+                let message = format!("{}: it cannot be opened: {error}", root.display());
+                return Err(Refusal::new(Code::ListingIncomplete, message));
+            }
+        },
+        config::Storage::S3(s3) => {
+            let message = format!("{}: buckets cannot be read yet", s3.bucket);
+            return Err(Refusal::new(Code::StorageUnsupported, message));
+        }
+    };
+    match owner::of(&opened) {
+        Ok(None) => Ok(opened),
+        Ok(Some(owner)) => Err(unsupported(shown(storage), owner.words())),
+        Err(error) => {
+            let message = format!("{}: it cannot be read: {error}", shown(storage));
+            Err(Refusal::new(Code::ListingIncomplete, message))
+        }
+    }
+}
+
+fn unsupported(storage: impl std::fmt::Display, problem: &str) -> Refusal {
+    Refusal::new(Code::StorageUnsupported, format!("{storage}: {problem}"))
+}
+
+/// Where it is, as people write it.
+pub fn shown(storage: &config::Storage) -> String {
+    match storage {
+        config::Storage::Filesystem(root) => root.display().to_string(),
+        config::Storage::S3(s3) => match &*s3.prefix {
+            "" => format!("s3://{}", s3.bucket),
+            prefix => format!("s3://{}/{prefix}", s3.bucket),
+        },
+    }
+}
+
+/// Plans a collection. It blocks: it is for a thread of its own.
+pub fn plan(
+    storage: &Storage,
+    registry: &Registry,
+    needed: &Needed,
+    now: Timestamp,
+    progress: &Progress,
+) -> Result<Plan, Refusal> {
+    let mut graph = read(storage, progress)?;
+    let mut unlisted = unlisted(storage, &graph, needed)?;
+    if !unlisted.is_empty() {
+        // A push may have come meanwhile, which a second listing has.
+        graph = read(storage, progress)?;
+        unlisted = self::unlisted(storage, &graph, needed)?;
+    }
+    if let Some(digest) = unlisted.first() {
+        let message = format!(
+            "the listing does not have {digest}, and a direct look finds it ({} such): what is listed is not \
+             all that is there, so what seems unused may be needed; find out why the storage hides it",
+            unlisted.len()
+        );
+        return Err(Refusal::new(Code::ListingIncomplete, message));
+    }
+    let before = |age: Duration| {
+        let at = now.checked_sub(age).unwrap_or(Timestamp::MIN);
+        Second::from(at)
+    };
+    let policy = Policy {
+        repositories: &registry.gc.repositories,
+        keeps_untagged: registry.gc.keeps_untagged,
+        keeps_tag_history: registry.gc.keeps_tag_history,
+        young_after: before(registry.gc.minimum_age),
+        pushing_after: before(UPLOAD_LASTS),
+    };
+    Ok(plan::plan(graph, needed, &policy))
+}
+
+/// Lists everything and reads the manifests.
+fn read(storage: &Storage, progress: &Progress) -> Result<Graph, Refusal> {
+    let mut builder = Builder::default();
+    let listed = storage.list(progress).map_err(|error| refused(&error))?;
+    for found in listed.into_iter().flatten() {
+        builder.add(found);
+    }
+    let mut graph = builder.finish();
+    loop {
+        let unread = graph.unread();
+        if unread.is_empty() {
+            return Ok(graph);
+        }
+        progress.to_read.fetch_add(unread.len(), Ordering::Relaxed);
+        let digests: Vec<Digest> = unread.iter().map(|id| graph.object(*id).digest).collect();
+        let parsed = storage.read_each(&digests, MANIFEST_BYTES_MAX as u64, |at, body| {
+            progress.read.fetch_add(1, Ordering::Relaxed);
+            let id = *unread.get(at).expect("it is one of them");
+            match body {
+                Ok(body) => Ok((id, graph.parse(id, &body))),
+                // Only this cannot be read: whose it is keeps everything.
+                Err(error) if is_damage(&error) => Ok((id, Err(error.to_string()))),
+                Err(error) => Err((id, error)),
+            }
+        });
+        for one in parsed {
+            match one {
+                Ok((id, parsed)) => graph.put(id, parsed),
+                Err((id, error)) => {
+                    let digest = graph.object(id).digest;
+                    let message = if error.kind() == io::ErrorKind::NotFound {
+                        format!(
+                            "{digest} was listed and is gone: something else is taking content away; stop it, \
+                             and try again"
+                        )
+                    } else {
+                        format!("{digest} cannot be read: {error}")
+                    };
+                    return Err(Refusal::new(Code::ListingIncomplete, message));
+                }
+            }
+        }
+    }
+}
+
+/// Of the content, and not of the way to it.
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
+fn refused(error: &Unlisted) -> Refusal {
+    Refusal::new(Code::ListingIncomplete, error.to_string())
+}
+
+/// What the listing does not have and is there: of what is in use, and of what manifests and links name.
+fn unlisted(storage: &Storage, graph: &Graph, needed: &Needed) -> Result<Vec<Digest>, Refusal> {
+    let is_listed = |digest: &Digest| {
+        let found = graph.find(digest);
+        found.is_some_and(|id| graph.object(id).size().is_some())
+    };
+    let mut absent: Vec<Digest> = needed.own.iter().copied().collect();
+    absent.retain(|digest| !is_listed(digest));
+    let foreign = needed.digests.iter().copied();
+    let foreign = foreign.filter(|digest| !is_listed(digest) && !needed.own.contains(digest));
+    let named = graph.absent();
+    absent.extend(spread(named, LOOKS_MAX));
+    absent.extend(spread(foreign.collect(), LOOKS_MAX));
+    let sizes = storage.look(&absent).map_err(|error| {
+        let message = format!("looking for what the listing lacks failed: {error}");
+        Refusal::new(Code::ListingIncomplete, message)
+    })?;
+    let found = absent.into_iter().zip(sizes);
+    Ok(found
+        .filter_map(|(digest, size)| size.is_some().then_some(digest))
+        .collect())
+}
+
+/// At most so many, evenly from all of them.
+fn spread(all: Vec<Digest>, most: usize) -> impl Iterator<Item = Digest> {
+    let step = all.len().div_ceil(most).max(1);
+    all.into_iter().step_by(step)
+}

@@ -1,0 +1,298 @@
+//! `pullproof gc plan`: what a collection would take. Nothing is written.
+
+use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::keep::{self, Kept};
+use super::table;
+use crate::app::plan as planning;
+use crate::cli::terminal::{self, Paint};
+use crate::cli::verify::Given;
+use crate::cli::{Exit, Global};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, LogLevel, Registry};
+use crate::gc::needed::Needed;
+use crate::gc::plan::Plan;
+use crate::gc::refusal::{Code, Refusal};
+use crate::storage::Progress;
+use crate::view::plan::{Difference, Extent, PlanView, Recorded, write_lines};
+
+#[derive(Debug, clap::Args)]
+pub struct PlanArguments {
+    /// Whose storage, by the registry's host [default: the only one that has a storage]
+    #[arg(long, value_name = "HOST", env = "PULLPROOF_STORAGE")]
+    storage: Option<String>,
+    #[command(flatten)]
+    given: Given,
+    /// The time by which things are old enough, as 2026-11-21T10:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", env = "PULLPROOF_NOW")]
+    now: Option<Timestamp>,
+    /// Only totals
+    #[arg(long, env = "PULLPROOF_SUMMARY")]
+    summary: bool,
+    /// What goes now and did not in an earlier plan, and the other way round: a file of `-o json` or
+    /// `-o jsonl`
+    #[arg(
+        long,
+        value_name = "PLAN",
+        conflicts_with = "summary",
+        env = "PULLPROOF_DIFF"
+    )]
+    diff: Option<PathBuf>,
+    #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
+    output: Form,
+}
+
+/// The forms of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Table,
+    // Every repository, every row.
+    Wide,
+    Json,
+    Yaml,
+    // A line of everything but the rows, then a line for each row.
+    Jsonl,
+}
+
+pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Exit> {
+    let (config, _) = match global.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    global.start_log(&config, Some(LogLevel::Warn));
+    let registry = match chosen(&config, arguments.storage.as_deref()) {
+        Ok(registry) => registry,
+        Err(problem) => {
+            terminal::complain(&format!("error: {problem}"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let before = match &arguments.diff {
+        None => None,
+        Some(file) => match recorded(file, registry)? {
+            Ok(before) => Some(before),
+            Err(problem) => {
+                terminal::complain(&format!("error: {problem}"));
+                return Ok(Exit::Usage);
+            }
+        },
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let kept = keep::read(&arguments.given, &config, registry, &clock).await?;
+    let (needed, mut refusals) = match kept {
+        Ok(Kept { needed, refusals }) => (needed, refusals),
+        Err(refusals) => {
+            print(&arguments, registry, None, &Needed::default(), &refusals)?;
+            return Ok(Exit::Unknown);
+        }
+    };
+    let now = arguments.now.unwrap_or_else(|| clock.now());
+    let (planned, needed) = planned(registry, needed, now).await?;
+    let plan = match planned {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            refusals.push(refusal);
+            print(&arguments, registry, None, &needed, &refusals)?;
+            return Ok(Exit::Unknown);
+        }
+    };
+    refusals.extend(too_much(&plan, registry));
+    refusals.push(Refusal::new(
+        Code::PlanOnly,
+        "`gc.mode` is `plan`: nothing is taken",
+    ));
+    match before {
+        None => print(&arguments, registry, Some(&plan), &needed, &refusals)?,
+        Some(before) => {
+            let after = Recorded::of(&registry.host, &plan);
+            let difference = Difference::of(&before, &after);
+            terminal::print(&match arguments.output {
+                Form::Json | Form::Jsonl => serde_json::to_string_pretty(&difference)? + "\n",
+                Form::Yaml => serde_saphyr::to_string(&difference)?,
+                Form::Table | Form::Wide => table::difference(
+                    &difference,
+                    arguments.output == Form::Wide,
+                    Paint::for_stdout(),
+                ),
+            })?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The registry whose storage is meant; the error is the way out.
+pub(super) fn chosen<'a>(config: &'a Config, host: Option<&str>) -> Result<&'a Registry, String> {
+    let with = || config.registries.iter().filter(|it| it.storage.is_some());
+    if let Some(host) = host {
+        let entry = config.registry(host);
+        return match entry {
+            Some(registry) if registry.storage.is_some() => Ok(registry),
+            Some(_) => Err(format!(
+                "the entry of {host} has no storage; add `storage: {{filesystem: {{root: DIRECTORY}}}}`"
+            )),
+            None => Err(format!("no entry of `registries` has the host {host}")),
+        };
+    }
+    let mut all = with();
+    match (all.next(), all.next()) {
+        (Some(registry), None) => Ok(registry),
+        (Some(_), Some(_)) => {
+            let hosts: Vec<&str> = with().map(|it| it.host.as_str()).collect();
+            Err(format!(
+                "several registries have a storage: say which with --storage, one of {}",
+                hosts.join(", ")
+            ))
+        }
+        (None, _) => Err(
+            "no registry has a storage; write in the configuration\n  registries:\n    - host: \
+             registry.example:5000\n      storage: {filesystem: {root: /var/lib/registry}}"
+                .to_owned(),
+        ),
+    }
+}
+
+fn recorded(file: &PathBuf, registry: &Registry) -> anyhow::Result<Result<Recorded, String>> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("reading {} (--diff)", file.display()))?;
+    let shown = file.display();
+    Ok(match Recorded::parse(&text) {
+        Ok(before) if before.storage == registry.host => Ok(before),
+        Ok(before) => Err(format!(
+            "{shown}: it is a plan for {}, not for {}",
+            before.storage, registry.host
+        )),
+        Err(problem) => Err(format!("{shown}: {problem}")),
+    })
+}
+
+/// Plans on a thread of its own, with a bar beside it.
+pub(super) async fn planned(
+    registry: &Registry,
+    needed: Needed,
+    now: Timestamp,
+) -> anyhow::Result<(Result<Plan, Refusal>, Needed)> {
+    let progress = Arc::new(Progress::default());
+    let bar = bar();
+    let (shared, entry) = (Arc::clone(&progress), registry.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let storage = entry.storage.as_ref().expect("it was chosen for it");
+        let planned = planning::open(storage)
+            .and_then(|storage| planning::plan(&storage, &entry, &needed, now, &shared));
+        (planned, needed)
+    });
+    let begun = Instant::now();
+    let show = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            ticks.tick().await;
+            bar.set_message(words(&progress, begun.elapsed()));
+            bar.tick();
+        }
+    };
+    let done = tokio::select! {
+        done = work => done,
+        () = show => unreachable!("it has no end"),
+    };
+    bar.finish_and_clear();
+    done.context("planning ended early")
+}
+
+fn bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{elapsed:>4} {spinner} {msg}")
+        .unwrap_or_else(|_template| ProgressStyle::default_spinner());
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_style(style)
+}
+
+fn words(progress: &Progress, elapsed: Duration) -> String {
+    let listed = progress.listed.load(Ordering::Relaxed);
+    let (read, to_read) = (
+        progress.read.load(Ordering::Relaxed),
+        progress.to_read.load(Ordering::Relaxed),
+    );
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is shown, roughly"
+    )]
+    let rate = ((listed + read) as f64 / elapsed.as_secs_f64().max(0.1)) as usize;
+    match (to_read, read) {
+        (0, _) => format!("listed {listed}, {rate}/s"),
+        (_, read) if read < to_read => {
+            format!("listed {listed}, read {read} of {to_read} manifests, {rate}/s")
+        }
+        (_, _) => format!("listed {listed}, read {read} manifests, marking"),
+    }
+}
+
+/// A plan that takes more than people expect is looked at before it is believed.
+fn too_much(plan: &Plan, registry: &Registry) -> Option<Refusal> {
+    let counts = plan.counts();
+    #[expect(clippy::cast_precision_loss, reason = "percents are compared")]
+    let percent = |part: u64, all: u64| 100.0 * part as f64 / all.max(1) as f64;
+    let blobs = percent(counts.garbage_blobs as u64, counts.blobs as u64);
+    let bytes = percent(counts.garbage_bytes, counts.bytes);
+    let limit = registry.gc.alarm_percent;
+    (blobs.max(bytes) > limit).then(|| {
+        let message = format!(
+            "it would take {blobs:.0} % of the blobs and {bytes:.0} % of the bytes, and `gc.alarmPercent` is \
+             {limit}; look at what it takes and why before anything does"
+        );
+        Refusal::new(Code::ShareExceeded, message)
+    })
+}
+
+fn print(
+    arguments: &PlanArguments,
+    registry: &Registry,
+    plan: Option<&Plan>,
+    needed: &Needed,
+    refusals: &[Refusal],
+) -> anyhow::Result<()> {
+    let host = &registry.host;
+    let extent = match (arguments.output, arguments.summary) {
+        (_, true) => Extent::Summary,
+        (Form::Jsonl, false) => Extent::Lines,
+        (_, false) => Extent::Everything,
+    };
+    let view = PlanView::of(host, plan, needed, refusals, extent);
+    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let written = match arguments.output {
+        Form::Json => serde_json::to_writer_pretty(&mut out, &view)
+            .map_err(std::io::Error::from)
+            .and_then(|()| out.write_all(b"\n")),
+        Form::Jsonl => write_lines(&view, plan.filter(|_| !arguments.summary), &mut out),
+        Form::Yaml => out.write_all(serde_saphyr::to_string(&view)?.as_bytes()),
+        Form::Table | Form::Wide => {
+            let storage = registry.storage.as_ref().map(planning::shown);
+            let shown = table::Shown {
+                host,
+                storage: storage.as_deref().unwrap_or_default(),
+                plan,
+                needed,
+                refusals,
+                is_wide: arguments.output == Form::Wide,
+                is_summary: arguments.summary,
+            };
+            out.write_all(shown.text(Paint::for_stdout()).as_bytes())
+        }
+    };
+    match written.and_then(|()| out.flush()) {
+        // A reader that has gone away (`| head`) is not an error.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,102 @@
+//! The keys of storages and of what is collected in them.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{DurationText, File};
+
+/// Where a registry keeps its content: a map with one key. It is read, and never written by a plan.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(in crate::config) struct Storage {
+    /// A directory of the machine that pullproof runs on.
+    pub(in crate::config) filesystem: Option<Filesystem>,
+    /// A bucket.
+    pub(in crate::config) s3: Option<S3>,
+}
+
+/// A directory.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["root"]))]
+pub(in crate::config) struct Filesystem {
+    /// The registry's `rootdirectory`: `docker/registry/v2` is below it.
+    #[schemars(extend("examples" = ["/var/lib/registry"]))]
+    pub(in crate::config) root: Option<String>,
+}
+
+/// A bucket of S3, or of what speaks like it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["region", "bucket"]))]
+pub(in crate::config) struct S3 {
+    /// Where it is dialled; by default the region's own.
+    #[schemars(extend("examples" = ["https://s3.example:9000"]))]
+    pub(in crate::config) endpoint: Option<String>,
+    /// The region; many servers of one's own take any.
+    #[schemars(extend("examples" = ["eu-west-1"]))]
+    pub(in crate::config) region: Option<String>,
+    /// The bucket.
+    #[schemars(extend("examples" = ["registry"]))]
+    pub(in crate::config) bucket: Option<String>,
+    /// The registry's `rootdirectory` within the bucket; by default the bucket's root.
+    #[schemars(extend("examples" = ["/registry"]))]
+    pub(in crate::config) prefix: Option<String>,
+    /// Without an access key: that of the environment, else the role of the pod, of the container or of
+    /// the instance.
+    pub(in crate::config) credentials: Option<S3Credentials>,
+    /// Authorities to trust besides the system's.
+    pub(in crate::config) ca: Option<File>,
+    /// Requests in flight at a time.
+    #[schemars(extend("default" = 64), range(min = 1, max = 1024))]
+    pub(in crate::config) max_concurrency: Option<u32>,
+}
+
+/// Who pullproof is to the bucket.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["accessKey"]))]
+pub(in crate::config) struct S3Credentials {
+    /// A file as AWS's own clients have it, with an access key under `[default]`.
+    pub(in crate::config) access_key: Option<File>,
+}
+
+/// What is garbage, and what is done about it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::config) struct Gc {
+    /// What a collection may do.
+    #[schemars(extend("default" = "plan"))]
+    pub(in crate::config) mode: Option<GcMode>,
+    /// The repositories that are collected, by name; `*` stands for a part of a name without `/`, `**` for
+    /// any.
+    #[schemars(extend("default" = ["**"]), extend("examples" = [["sandbox/**"]]))]
+    pub(in crate::config) repositories: Option<Vec<String>>,
+    /// What becomes of manifests that no tag leads to and nothing needs.
+    #[schemars(extend("default" = "keep"))]
+    pub(in crate::config) untagged: Option<Fate>,
+    /// What becomes of what a tag named before.
+    #[schemars(extend("default" = "keep"))]
+    pub(in crate::config) tag_history: Option<Fate>,
+    /// What was written or linked since is not garbage yet.
+    #[schemars(with = "Option<DurationText>", extend("default" = "24h"))]
+    pub(in crate::config) minimum_age: Option<String>,
+    /// A plan that would take more of a storage's blobs or bytes is refused until it is accepted.
+    #[schemars(extend("default" = 50), range(min = 0, max = 100))]
+    pub(in crate::config) alarm_percent: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum GcMode {
+    /// Nothing is touched.
+    Plan,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Fate {
+    Keep,
+    Delete,
+}
