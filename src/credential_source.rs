@@ -18,7 +18,7 @@ use futures::future::{BoxFuture, ready};
 use crate::credentials::Keyring;
 
 pub mod acr;
-mod aws;
+pub(crate) mod aws;
 mod cached;
 pub mod docker_config;
 pub mod ecr;

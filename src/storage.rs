@@ -13,6 +13,7 @@ pub mod filesystem;
 pub mod layout;
 pub mod owner;
 mod pool;
+pub mod s3;
 
 /// What a listing found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

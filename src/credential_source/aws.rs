@@ -10,7 +10,10 @@ use serde::Deserialize;
 use super::Unavailable;
 use super::http::{self, Http, environment};
 
-pub(super) mod sigv4;
+mod session;
+pub(crate) mod sigv4;
+
+pub(crate) use session::Session;
 
 const INSTANCE: &str = "http://169.254.169.254";
 const CONTAINER: &str = "http://169.254.170.2";
@@ -18,14 +21,14 @@ const CONTAINER: &str = "http://169.254.170.2";
 /// What signs a request.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     #[serde(rename = "AccessKeyId")]
-    pub(super) id: String,
+    pub(crate) id: String,
     #[serde(rename = "SecretAccessKey", deserialize_with = "http::secret")]
-    pub(super) secret: SecretString,
+    pub(crate) secret: SecretString,
     /// Of a key that lives for some hours.
     #[serde(rename = "Token", default, deserialize_with = "optional_secret")]
-    pub(super) session_token: Option<SecretString>,
+    pub(crate) session_token: Option<SecretString>,
 }
 
 fn optional_secret<'de, D: serde::Deserializer<'de>>(
@@ -146,7 +149,7 @@ async fn of_web_identity(
 }
 
 /// The domain of a region's services.
-pub(super) fn suffix(region: &str) -> &'static str {
+pub(crate) fn suffix(region: &str) -> &'static str {
     if region.starts_with("cn-") {
         "amazonaws.com.cn"
     } else {

@@ -94,6 +94,7 @@ impl Ecr {
         let signed = sigv4::Request {
             method: "POST",
             path: url.path(),
+            query: "",
             headers: &headers,
             body: BODY.as_bytes(),
         };

@@ -13,5 +13,6 @@ mod parts;
 mod readme;
 mod rules;
 mod shapes;
+mod storage;
 mod support;
 mod truth;

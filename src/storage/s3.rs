@@ -1,0 +1,204 @@
+//! The tree in a bucket of S3, or of what speaks as it does.
+//!
+//! It is only read, with as few questions as a listing allows: [`ranges`] says how the pages are put side
+//! by side, [`chain`] what makes them a listing, and [`tree`] what a listing says of contents without any
+//! of them being read. Buckets with versions are listed as they are now.
+
+use std::io;
+use std::path::PathBuf;
+
+use reqwest::Method;
+
+use self::client::{Client, Question};
+use self::listing::Listing;
+use super::layout::ROOT;
+use super::{Listed, Unlisted};
+use crate::config::endpoint::Endpoint;
+use crate::oci::digest::Digest;
+use crate::registry::retry::Patience;
+use crate::registry::transport::Deadlines;
+
+mod chain;
+mod client;
+mod connection;
+mod listing;
+mod page;
+mod question;
+mod ranges;
+mod refusal;
+mod tree;
+
+const CONCURRENCY_MAX: u32 = 1024;
+/// An object that is asked for to know why it is not there has no content.
+const MARKER_BYTES_MAX: u64 = 64 << 10;
+
+/// A registry's storage in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Of a server that is not AWS; the bucket is in the path then.
+    pub endpoint: Option<Endpoint>,
+    pub region: String,
+    pub bucket: String,
+    /// The registry's `rootdirectory`, `""` by default; with or without slashes around it.
+    pub prefix: String,
+    /// AWS-style ini file with an access key; `None`: what the environment gives.
+    pub access_key: Option<PathBuf>,
+    /// PEM, trusted besides the system's.
+    pub ca: Option<PathBuf>,
+    /// Requests in flight, 1..=1024.
+    pub max_concurrency: u32,
+}
+
+/// A tree in a bucket.
+#[derive(Debug)]
+pub struct S3 {
+    client: Client,
+    bucket: String,
+    /// The registry's `rootdirectory`: empty, or with a slash at its end.
+    prefix: String,
+    /// What all keys of the tree begin with, with a slash at its end.
+    root: String,
+    most: usize,
+}
+
+impl S3 {
+    /// The error says what is wrong with the settings, and what to write. Nothing is asked yet.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        Self::with_bounds(settings, Deadlines::default(), client::PATIENCE)
+    }
+
+    /// The same, with other bounds for each request.
+    pub fn with_bounds(
+        settings: &Settings,
+        deadlines: Deadlines,
+        patience: Patience,
+    ) -> Result<Self, String> {
+        let Settings {
+            region,
+            bucket,
+            prefix,
+            max_concurrency,
+            ..
+        } = settings;
+        let is_name = |text: &str, more: &[u8]| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
+            !text.is_empty() && text.bytes().all(fits)
+        };
+        if !is_name(bucket, b"-._") || matches!(bucket.as_str(), "." | "..") {
+            return Err(format!(
+                "`{bucket}` is no bucket: expected letters, digits, `-` and `.`"
+            ));
+        }
+        if !is_name(region, b"-") {
+            return Err(format!(
+                "`{region}` is no region: expected one as us-east-1, which most servers that are not AWS take"
+            ));
+        }
+        if !(1..=CONCURRENCY_MAX).contains(max_concurrency) {
+            return Err(format!(
+                "{max_concurrency} requests in flight: expected 1 to {CONCURRENCY_MAX}"
+            ));
+        }
+        let prefix = prefix.trim_matches('/');
+        let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+        if !prefix.is_empty() && !prefix.split('/').all(is_plain) {
+            return Err(format!(
+                "`{prefix}` is no rootdirectory: expected names with one `/` between them"
+            ));
+        }
+        let prefix = if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{prefix}/")
+        };
+        Ok(Self {
+            client: Client::new(settings, deadlines, patience)?,
+            bucket: bucket.clone(),
+            root: format!("{prefix}{ROOT}/"),
+            prefix,
+            most: usize::try_from(*max_concurrency).unwrap_or(1),
+        })
+    }
+
+    /// All that is there. `seen` is called with the number of further entries.
+    ///
+    /// Links are read where the listing does not prove what is in them. Where that is so of more than
+    /// 10,000 (encrypted by KMS, no ETag is an MD5), the others are taken for what their paths say; the
+    /// `current` of a tag never is. Of more than 1,000 pushes that have not ended, the others have begun
+    /// at no known time.
+    pub async fn list(&self, seen: &(dyn Fn(usize) + Sync)) -> Result<Vec<Vec<Listed>>, Unlisted> {
+        let listing = Listing {
+            client: &self.client,
+            bucket: &self.bucket,
+            root: &self.root,
+            most: self.most,
+            seen,
+        };
+        listing.run().await
+    }
+
+    /// A blob's bytes, if they are no more than `most`. [`io::ErrorKind::NotFound`] where it is not there.
+    pub async fn read(&self, digest: &Digest, most: u64) -> io::Result<Vec<u8>> {
+        let key = self.key(digest);
+        let question = Question {
+            method: &Method::GET,
+            key: &key,
+            query: &[],
+            most,
+        };
+        let content = self
+            .client
+            .ask(question, |success| Ok(success.body))
+            .await?;
+        content.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no {key}")))
+    }
+
+    /// Whether there is an object of this key below the `rootdirectory`.
+    pub async fn has(&self, path_below_rootdirectory: &str) -> io::Result<bool> {
+        let key = format!("{}{path_below_rootdirectory}", self.prefix);
+        if self.size(&key).await?.is_some() {
+            return Ok(true);
+        }
+        // A HEAD does not say whether it is the object that is missing, or the bucket.
+        let question = Question {
+            method: &Method::GET,
+            key: &key,
+            query: &[],
+            most: MARKER_BYTES_MAX,
+        };
+        let content = self.client.ask(question, |_content| Ok(())).await?;
+        Ok(content.is_some())
+    }
+
+    /// A blob's size, by asking for itself and not by a listing. `None` where it is not there.
+    pub async fn blob_size(&self, digest: &Digest) -> io::Result<Option<u64>> {
+        self.size(&self.key(digest)).await
+    }
+
+    async fn size(&self, key: &str) -> io::Result<Option<u64>> {
+        let question = Question {
+            method: &Method::HEAD,
+            key,
+            query: &[],
+            most: 0,
+        };
+        let size = self
+            .client
+            .ask(question, |success| Ok(success.size))
+            .await?;
+        match size {
+            None => Ok(None),
+            Some(Some(size)) => Ok(Some(size)),
+            Some(None) => Err(io::Error::other(format!("the size of {key} is not said"))),
+        }
+    }
+
+    fn key(&self, digest: &Digest) -> String {
+        let hex = digest.hex();
+        let shard = hex.get(..2).unwrap_or_default();
+        format!("{}blobs/sha256/{shard}/{hex}/data", self.root)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! A man between a client and an S3 server: passes everything on as it was signed, counts it, and does
+//! with a chosen answer what networks, proxies and servers do.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderMap, StatusCode, header};
+
+use crate::support::http::client;
+use crate::support::server::Server;
+
+/// What is done with one answer.
+#[derive(Clone)]
+pub(super) enum Fault {
+    /// Half of the body, and then the connection breaks.
+    Broken,
+    /// Another body, as if it were this.
+    Rewritten(Arc<dyn Fn(&str) -> String + Send + Sync>),
+    /// This instead, and the server is not asked.
+    Answer(u16, &'static [(&'static str, &'static str)], String),
+    /// Nothing, ever.
+    Silence,
+}
+
+impl Fault {
+    pub(super) fn rewritten(change: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        Self::Rewritten(Arc::new(change))
+    }
+
+    /// An error as S3 tells it.
+    pub(super) fn error(status: u16, code: &str) -> Self {
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
+             <Message>so it is</Message><RequestId>1</RequestId></Error>"
+        );
+        Self::Answer(status, &[("content-type", "application/xml")], body)
+    }
+}
+
+/// One request, and what the server itself answered to it.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) path: String,
+    pub(super) answer: String,
+}
+
+impl Seen {
+    pub(super) fn is_list(&self) -> bool {
+        self.path.contains("list-type=2")
+    }
+}
+
+#[derive(Default)]
+struct Script {
+    upstream: String,
+    /// On listings only: of these numbers, counted from 0.
+    rules: Vec<(std::ops::Range<usize>, Fault)>,
+    lists: usize,
+    seen: Vec<Seen>,
+}
+
+pub(super) struct Between {
+    server: Server,
+    script: Arc<Mutex<Script>>,
+}
+
+impl Between {
+    /// In front of `upstream`, a host with its port.
+    pub(super) fn start(upstream: &str) -> Self {
+        let script = Script {
+            upstream: upstream.to_owned(),
+            ..Script::default()
+        };
+        let script = Arc::new(Mutex::new(script));
+        let router = Router::new()
+            .fallback(pass_on)
+            .with_state(Arc::clone(&script));
+        Self {
+            server: Server::start(router),
+            script,
+        }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// From now on pages are counted anew, and those of these numbers go wrong.
+    pub(super) fn on(&self, pages: std::ops::Range<usize>, fault: Fault) {
+        let mut script = self.script.lock().expect("no handler panics with it");
+        script.rules = vec![(pages, fault)];
+        script.lists = 0;
+        script.seen.clear();
+    }
+
+    /// What was asked since this was last called, or a fault was set.
+    pub(super) fn take_seen(&self) -> Vec<Seen> {
+        let mut script = self.script.lock().expect("no handler panics with it");
+        std::mem::take(&mut script.seen)
+    }
+}
+
+async fn pass_on(State(script): State<Arc<Mutex<Script>>>, request: Request) -> Response {
+    let path = request.uri().path_and_query().expect("it has a path");
+    let path = path.to_string();
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    let (fault, upstream, number) = {
+        let mut script = script.lock().expect("no handler panics with it");
+        let number = script.lists;
+        let is_list = path.contains("list-type=2");
+        script.lists += usize::from(is_list);
+        let rule = script
+            .rules
+            .iter()
+            .find(|(pages, _)| is_list && pages.contains(&number));
+        let fault = rule.map(|(_, fault)| fault.clone());
+        script.seen.push(Seen {
+            path: path.clone(),
+            answer: String::new(),
+        });
+        (fault, script.upstream.clone(), script.seen.len() - 1)
+    };
+    match &fault {
+        Some(Fault::Answer(status, headers, body)) => {
+            let status = StatusCode::from_u16(*status).expect("a status");
+            let headers = headers.iter().map(|(name, value)| (*name, *value));
+            let headers: Vec<(&str, &str)> = headers.collect();
+            let mut response = (status, body.clone()).into_response();
+            for (name, value) in headers {
+                let value = value.parse().expect("a header's value");
+                response.headers_mut().insert(name, value);
+            }
+            return response;
+        }
+        Some(Fault::Silence) => return std::future::pending().await,
+        Some(Fault::Broken | Fault::Rewritten(_)) | None => {}
+    }
+    // The `Host` of the client goes with it: it is signed.
+    let asked = client().request(method, format!("http://{upstream}{path}"));
+    let Ok(answer) = asked.headers(headers).send().await else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    let (status, headers) = (answer.status(), kept(answer.headers(), fault.is_some()));
+    let Ok(body) = answer.bytes().await else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if let Some(seen) = script
+        .lock()
+        .expect("no handler panics with it")
+        .seen
+        .get_mut(number)
+    {
+        seen.answer.clone_from(&text);
+    }
+    let body = match fault {
+        Some(Fault::Broken) => {
+            let half = body.slice(..body.len() / 2);
+            let broken = Err(std::io::Error::other("cut"));
+            Body::from_stream(stream::iter([Ok::<Bytes, _>(half), broken]))
+        }
+        Some(Fault::Rewritten(change)) => Body::from(change(&text)),
+        _ => Body::from(body),
+    };
+    (status, headers, body).into_response()
+}
+
+/// A changed body has another length.
+fn kept(headers: &HeaderMap, is_changed: bool) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.remove(header::CONNECTION);
+    headers.remove(header::TRANSFER_ENCODING);
+    if is_changed {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    headers
+}
