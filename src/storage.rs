@@ -5,7 +5,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
 use self::filesystem::Filesystem;
+use self::s3::S3;
 use crate::oci::digest::Digest;
 use crate::second::Second;
 
@@ -73,6 +76,7 @@ pub struct Unlisted {
 #[derive(Debug)]
 pub enum Storage {
     Filesystem(Filesystem),
+    S3(Box<S3>, tokio::runtime::Handle),
 }
 
 /// How far something is; whoever shows it reads it from another thread.
@@ -93,6 +97,7 @@ impl Storage {
         };
         match self {
             Self::Filesystem(filesystem) => filesystem.list(threads(), &seen),
+            Self::S3(s3, runtime) => runtime.block_on(s3.list(&seen)),
         }
     }
 
@@ -112,6 +117,14 @@ impl Storage {
                 };
                 pool::each(threads(), digests.len(), read)
             }
+            Self::S3(s3, runtime) => runtime.block_on(async {
+                let read = async |(at, digest): (usize, &Digest)| {
+                    let body = s3.read(digest, most).await;
+                    take(at, body)
+                };
+                let all = stream::iter(digests.iter().enumerate()).map(read);
+                all.buffered(s3.max_concurrency()).collect().await
+            }),
         }
     }
 
@@ -122,6 +135,10 @@ impl Storage {
                 let sizes = digests.iter().map(|digest| filesystem.blob_size(digest));
                 sizes.collect()
             }
+            Self::S3(s3, runtime) => runtime.block_on(async {
+                let all = stream::iter(digests).map(|digest| s3.blob_size(digest));
+                all.buffered(s3.max_concurrency()).try_collect().await
+            }),
         }
     }
 
@@ -129,6 +146,7 @@ impl Storage {
     pub fn free_bytes(&self) -> Option<u64> {
         match self {
             Self::Filesystem(filesystem) => filesystem.free_bytes(),
+            Self::S3(..) => None,
         }
     }
 
@@ -136,6 +154,7 @@ impl Storage {
     pub fn has(&self, path: &str) -> io::Result<bool> {
         match self {
             Self::Filesystem(filesystem) => filesystem.has(path),
+            Self::S3(s3, runtime) => runtime.block_on(s3.has(path)),
         }
     }
 }

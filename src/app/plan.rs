@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
 
 use crate::config::{self, Config, Registry};
-use crate::gc::graph::{Builder, Graph};
+use crate::gc::graph::{Builder, Graph, ObjectId};
 use crate::gc::needed::Needed;
 use crate::gc::plan::{self, Plan, Policy};
 use crate::gc::refusal::{Code, Refusal};
@@ -23,12 +24,15 @@ use crate::second::Second;
 use crate::storage::filesystem::Filesystem;
 use crate::storage::layout::ROOT;
 use crate::storage::owner::{self, Owner};
+use crate::storage::s3::{S3, Settings};
 use crate::storage::{Progress, Storage, Unlisted};
 
 /// The registry takes pushes away that began so long ago (`storage.maintenance.uploadpurging.age`).
 const UPLOAD_LASTS: Duration = Duration::from_hours(168);
 /// Of what manifests name and the listing lacks, so much is looked for.
 const LOOKS_MAX: usize = 1000;
+
+const MANIFEST_MAX: u64 = MANIFEST_BYTES_MAX as u64;
 
 /// Opens a registry's storage, or says why it cannot be planned for.
 pub fn open(storage: &config::Storage) -> Result<Storage, Refusal> {
@@ -52,8 +56,22 @@ pub fn open(storage: &config::Storage) -> Result<Storage, Refusal> {
             }
         },
         config::Storage::S3(s3) => {
-            let message = format!("{}: buckets cannot be read yet", s3.bucket);
-            return Err(Refusal::new(Code::StorageUnsupported, message));
+            let settings = Settings {
+                endpoint: s3.endpoint.clone(),
+                region: s3.region.clone(),
+                bucket: s3.bucket.clone(),
+                prefix: s3.prefix.clone(),
+                access_key: s3.access_key.clone(),
+                ca: s3.ca.clone(),
+                max_concurrency: s3.max_concurrency,
+            };
+            match S3::new(&settings) {
+                Ok(s3) => Storage::S3(Box::new(s3), Handle::current()),
+                Err(problem) => {
+                    let message = format!("{}: {problem}", shown(storage));
+                    return Err(Refusal::new(Code::ListingIncomplete, message));
+                }
+            }
         }
     };
     match owner::of(&opened) {
@@ -155,14 +173,34 @@ fn read(storage: &Storage, progress: &Progress) -> Result<Graph, Refusal> {
         builder.add(found);
     }
     let mut graph = builder.finish();
+    // A bucket is there with nothing in it; a directory would have been missing.
+    if matches!(storage, Storage::S3(..)) && graph.objects().len() == 0 && graph.damage().is_empty()
+    {
+        return Err(unsupported(
+            "the bucket",
+            &format!(
+                "no registry keeps its content there: nothing begins with {ROOT} below the prefix; is it the \
+                 registry's `rootdirectory`?"
+            ),
+        ));
+    }
     loop {
-        let unread = graph.unread();
+        let mut unread = graph.unread();
         if unread.is_empty() {
             return Ok(graph);
         }
+        let size = |id: &ObjectId| graph.object(*id).size().unwrap_or(0);
+        let large: Vec<_> = unread
+            .extract_if(.., |id| size(id) > MANIFEST_MAX)
+            .collect();
+        for id in large {
+            let size = graph.object(id).size().unwrap_or(0);
+            let problem = format!("it has {size} bytes, and a manifest has at most {MANIFEST_MAX}");
+            graph.put(id, Err(problem));
+        }
         progress.to_read.fetch_add(unread.len(), Ordering::Relaxed);
         let digests: Vec<Digest> = unread.iter().map(|id| graph.object(*id).digest).collect();
-        let parsed = storage.read_each(&digests, MANIFEST_BYTES_MAX as u64, |at, body| {
+        let parsed = storage.read_each(&digests, MANIFEST_MAX, |at, body| {
             progress.read.fetch_add(1, Ordering::Relaxed);
             let id = *unread.get(at).expect("it is one of them");
             match body {

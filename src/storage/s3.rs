@@ -137,6 +137,11 @@ impl S3 {
         listing.run().await
     }
 
+    /// Requests in flight at most.
+    pub fn max_concurrency(&self) -> usize {
+        self.most
+    }
+
     /// A blob's bytes, if they are no more than `most`. [`io::ErrorKind::NotFound`] where it is not there.
     pub async fn read(&self, digest: &Digest, most: u64) -> io::Result<Vec<u8>> {
         let key = self.key(digest);

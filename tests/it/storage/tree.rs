@@ -85,7 +85,7 @@ pub(super) async fn list(s3: &S3) -> Result<BTreeSet<Listed>, Unlisted> {
 
 /// The same tree, from the disk that the server keeps it on.
 pub(super) fn list_disk(root: &Path) -> BTreeSet<Listed> {
-    set(Filesystem::open(root).unwrap().list(2).unwrap())
+    set(Filesystem::open(root).unwrap().list(2, &|_| ()).unwrap())
 }
 
 /// Times aside: S3 tells when an object was written, and so does a disk, but not the same of a link that is
