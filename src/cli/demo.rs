@@ -41,6 +41,8 @@ pub struct DemoArguments {
 #[error("the daemon ended")]
 struct Ended;
 
+mod plan;
+
 /// The demo's world on disk, and where it is served.
 struct World {
     tree: Tree,
@@ -70,6 +72,7 @@ pub async fn run(arguments: DemoArguments, global: &Global) -> anyhow::Result<Ex
     let metrics = format!("http://{}/metrics", listeners.metrics.local_addr()?);
     let page = format!("http://{}/", listeners.ui.local_addr()?);
     introduce(&world, &page, &metrics, paint)?;
+    let storage = config.clone();
 
     let stop = CancellationToken::new();
     let serving = http::serve(
@@ -102,7 +105,15 @@ pub async fn run(arguments: DemoArguments, global: &Global) -> anyhow::Result<Ex
         let Ok(Watching { mut snapshots }) = watching.await else {
             return Ok(());
         };
-        let told = tell(&world, &mut snapshots, &metrics, arguments.once, paint).await;
+        let told = tell(
+            &world,
+            &storage,
+            &mut snapshots,
+            &metrics,
+            arguments.once,
+            paint,
+        )
+        .await;
         if !arguments.once && told.is_ok() {
             // The page stays up until somebody ends the demo.
             while snapshots.changed().await.is_ok() {}
@@ -145,7 +156,8 @@ fn configuration(world: &World, scene: &Scene) -> anyhow::Result<config::Config>
     )?;
     let text = format!(
         "inventory:\n  manifests: [{{name: demo, path: workloads.yaml}}]\n\
-         registries:\n  - {{host: \"{}\", plainHttp: true}}\n\
+         registries:\n  - {{host: \"{}\", plainHttp: true, storage: {{filesystem: {{root: registry}}}}}}\n\
+         gc: {{untagged: delete, tagHistory: delete, minimumAge: 0s}}\n\
          verify: {{interval: 2s, blobInterval: 2s}}\n\
          state: {{directory: state}}\n",
         world.host
@@ -172,6 +184,7 @@ fn introduce(world: &World, page: &str, metrics: &str, paint: Paint) -> anyhow::
 
 async fn tell(
     world: &World,
+    config: &config::Config,
     snapshots: &mut watch::Receiver<Arc<Snapshot>>,
     metrics: &str,
     once: bool,
@@ -197,6 +210,7 @@ async fn tell(
         paint.green("pullable"),
         snapshot.images.len(),
     ))?;
+    say(&plan::text(config, paint).await?)?;
     if !once {
         tokio::time::sleep(PEACE).await;
     }

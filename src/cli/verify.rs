@@ -70,7 +70,7 @@ pub struct VerifyArguments {
 }
 
 /// Where references come from, and how hosts are spoken to; the same for `inventory`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Given {
     /// A file of references, one a line, # comments; - is standard input
     #[arg(long = "references", value_name = "FILE", env = "PULLPROOF_REFERENCES")]
