@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -90,14 +90,11 @@ pub struct Progress {
 }
 
 impl Storage {
-    /// All that is there, and nothing if not all.
-    pub fn list(&self, progress: &Progress) -> Result<Vec<Vec<Listed>>, Unlisted> {
-        let seen = |more| {
-            progress.listed.fetch_add(more, Ordering::Relaxed);
-        };
+    /// Gives all that is there to `take`, in parts and in no order; after an error it was not all.
+    pub fn list(&self, take: &(dyn Fn(Vec<Listed>) + Sync)) -> Result<(), Unlisted> {
         match self {
-            Self::Filesystem(filesystem) => filesystem.list(threads(), &seen),
-            Self::S3(s3, runtime) => runtime.block_on(s3.list(&seen)),
+            Self::Filesystem(filesystem) => filesystem.list(threads(), take),
+            Self::S3(s3, runtime) => runtime.block_on(s3.list(take)),
         }
     }
 

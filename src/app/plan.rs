@@ -3,6 +3,7 @@
 //! Nothing is written. Whatever could not be listed or read in full is a refusal, and then there is no plan.
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::storage::filesystem::Filesystem;
 use crate::storage::layout::ROOT;
 use crate::storage::owner::{self, Owner};
 use crate::storage::s3::{S3, Settings};
-use crate::storage::{Progress, Storage, Unlisted};
+use crate::storage::{Listed, Progress, Storage, Unlisted};
 
 /// The registry takes pushes away that began so long ago (`storage.maintenance.uploadpurging.age`).
 const UPLOAD_LASTS: Duration = Duration::from_hours(168);
@@ -167,11 +168,16 @@ pub fn policy(registry: &Registry, now: Timestamp) -> Policy<'_> {
 
 /// Lists everything and reads the manifests.
 fn read(storage: &Storage, progress: &Progress) -> Result<Graph, Refusal> {
-    let mut builder = Builder::default();
-    let listed = storage.list(progress).map_err(|error| refused(&error))?;
-    for found in listed.into_iter().flatten() {
-        builder.add(found);
-    }
+    let builder = Mutex::new(Builder::default());
+    let take = |part: Vec<Listed>| {
+        progress.listed.fetch_add(part.len(), Ordering::Relaxed);
+        let mut builder = builder.lock().expect("no thread panics with it");
+        for found in part {
+            builder.add(found);
+        }
+    };
+    storage.list(&take).map_err(|error| refused(&error))?;
+    let builder = builder.into_inner().expect("no thread panics with it");
     let mut graph = builder.finish();
     // A bucket is there with nothing in it; a directory would have been missing.
     if matches!(storage, Storage::S3(..)) && graph.objects().len() == 0 && graph.damage().is_empty()

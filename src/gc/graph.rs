@@ -4,7 +4,11 @@
 //! blobs fits in memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
@@ -353,51 +357,47 @@ fn digests_in(body: &[u8]) -> impl Iterator<Item = Digest> + '_ {
     })
 }
 
-/// Gathers a listing.
+/// Gathers a listing, in whatever order it comes. Each digest gets a number when it is seen first, so that a
+/// link takes eight bytes at once; in the end they are numbered anew, in order.
 #[derive(Debug, Default)]
 pub struct Builder {
-    blobs: Vec<Object>,
-    repositories: BTreeMap<Arc<str>, Listed>,
+    objects: Vec<Object>,
+    numbers: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
+    repositories: BTreeMap<Arc<str>, Repository>,
+    /// Of each repository its tags, by their names.
+    tags: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Tag>>,
     damage: Vec<Damage>,
-}
-
-/// A repository, by digests.
-#[derive(Debug, Default)]
-struct Listed {
-    layers: Vec<(Digest, Option<Second>)>,
-    revisions: Vec<(Digest, Option<Second>)>,
-    tags: BTreeMap<Arc<str>, ListedTag>,
-    uploads: Vec<Second>,
-    damage: Vec<Damage>,
-}
-
-#[derive(Debug, Default)]
-struct ListedTag {
-    current: Option<Digest>,
-    history: Vec<(Digest, Option<Second>)>,
 }
 
 impl Builder {
     pub fn blob(&mut self, digest: Digest, size: u64, modified: Option<Second>) {
-        self.blobs.push(Object {
-            digest,
+        let ObjectId(number) = self.number(digest);
+        if let Some(object) = self.objects.get_mut(number as usize) {
             // A file of 2^64 - 1 bytes is none.
-            size: size.min(ABSENT - 1),
-            modified,
-        });
+            object.size = size.min(ABSENT - 1);
+            object.modified = modified;
+        }
     }
 
     pub fn layer(&mut self, repository: &str, digest: Digest, modified: Option<Second>) {
-        self.listed(repository).layers.push((digest, modified));
+        let object = self.number(digest);
+        self.listed(repository)
+            .layers
+            .push(Link { object, modified });
     }
 
     pub fn revision(&mut self, repository: &str, digest: Digest, modified: Option<Second>) {
-        self.listed(repository).revisions.push((digest, modified));
+        let object = self.number(digest);
+        self.listed(repository)
+            .revisions
+            .push(Link { object, modified });
     }
 
-    /// What a tag names now.
-    pub fn tag(&mut self, repository: &str, tag: &str, current: Digest) {
-        self.listed_tag(repository, tag).current = Some(current);
+    /// What a tag names now; `None` where nobody can say.
+    pub fn tag(&mut self, repository: &str, tag: &str, current: Option<Digest>) {
+        let current = current.map(|digest| self.number(digest));
+        self.listed_tag(repository, tag).current = current;
     }
 
     /// What a tag named at some time.
@@ -408,9 +408,10 @@ impl Builder {
         digest: Digest,
         modified: Option<Second>,
     ) {
+        let object = self.number(digest);
         self.listed_tag(repository, tag)
             .history
-            .push((digest, modified));
+            .push(Link { object, modified });
     }
 
     /// A push that has not ended; `None` where it does not say since when. The registry itself never takes
@@ -458,7 +459,7 @@ impl Builder {
                 repository,
                 tag,
                 current,
-            } => self.listed_tag(&repository, &tag).current = current,
+            } => self.tag(&repository, &tag, current),
             Found::TagHistory {
                 repository,
                 tag,
@@ -474,86 +475,115 @@ impl Builder {
         }
     }
 
-    fn listed(&mut self, repository: &str) -> &mut Listed {
-        if !self.repositories.contains_key(repository) {
-            self.repositories
-                .insert(repository.into(), Listed::default());
+    /// In the order in which they are seen.
+    fn number(&mut self, digest: Digest) -> ObjectId {
+        let Self {
+            objects,
+            numbers,
+            hasher,
+            ..
+        } = self;
+        let of = |number: &u32| objects.get(*number as usize).map(|object| object.digest);
+        let hash = hasher.hash_one(digest);
+        let found = numbers.entry(
+            hash,
+            |number| of(number) == Some(digest),
+            |number| hasher.hash_one(of(number)),
+        );
+        match found {
+            Entry::Occupied(known) => ObjectId(*known.get()),
+            Entry::Vacant(new) => {
+                let number = u32::try_from(objects.len()).expect("numbers are of 32 bits");
+                new.insert(number);
+                objects.push(Object {
+                    digest,
+                    size: ABSENT,
+                    modified: None,
+                });
+                ObjectId(number)
+            }
         }
-        self.repositories
-            .get_mut(repository)
-            .expect("it was put there")
     }
 
-    fn listed_tag(&mut self, repository: &str, tag: &str) -> &mut ListedTag {
-        let tags = &mut self.listed(repository).tags;
+    fn listed(&mut self, name: &str) -> &mut Repository {
+        if !self.repositories.contains_key(name) {
+            let repository = Repository {
+                name: name.into(),
+                ..Repository::default()
+            };
+            self.repositories.insert(name.into(), repository);
+        }
+        let listed = self.repositories.get_mut(name);
+        listed.expect("it was put there")
+    }
+
+    fn listed_tag(&mut self, repository: &str, tag: &str) -> &mut Tag {
+        self.listed(repository);
+        if !self.tags.contains_key(repository) {
+            self.tags.insert(repository.into(), BTreeMap::new());
+        }
+        let tags = self.tags.get_mut(repository).expect("it was put there");
         if !tags.contains_key(tag) {
-            tags.insert(tag.into(), ListedTag::default());
+            let new = Tag {
+                name: tag.into(),
+                current: None,
+                history: Vec::new(),
+            };
+            tags.insert(tag.into(), new);
         }
         tags.get_mut(tag).expect("it was put there")
     }
 
     /// The graph, of which no manifest is read yet.
     pub fn finish(self) -> Graph {
-        let mut objects = self.blobs;
-        let linked = self.repositories.values().flat_map(Listed::digests);
-        objects.extend(linked.map(|digest| Object {
-            digest,
-            size: ABSENT,
-            modified: None,
-        }));
-        // What is there before what is only linked.
-        objects.sort_unstable_by_key(|object| (object.digest, object.size));
-        objects.dedup_by_key(|object| object.digest);
-        let mut graph = Graph {
-            objects,
-            damage: self.damage,
-            ..Graph::default()
+        let Self {
+            mut objects,
+            numbers,
+            repositories,
+            mut tags,
+            damage,
+            ..
+        } = self;
+        drop(numbers);
+        let mut order: Vec<u32> = (0..).take(objects.len()).collect();
+        let digest = |number: &u32| objects.get(*number as usize).map(|object| object.digest);
+        order.sort_unstable_by_key(digest);
+        let mut places = vec![0_u32; order.len()];
+        for (place, number) in (0..).zip(&order) {
+            *places.get_mut(*number as usize).expect("each has a place") = place;
+        }
+        drop(order);
+        objects.sort_unstable_by_key(|object| object.digest);
+        let place = |ObjectId(number): ObjectId| {
+            ObjectId(*places.get(number as usize).expect("each has a place"))
         };
-        let repositories = self.repositories.into_iter();
-        graph.repositories = repositories
-            .map(|(name, listed)| listed.numbered(name, &graph))
-            .collect();
-        graph
-    }
-}
-
-impl Listed {
-    fn digests(&self) -> impl Iterator<Item = Digest> {
-        let tags = self.tags.values();
-        let tagged = tags.flat_map(|tag| {
-            let history = tag.history.iter().map(|(digest, _)| *digest);
-            tag.current.into_iter().chain(history)
-        });
-        let links = self.layers.iter().chain(&self.revisions);
-        links.map(|(digest, _)| *digest).chain(tagged)
-    }
-
-    fn numbered(self, name: Arc<str>, graph: &Graph) -> Repository {
-        let number = |digest: &Digest| graph.find(digest).expect("all that is linked is numbered");
-        let links = |links: Vec<(Digest, Option<Second>)>| {
-            let links = links.iter().map(|(digest, modified)| Link {
-                object: number(digest),
-                modified: *modified,
-            });
-            let mut links: Vec<Link> = links.collect();
+        let links = |links: &mut Vec<Link>| {
+            for link in links.iter_mut() {
+                link.object = place(link.object);
+            }
             // Where one is listed twice, the younger counts, and what has no time is of now.
             let age = |link: &Link| link.modified.map_or(i64::MIN, |it| -it.get());
             links.sort_unstable_by_key(|link| (link.object, age(link)));
             links.dedup_by_key(|link| link.object);
-            links
+            links.shrink_to_fit();
         };
-        let tags = self.tags.into_iter().map(|(name, tag)| Tag {
-            name,
-            current: tag.current.as_ref().map(number),
-            history: links(tag.history),
+        let repositories = repositories.into_values().map(|mut repository| {
+            links(&mut repository.layers);
+            links(&mut repository.revisions);
+            let tags = tags.remove(&*repository.name).unwrap_or_default();
+            let tags = tags.into_values().map(|mut tag| {
+                tag.current = tag.current.map(place);
+                links(&mut tag.history);
+                tag
+            });
+            repository.tags = tags.collect();
+            repository
         });
-        Repository {
-            name,
-            tags: tags.collect(),
-            layers: links(self.layers),
-            revisions: links(self.revisions),
-            uploads: self.uploads,
-            damage: self.damage,
+        Graph {
+            repositories: repositories.collect(),
+            objects,
+            damage,
+            ..Graph::default()
         }
     }
 }

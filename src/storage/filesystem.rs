@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, fstatvfs, openat,
+    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags, fstat, fstatvfs, openat,
     openat2, statat, statx,
 };
 use rustix::io::Errno;
@@ -23,6 +23,9 @@ use crate::second::Second;
 
 /// A link has 71 bytes; what is longer is none.
 const LINK_BYTES_MAX: usize = 128;
+
+/// Of a directory's entries so much is asked for at once.
+const ENTRIES_BYTES: usize = 32 << 10;
 
 /// A directory that is to be read.
 enum Task {
@@ -64,24 +67,22 @@ impl Filesystem {
         Ok(Self { top, root, device })
     }
 
-    /// All that is there. Links are read, and no blob is. `seen` is told how many entries more were found.
+    /// All that is there, in parts and in no order. Links are read, and no blob is.
     pub fn list(
         &self,
         threads: usize,
-        seen: &(dyn Fn(usize) + Sync),
-    ) -> Result<Vec<Vec<Listed>>, Unlisted> {
+        take: &(dyn Fn(Vec<Listed>) + Sync),
+    ) -> Result<(), Unlisted> {
         let mut first = Vec::new();
         let mut found = Vec::new();
         self.top(&mut first, &mut found)?;
-        let work = |task, more: &mut Vec<Task>, found: &mut Vec<Listed>| {
-            let before = found.len();
-            self.work(task, more, found)?;
-            seen(found.len() - before);
+        take(found);
+        pool::run(threads, first, |task, more: &mut Vec<Task>| {
+            let mut found = Vec::new();
+            self.work(task, more, &mut found)?;
+            take(found);
             Ok(())
-        };
-        let mut all = pool::run(threads, first, work)?;
-        all.push(found);
-        Ok(all)
+        })
     }
 
     /// A blob's bytes, if they are no more than `most`; of kind `InvalidData` if they are.
@@ -538,7 +539,9 @@ fn entries(place: &Place) -> Result<Vec<(CString, FileType)>, Unlisted> {
         source: error.into(),
     };
     let mut found = Vec::new();
-    for entry in Dir::read_from(&place.directory).map_err(failed)? {
+    let mut buffer = Vec::with_capacity(ENTRIES_BYTES);
+    let mut directory = RawDir::new(&place.directory, buffer.spare_capacity_mut());
+    while let Some(entry) = directory.next() {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {

@@ -13,28 +13,27 @@ struct Queue<T, E> {
     failed: Option<E>,
 }
 
-/// Does all of `first`, and all that comes of it. Each thread gathers what it finds; the first error ends
-/// all.
-pub(super) fn run<T: Send, R: Send, E: Send>(
+/// Does all of `first`, and all that comes of it. The first error ends all.
+pub(super) fn run<T: Send, E: Send>(
     threads: usize,
     first: Vec<T>,
-    work: impl Fn(T, &mut Vec<T>, &mut Vec<R>) -> Result<(), E> + Sync,
-) -> Result<Vec<Vec<R>>, E> {
+    work: impl Fn(T, &mut Vec<T>) -> Result<(), E> + Sync,
+) -> Result<(), E> {
     let queue = Mutex::new(Queue {
         waiting: first,
         busy: 0,
         failed: None,
     });
     let changed = Condvar::new();
-    let found = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let each = || {
-            let (mut found, mut more) = (Vec::new(), Vec::new());
+            let mut more = Vec::new();
             loop {
                 let mut shared = queue.lock().expect("no thread panics with it");
                 let task = loop {
                     if shared.failed.is_some() || (shared.waiting.is_empty() && shared.busy == 0) {
                         changed.notify_all();
-                        return found;
+                        return;
                     }
                     match shared.waiting.pop() {
                         Some(task) => break task,
@@ -45,7 +44,7 @@ pub(super) fn run<T: Send, R: Send, E: Send>(
                 };
                 shared.busy += 1;
                 drop(shared);
-                let done = work(task, &mut more, &mut found);
+                let done = work(task, &mut more);
                 let mut shared = queue.lock().expect("no thread panics with it");
                 shared.busy -= 1;
                 shared.waiting.append(&mut more);
@@ -55,15 +54,13 @@ pub(super) fn run<T: Send, R: Send, E: Send>(
                 changed.notify_all();
             }
         };
-        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(each)).collect();
-        let found = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-        found
-            .map(|found| found.expect("work does not panic"))
-            .collect()
+        for _ in 0..threads.max(1) {
+            scope.spawn(each);
+        }
     });
     match queue.into_inner().expect("no thread panics with it").failed {
         Some(error) => Err(error),
-        None => Ok(found),
+        None => Ok(()),
     }
 }
 
@@ -102,13 +99,14 @@ mod tests {
 
     #[test]
     fn all_that_comes_of_work_is_done() {
-        let found: Result<_, ()> = run(3, vec![10_u32], |number, more, found| {
+        let found = Mutex::new(Vec::new());
+        let done: Result<_, ()> = run(3, vec![10_u32], |number, more| {
             more.extend((0..number).filter(|it| number - it == 1 || number - it == 2));
-            found.push(number);
+            found.lock().unwrap().push(number);
             Ok(())
         });
-        let mut found = found.unwrap().concat();
-        found.sort_unstable();
+        done.unwrap();
+        let found = found.into_inner().unwrap();
         // As many as there are ways down: Fibonacci's numbers.
         let count = |number: u32| found.iter().filter(|it| **it == number).count();
         assert_eq!(
@@ -128,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_first_error_ends_all() {
-        let failed = run(2, vec![1_u32], |number, more, _found: &mut Vec<()>| {
+        let failed = run(2, vec![1_u32], |number, more| {
             more.extend([number + 1, number + 1]);
             if number > 5 { Err(number) } else { Ok(()) }
         });

@@ -120,19 +120,19 @@ impl S3 {
         })
     }
 
-    /// All that is there. `seen` is called with the number of further entries.
+    /// All that is there, in parts and in no order.
     ///
     /// Links are read where the listing does not prove what is in them. Where that is so of more than
     /// 10,000 (encrypted by KMS, no ETag is an MD5), the others are taken for what their paths say; the
     /// `current` of a tag never is. Of more than 1,000 pushes that have not ended, the others have begun
     /// at no known time.
-    pub async fn list(&self, seen: &(dyn Fn(usize) + Sync)) -> Result<Vec<Vec<Listed>>, Unlisted> {
+    pub async fn list(&self, take: &(dyn Fn(Vec<Listed>) + Sync)) -> Result<(), Unlisted> {
         let listing = Listing {
             client: &self.client,
             bucket: &self.bucket,
             root: &self.root,
             most: self.most,
-            seen,
+            take,
         };
         listing.run().await
     }

@@ -122,7 +122,7 @@ impl World {
             builder.layer(repository, self.digest(name), old);
         }
         for ((repository, tag), name) in &self.tags {
-            builder.tag(repository, tag, self.digest(name));
+            builder.tag(repository, tag, Some(self.digest(name)));
         }
         for (repository, tag, name) in &self.history {
             builder.history(repository, tag, self.digest(name), old);

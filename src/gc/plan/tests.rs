@@ -63,7 +63,7 @@ impl Scene {
     }
 
     fn tag(&mut self, repository: &str, tag: &str, digest: Digest) {
-        self.builder.tag(repository, tag, digest);
+        self.builder.tag(repository, tag, Some(digest));
         self.history(repository, tag, digest);
     }
 

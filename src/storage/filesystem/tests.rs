@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use super::*;
 
@@ -43,10 +44,12 @@ impl Tree {
     }
 
     fn list(&self) -> Result<BTreeSet<Listed>, Unlisted> {
-        let found = Filesystem::open(self.directory.path())
+        let found = Mutex::new(BTreeSet::new());
+        let take = |part: Vec<Listed>| found.lock().unwrap().extend(part.into_iter().map(timeless));
+        Filesystem::open(self.directory.path())
             .unwrap()
-            .list(3, &|_| ())?;
-        Ok(found.into_iter().flatten().map(timeless).collect())
+            .list(3, &take)?;
+        Ok(found.into_inner().unwrap())
     }
 
     fn problems(&self) -> Vec<String> {

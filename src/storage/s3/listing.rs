@@ -34,7 +34,7 @@ pub(super) struct Listing<'a> {
     /// What all keys begin with, with a slash at its end.
     pub(super) root: &'a str,
     pub(super) most: usize,
-    pub(super) seen: &'a (dyn Fn(usize) + Sync),
+    pub(super) take: &'a (dyn Fn(Vec<Listed>) + Sync),
 }
 
 /// An answer to what [`Ranges`] asked.
@@ -44,7 +44,7 @@ enum Got {
 }
 
 impl Listing<'_> {
-    pub(super) async fn run(self) -> Result<Vec<Vec<Listed>>, Unlisted> {
+    pub(super) async fn run(self) -> Result<(), Unlisted> {
         let readers = self.keys().await?;
         let absent = |what: &str| Unlisted {
             path: what.to_owned(),
@@ -64,9 +64,12 @@ impl Listing<'_> {
             return Err(absent("blobs"));
         }
         let gathered = readers.into_iter().map(|reader| reader.gathered).collect();
-        let (mut all, questions) = Gathered::resolve(gathered);
-        all.push(self.read(questions).await?);
-        Ok(all)
+        let (all, questions) = Gathered::resolve(gathered);
+        for part in all {
+            (self.take)(part);
+        }
+        (self.take)(self.read(questions).await?);
+        Ok(())
     }
 
     /// All keys, in ranges that are in order.
@@ -112,7 +115,8 @@ impl Listing<'_> {
                     for object in page.objects.iter().take(own) {
                         reader.take(object);
                     }
-                    (self.seen)(own);
+                    // Nobody asks for these again.
+                    (self.take)(std::mem::take(&mut reader.gathered.listed));
                 }
             }
         }

@@ -132,15 +132,14 @@ async fn a_large_tree_takes_few_pages_and_no_reads() {
     for concurrency in [1, 8, 100] {
         reader.settings.max_concurrency = concurrency;
         let seen = std::sync::atomic::AtomicUsize::new(0);
-        let count = |more| {
-            seen.fetch_add(more, std::sync::atomic::Ordering::Relaxed);
+        let count = |part: Vec<_>| {
+            seen.fetch_add(part.len(), std::sync::atomic::Ordering::Relaxed);
         };
-        let found = reader.open().list(&count).await.unwrap();
-        let found = found.into_iter().flatten().count();
+        reader.open().list(&count).await.unwrap();
         assert_eq!(reader.list().await.unwrap(), truth);
         let asked = between.take_seen();
         let keys = seen.into_inner();
-        assert!(keys > 8000 && keys >= found, "{keys} {found}");
+        assert!(keys > 8000, "{keys}");
         // Of two listings.
         assert!(asked.iter().all(super::between::Seen::is_list));
         let most = 2 * (keys.div_ceil(1000) * 13 / 10 + 20);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use md5::{Digest as _, Md5};
@@ -80,12 +81,17 @@ impl Reader {
 }
 
 pub(super) async fn list(s3: &S3) -> Result<BTreeSet<Listed>, Unlisted> {
-    Ok(set(&s3.list(&|_| {}).await?))
+    let parts = Mutex::new(Vec::new());
+    s3.list(&|part| parts.lock().unwrap().push(part)).await?;
+    Ok(set(&parts.into_inner().unwrap()))
 }
 
 /// The same tree, from the disk that the server keeps it on.
 pub(super) fn list_disk(root: &Path) -> BTreeSet<Listed> {
-    set(&Filesystem::open(root).unwrap().list(2, &|_| {}).unwrap())
+    let parts = Mutex::new(Vec::new());
+    let take = |part| parts.lock().unwrap().push(part);
+    Filesystem::open(root).unwrap().list(2, &take).unwrap();
+    set(&parts.into_inner().unwrap())
 }
 
 /// Times aside: S3 tells when an object was written, and so does a disk, but not the same of a link that is
