@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fstat, fstatvfs, openat, statat, statx,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, fstatvfs, openat,
+    openat2, statat, statx,
 };
 use rustix::io::Errno;
 
@@ -437,28 +438,45 @@ impl Filesystem {
 
     /// The first bytes of a file, and when it was written.
     fn small(&self, place: &Place, path: &CStr) -> Result<Small, Unlisted> {
-        let failed = |error: Errno| unlisted(place, path, error.into());
-        let file = match openat(&place.directory, path, file_flags(), Mode::empty()) {
+        let failed = |error: Errno| unlisted(place, path, lost(error));
+        let file = match self.within(place.directory.as_fd(), path, file_flags()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(Small::None),
             Err(Errno::LOOP) => return Ok(Small::Symlink),
             Err(error) => return Err(failed(error)),
         };
         let told = fstat(&file).map_err(failed)?;
-        if told.st_dev != self.device {
-            return Err(elsewhere(place, path));
-        }
+        let size = usize::try_from(told.st_size).unwrap_or_default();
         let mut text = vec![0; LINK_BYTES_MAX];
         let mut length = 0;
         loop {
             let rest = text.get_mut(length..).unwrap_or_default();
-            match rustix::io::read(&file, rest).map_err(failed)? {
-                0 => break,
-                more => length += more,
+            let more = rustix::io::read(&file, rest).map_err(failed)?;
+            length += more;
+            // Whoever has read all that a file has need not be told that there is no more.
+            if more == 0 || length == size {
+                break;
             }
         }
         text.truncate(length);
         Ok(Small::Text(text, Second::new(told.st_mtime)))
+    }
+
+    /// Opens what is below a directory: through no symbolic link (`ELOOP`), and on the same file system
+    /// (`EXDEV`).
+    fn within(&self, parent: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let bounds = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        match openat2(parent, path, flags, Mode::empty(), bounds) {
+            // An old kernel, or a sandbox that does not let it through.
+            Err(Errno::NOSYS | Errno::PERM) => {}
+            opened => return opened,
+        }
+        let opened = openat(parent, path, flags, Mode::empty())?;
+        if fstat(&opened)?.st_dev == self.device {
+            Ok(opened)
+        } else {
+            Err(Errno::XDEV)
+        }
     }
 
     /// A directory in another one, of the same file system.
@@ -469,16 +487,10 @@ impl Filesystem {
             path => format!("{path}/{shown}"),
         };
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = openat(parent, name, flags, Mode::empty());
-        let opened = opened.and_then(|directory| Ok((fstat(&directory)?.st_dev, directory)));
-        match opened {
-            Ok((device, directory)) if device == self.device => Ok(Place { directory, path }),
-            Ok(_) => Err(Unlisted {
-                source: io::Error::other(ELSEWHERE),
-                path,
-            }),
+        match self.within(parent, name, flags) {
+            Ok(directory) => Ok(Place { directory, path }),
             Err(error) => Err(Unlisted {
-                source: error.into(),
+                source: lost(error),
                 path,
             }),
         }
@@ -499,6 +511,13 @@ struct Link {
 
 const SYMLINK: &str = "a symbolic link, which is not followed";
 const ELSEWHERE: &str = "it is on another file system";
+
+fn lost(error: Errno) -> io::Error {
+    match error {
+        Errno::XDEV => io::Error::other(ELSEWHERE),
+        other => other.into(),
+    }
+}
 
 /// Where a blob is, below the root.
 fn data(digest: &Digest) -> String {

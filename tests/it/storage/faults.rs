@@ -271,9 +271,9 @@ async fn what_passes_is_waited_for_and_what_stays_is_told() {
 /// O12, and what does not pass.
 #[tokio::test]
 async fn a_refusal_says_what_to_do() {
+    const ELSEWHERE: &[(&str, &str)] = &[("x-amz-bucket-region", "eu-west-1")];
     require!("versitygw");
     let bed = Bed::start().await;
-    const ELSEWHERE: &[(&str, &str)] = &[("x-amz-bucket-region", "eu-west-1")];
     for (what, fault, words) in [
         (
             "another region",

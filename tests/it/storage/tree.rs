@@ -80,17 +80,17 @@ impl Reader {
 }
 
 pub(super) async fn list(s3: &S3) -> Result<BTreeSet<Listed>, Unlisted> {
-    Ok(set(s3.list(&|_| {}).await?))
+    Ok(set(&s3.list(&|_| {}).await?))
 }
 
 /// The same tree, from the disk that the server keeps it on.
 pub(super) fn list_disk(root: &Path) -> BTreeSet<Listed> {
-    set(Filesystem::open(root).unwrap().list(2, &|_| ()).unwrap())
+    set(&Filesystem::open(root).unwrap().list(2, &|_| {}).unwrap())
 }
 
 /// Times aside: S3 tells when an object was written, and so does a disk, but not the same of a link that is
 /// none.
-fn set(listed: Vec<Vec<Listed>>) -> BTreeSet<Listed> {
+fn set(listed: &[Vec<Listed>]) -> BTreeSet<Listed> {
     let all = listed.concat();
     let count = all.len();
     let set: BTreeSet<Listed> = all.into_iter().map(timeless).collect();
@@ -146,8 +146,8 @@ impl Tree {
     }
 
     fn set_etag(&self, path: &str, content: &str) {
-        let md5 = Md5::digest(content);
-        let hex: String = md5.iter().map(|byte| format!("{byte:02x}")).collect();
+        let md5: [u8; 16] = Md5::digest(content).into();
+        let hex = format!("{:032x}", u128::from_be_bytes(md5));
         let path = self.root.join(path);
         setxattr(&path, "user.etag", hex.as_bytes(), XattrFlags::empty()).unwrap();
     }

@@ -120,6 +120,11 @@ fn an_empty_page_with_a_token_is_followed_and_not_for_ever() {
         objects: keys.iter().map(|key| object(key)).collect(),
         ..Page::default()
     };
+    let mut stuck = Chain::new("registry", PREFIX, None);
+    stuck.take(&page(1, &["p/a"])).unwrap();
+    let again = stuck.take(&page(1, &["p/b"]));
+    let given = "its token for the next page was given before";
+    assert_eq!(again, Err(given.to_owned()));
     let mut chain = Chain::new("registry", PREFIX, None);
     for at in 0..EMPTY_PAGES_MAX {
         chain.take(&page(at, &[])).unwrap();
