@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::paths::{data, history, layer, revision};
 use super::tree::NOW;
 use crate::support::daemon;
+use crate::support::s3;
 
 pub(crate) const HOST: &str = "registry.example:5000";
 /// What most cases are about: everything that nothing needs.
@@ -36,6 +37,21 @@ pub(crate) struct Row {
 /// Plans, below another program if there are words. `kept` are lines of the keep-list, and `gc` is the
 /// configuration's.
 pub(crate) async fn plan(root: &Path, kept: &[String], gc: &str, words: &[OsString]) -> Planned {
+    plan_storage(&json!({"filesystem": {"root": root}}), kept, gc, words).await
+}
+
+/// The same over the bucket of an S3 server, which is reached by this host.
+pub(crate) async fn plan_bucket(host: &str) -> Planned {
+    let storage = json!({
+        "endpoint": format!("http://{host}"),
+        "region": "us-east-1",
+        "bucket": s3::BUCKET,
+        "credentials": {"accessKey": {"file": "key"}},
+    });
+    plan_storage(&json!({"s3": storage}), &[], ALL, &[]).await
+}
+
+async fn plan_storage(storage: &Value, kept: &[String], gc: &str, words: &[OsString]) -> Planned {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("pullproof.yaml");
     fs::write(
@@ -43,10 +59,15 @@ pub(crate) async fn plan(root: &Path, kept: &[String], gc: &str, words: &[OsStri
         format!("# What runs.\n{}\n", kept.join("\n")),
     )
     .unwrap();
-    let root = root.display();
+    let key = format!(
+        "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+        s3::ACCESS_KEY,
+        s3::SECRET_KEY
+    );
+    fs::write(home.path().join("key"), key).unwrap();
     let text = format!(
         "inventory: {{references: [{{name: keep, file: keep.txt}}]}}\n\
-         registries: [{{host: \"{HOST}\", storage: {{filesystem: {{root: {root}}}}}}}]\n\
+         registries: [{{host: \"{HOST}\", storage: {storage}}}]\n\
          gc: {{{gc}, minimumAge: 24h, repositories: [\"**\"]}}\n"
     );
     fs::write(&file, text).unwrap();

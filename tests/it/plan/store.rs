@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +12,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{Method, StatusCode};
+use serde_json::json;
 
 use super::case::{Case, image, rows};
 use super::ours::{self, ALL};
@@ -18,6 +20,7 @@ use super::peers::{collect_below, collect_storage};
 use super::tree::{Object, Tree};
 use crate::support::http::client;
 use crate::support::parts::{self, require};
+use crate::support::process::run_well;
 use crate::support::registry::Version;
 use crate::support::s3::S3;
 use crate::support::server::Server;
@@ -82,7 +85,14 @@ async fn a_child_that_a_store_fails_to_tell_once() {
         let told = over_s3(&tree, version, &child, StatusCode::FORBIDDEN).await;
         assert_eq!(told, expected, "{version:?}");
     }
-    assert_eq!(Case::of(&tree).garbage().await, image("app", "old"));
+    let case = Case::of(&tree);
+    assert_eq!(case.garbage().await, image("app", "old"));
+    let (s3, between) = bucket(&tree, &child, StatusCode::FORBIDDEN).await;
+    let planned = ours::plan_bucket(&s3.host()).await;
+    assert_eq!(case.told(&planned.rows()), image("app", "old"));
+    let planned = ours::plan_bucket(&between.server.host()).await;
+    assert!(between.was_asked());
+    assert_eq!(planned.refusals(), ["listing_incomplete"], "{planned:?}");
 }
 
 /// A link that is listed and gone when it is read: a delete in between, or a listing that lags. Both
@@ -201,25 +211,32 @@ fn failing(path: &Path, calls: &str, error: &str) -> Vec<OsString> {
                 .into(),
         );
     }
+    let calls = calls.replace("openat", "openat,openat2");
     words.extend(["-e".into(), format!("trace={calls}").into()]);
     words.extend(["-e".into(), format!("inject={calls}:error={error}").into()]);
     words
 }
 
-/// Collects a copy over S3, where the first question for what a digest names is answered so.
-async fn over_s3(tree: &Tree, version: Version, object: &Object, status: StatusCode) -> String {
-    let case = Case::of(tree);
+/// A copy in S3, where the first question for a link to a digest is answered so.
+async fn bucket(tree: &Tree, object: &Object, status: StatusCode) -> (S3, Between) {
     let s3 = S3::start().await;
-    let mut command = std::process::Command::new("cp");
+    let mut command = Command::new("cp");
     command
         .arg("-a")
         .arg(tree.root().join("docker"))
         .arg(s3.bucket());
-    crate::support::process::run_well(command).await;
+    run_well(command).await;
     let between = Between::start(&s3, object.hex(), status);
-    let storage = serde_json::json!({"s3": S3::storage(&between.server.host())});
+    (s3, between)
+}
+
+/// Collects such a copy.
+async fn over_s3(tree: &Tree, version: Version, object: &Object, status: StatusCode) -> String {
+    let case = Case::of(tree);
+    let (s3, between) = bucket(tree, object, status).await;
+    let storage = json!({"s3": S3::storage(&between.server.host())});
     let ended = collect_storage(version, &storage, &[]).await;
-    assert!(!between.script.is_left.load(Ordering::Relaxed), "{ended:?}");
+    assert!(between.was_asked(), "{ended:?}");
     case.deed(&ended, &s3.bucket())
 }
 
@@ -252,6 +269,13 @@ impl Between {
             server: Server::start(router),
             script,
         }
+    }
+}
+
+impl Between {
+    /// Whether the answer was given.
+    fn was_asked(&self) -> bool {
+        !self.script.is_left.load(Ordering::Relaxed)
     }
 }
 
