@@ -10,6 +10,7 @@ mod inventory;
 mod manners;
 mod mirrors;
 mod parts;
+mod plan;
 mod readme;
 mod rules;
 mod shapes;

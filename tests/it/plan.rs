@@ -1,0 +1,29 @@
+//! `gc plan` against the registries' own collectors, over trees that they read: what each of them loses or
+//! leaves, and that the plan keeps all that must stay and finds all that may go.
+//!
+//! What a collector does is asserted as it was measured, so that a newer one which does better is noticed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod bytes;
+mod case;
+mod checker;
+mod links;
+mod manifests;
+mod odd;
+mod ours;
+mod partial;
+mod paths;
+mod peers;
+mod pushed;
+mod roots;
+mod rows;
+mod served;
+mod shared;
+mod store;
+mod symlinks;
+mod tree;
