@@ -108,11 +108,11 @@ pub fn plan(
     now: Timestamp,
     progress: &Progress,
 ) -> Result<Plan, Refusal> {
-    let mut graph = read(storage, progress)?;
+    let mut graph = read(storage, needed, progress)?;
     let mut unlisted = unlisted(storage, &graph, needed)?;
     if !unlisted.is_empty() {
         // A push may have come meanwhile, which a second listing has.
-        graph = read(storage, progress)?;
+        graph = read(storage, needed, progress)?;
         unlisted = self::unlisted(storage, &graph, needed)?;
     }
     if let Some(digest) = unlisted.first() {
@@ -167,7 +167,7 @@ pub fn policy(registry: &Registry, now: Timestamp) -> Policy<'_> {
 }
 
 /// Lists everything and reads the manifests.
-fn read(storage: &Storage, progress: &Progress) -> Result<Graph, Refusal> {
+fn read(storage: &Storage, needed: &Needed, progress: &Progress) -> Result<Graph, Refusal> {
     let builder = Mutex::new(Builder::default());
     let take = |part: Vec<Listed>| {
         progress.listed.fetch_add(part.len(), Ordering::Relaxed);
@@ -191,7 +191,7 @@ fn read(storage: &Storage, progress: &Progress) -> Result<Graph, Refusal> {
         ));
     }
     loop {
-        let mut unread = graph.unread();
+        let mut unread = graph.unread(&needed.digests);
         if unread.is_empty() {
             return Ok(graph);
         }

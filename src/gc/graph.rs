@@ -3,7 +3,7 @@
 //! Objects are numbered in order of their digests, so that a link is two numbers and a graph of a million
 //! blobs fits in memory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
@@ -140,6 +140,16 @@ pub struct Graph {
     /// Damage that is of no repository.
     damage: Vec<Damage>,
     absent: Vec<Digest>,
+    /// As what each object is linked, by anybody.
+    linked: Vec<Linked>,
+}
+
+/// As what an object is linked.
+#[derive(Debug, Clone, Copy, Default)]
+struct Linked {
+    /// A revision, or what a tag names or named.
+    as_manifest: bool,
+    as_layer: bool,
 }
 
 impl Graph {
@@ -199,22 +209,33 @@ impl Graph {
         &self.damage
     }
 
-    /// The manifests to be read next, in order: those that are linked as such, then those that an index
-    /// names. Empty when all is read.
-    pub fn unread(&self) -> Vec<ObjectId> {
-        let linked = self.repositories.iter().flat_map(|it| &it.revisions);
-        let linked = linked.map(|link| link.object);
+    /// The manifests to be read next, in order: those that are linked as such or that a tag names, those
+    /// that an index names, and what is `kept` by its digest and may be one. Empty when all is read.
+    ///
+    /// A tag, or somebody who runs it, may need a manifest that no revision links any more: it is not served,
+    /// and what it names is needed all the same.
+    pub fn unread(&self, kept: &[Digest]) -> Vec<ObjectId> {
+        let linked = self.objects().map(|(id, _)| id);
+        let linked = linked.filter(|id| self.linked(*id).as_manifest);
         let named = self.nodes.values().flat_map(|node| match node {
             Node::Read { children, .. } => &**children,
             Node::Unreadable => &[],
         });
-        let all = linked.chain(named.copied());
-        let mut unread: Vec<ObjectId> = all
+        let kept = kept.iter().filter_map(|digest| self.find(digest));
+        // A layer or config stays what it is, whoever calls it a manifest: caches do.
+        let maybe = named.copied().chain(kept);
+        let maybe = maybe.filter(|id| !self.linked(*id).as_layer || self.linked(*id).as_manifest);
+        let mut unread: Vec<ObjectId> = linked
+            .chain(maybe)
             .filter(|id| !self.nodes.contains_key(id) && self.object(*id).size().is_some())
             .collect();
         unread.sort_unstable();
         unread.dedup();
         unread
+    }
+
+    fn linked(&self, id: ObjectId) -> Linked {
+        self.linked.get(id.index()).copied().unwrap_or_default()
     }
 
     /// What a manifest says, or what is wrong with it.
@@ -259,7 +280,8 @@ impl Graph {
             // Whatever looks like a digest in it may be one, and a manifest if it is linked as one.
             Ok(Manifest::Unsupported { .. }) => {
                 let named = digests_in(body).filter_map(|it| self.find(&it));
-                let (children, blobs): (Vec<_>, Vec<_>) = named.partition(|it| self.is_linked(*it));
+                let (children, blobs): (Vec<_>, Vec<_>) =
+                    named.partition(|it| self.linked(*it).as_manifest);
                 Node::Read {
                     children: children.into(),
                     blobs: blobs.into(),
@@ -274,7 +296,8 @@ impl Graph {
         Ok(Parsed { node, absent })
     }
 
-    /// Takes what a manifest says. What is wrong with it damages every repository that has it.
+    /// Takes what a manifest says. What is wrong with it damages every repository that has it, or an index
+    /// that names it; what is kept by its digest alone, and is no manifest, is a blob.
     pub fn put(&mut self, id: ObjectId, parsed: Result<Parsed, String>) {
         let node = match parsed {
             Ok(Parsed { node, absent }) => {
@@ -282,8 +305,17 @@ impl Graph {
                 node
             }
             Err(problem) => {
-                self.unreadable(id, &problem);
-                Node::Unreadable
+                if self.unreadable(id, &problem) {
+                    Node::Unreadable
+                } else {
+                    Node::Read {
+                        children: Box::default(),
+                        blobs: Box::default(),
+                        has_config: false,
+                        is_understood: true,
+                        subject: None,
+                    }
+                }
             }
         };
         self.nodes.insert(id, node);
@@ -297,33 +329,32 @@ impl Graph {
         absent.into_iter().collect()
     }
 
-    /// Whether any repository has it as a manifest.
-    fn is_linked(&self, id: ObjectId) -> bool {
-        let mut repositories = self.repositories.iter();
-        repositories.any(|repository| position(&repository.revisions, id).is_some())
-    }
-
-    fn unreadable(&mut self, id: ObjectId, problem: &str) {
+    /// Whether it should have been a manifest.
+    fn unreadable(&mut self, id: ObjectId, problem: &str) -> bool {
         let digest = self.object(id).digest;
-        let mut is_linked = false;
+        let parents: HashSet<ObjectId> = self
+            .nodes
+            .iter()
+            .filter(
+                |(_, node)| matches!(node, Node::Read { children, .. } if children.contains(&id)),
+            )
+            .map(|(parent, _)| *parent)
+            .collect();
         for repository in &mut self.repositories {
-            if position(&repository.revisions, id).is_some() {
-                is_linked = true;
+            let has = |id: ObjectId| {
+                let mut tags = repository.tags.iter();
+                position(&repository.revisions, id).is_some()
+                    || tags
+                        .any(|tag| tag.current == Some(id) || position(&tag.history, id).is_some())
+            };
+            if has(id) || parents.iter().any(|parent| has(*parent)) {
                 repository.damage.push(Damage {
-                    path: format!(
-                        "repositories/{}/_manifests/revisions: {digest}",
-                        repository.name
-                    ),
+                    path: format!("repositories/{}/_manifests: {digest}", repository.name),
                     problem: problem.to_owned(),
                 });
             }
         }
-        if !is_linked {
-            self.damage.push(Damage {
-                path: format!("blobs: {digest}"),
-                problem: problem.to_owned(),
-            });
-        }
+        self.linked(id).as_manifest || !parents.is_empty()
     }
 }
 
@@ -484,7 +515,7 @@ impl Builder {
             ..
         } = self;
         let of = |number: &u32| objects.get(*number as usize).map(|object| object.digest);
-        let hash = hasher.hash_one(digest);
+        let hash = hasher.hash_one(Some(digest));
         let found = numbers.entry(
             hash,
             |number| of(number) == Some(digest),
@@ -579,11 +610,34 @@ impl Builder {
             repository.tags = tags.collect();
             repository
         });
+        let repositories: Vec<Repository> = repositories.collect();
         Graph {
-            repositories: repositories.collect(),
+            linked: linked(&repositories, objects.len()),
+            repositories,
             objects,
             damage,
             ..Graph::default()
         }
     }
+}
+
+fn linked(repositories: &[Repository], count: usize) -> Vec<Linked> {
+    let mut all = vec![Linked::default(); count];
+    let mut note = |id: ObjectId, note: fn(&mut Linked)| {
+        if let Some(linked) = all.get_mut(id.index()) {
+            note(linked);
+        }
+    };
+    for repository in repositories {
+        for link in &repository.layers {
+            note(link.object, |it| it.as_layer = true);
+        }
+        let history = repository.tags.iter().flat_map(|tag| &tag.history);
+        let current = repository.tags.iter().filter_map(|tag| tag.current);
+        let revisions = repository.revisions.iter().chain(history);
+        for id in revisions.map(|link| link.object).chain(current) {
+            note(id, |it| it.as_manifest = true);
+        }
+    }
+    all
 }

@@ -130,9 +130,11 @@ impl Filesystem {
         first.push(Task::Names(repositories));
         let blobs = self.enter(self.root.as_fd(), "", c"blobs")?;
         for (name, kind) in entries(&blobs)? {
+            leads_nowhere(&blobs, &name, kind)?;
             if kind == FileType::Directory && name.as_c_str() == c"sha256" {
                 let all = self.enter(blobs.directory.as_fd(), &blobs.path, &name)?;
                 for (name, kind) in entries(&all)? {
+                    leads_nowhere(&all, &name, kind)?;
                     if kind == FileType::Directory {
                         first.push(Task::Shard(self.enter(
                             all.directory.as_fd(),
@@ -195,6 +197,7 @@ impl Filesystem {
     fn shard(&self, place: &Place, found: &mut Vec<Listed>) -> Result<(), Unlisted> {
         let shard = place.path.rsplit('/').next().unwrap_or_default().as_bytes();
         for (name, kind) in entries(place)? {
+            leads_nowhere(place, &name, kind)?;
             let digest = digest(&name).filter(|_| name.to_bytes().starts_with(shard));
             let Some(digest) = digest.filter(|_| kind == FileType::Directory) else {
                 found.push(odd(None, place, &name, kind));
@@ -207,12 +210,9 @@ impl Filesystem {
                 Ok(told)
                     if FileType::from_raw_mode(told.stx_mode.into()) != FileType::RegularFile =>
                 {
-                    found.push(odd(
-                        None,
-                        place,
-                        &data,
-                        FileType::from_raw_mode(told.stx_mode.into()),
-                    ));
+                    let kind = FileType::from_raw_mode(told.stx_mode.into());
+                    leads_nowhere(place, &data, kind)?;
+                    found.push(odd(None, place, &data, kind));
                 }
                 Ok(told) => {
                     let device = rustix::fs::makedev(told.stx_dev_major, told.stx_dev_minor);
@@ -243,6 +243,7 @@ impl Filesystem {
         let name = place.path.strip_prefix("repositories").unwrap_or_default();
         let repository: Arc<str> = name.trim_start_matches('/').into();
         for (entry, kind) in entries(place)? {
+            leads_nowhere(place, &entry, kind)?;
             if kind != FileType::Directory {
                 found.push(odd(Some(&repository), place, &entry, kind));
                 continue;
@@ -267,6 +268,7 @@ impl Filesystem {
         found: &mut Vec<Listed>,
     ) -> Result<(), Unlisted> {
         for (entry, kind) in entries(place)? {
+            leads_nowhere(place, &entry, kind)?;
             let name = entry.to_bytes();
             if kind != FileType::Directory || !matches!(name, b"revisions" | b"tags") {
                 found.push(odd(Some(repository), place, &entry, kind));
@@ -292,6 +294,7 @@ impl Filesystem {
         found: &mut Vec<Listed>,
     ) -> Result<(), Unlisted> {
         for (entry, kind) in entries(place)? {
+            leads_nowhere(place, &entry, kind)?;
             if kind == FileType::Directory && entry.as_c_str() == c"sha256" {
                 let inner = self.enter(place.directory.as_fd(), &place.path, &entry)?;
                 more.push(task(Arc::clone(repository), inner));
@@ -508,6 +511,16 @@ enum Small {
 struct Link {
     content: Result<Digest, String>,
     modified: Option<Second>,
+}
+
+/// A registry follows links, and we do not: what lies behind one where a part of the tree should be is not
+/// listed, and would be taken for garbage.
+fn leads_nowhere(place: &Place, name: &CStr, kind: FileType) -> Result<(), Unlisted> {
+    if kind == FileType::Symlink {
+        let problem = format!("it is {SYMLINK}: put the directory itself there");
+        return Err(unlisted(place, name, io::Error::other(problem)));
+    }
+    Ok(())
 }
 
 const SYMLINK: &str = "a symbolic link, which is not followed";

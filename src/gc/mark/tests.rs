@@ -140,8 +140,9 @@ impl World {
             .values()
             .map(|body| (Digest::of(body), body))
             .collect();
+        let kept: Vec<Digest> = self.kept.iter().map(|name| self.digest(name)).collect();
         loop {
-            let unread = graph.unread();
+            let unread = graph.unread(&kept);
             if unread.is_empty() {
                 return graph;
             }
@@ -165,12 +166,21 @@ impl World {
     }
 }
 
-/// What is known to be a manifest: what is linked as one, and what indexes among those list.
+/// What is known to be a manifest: what is linked as one, what tags name or named, what is kept and is one,
+/// and what indexes among those list.
 fn manifests(world: &World) -> BTreeSet<String> {
-    let mut all: BTreeSet<String> = world
-        .revisions
+    let revisions = world.revisions.iter().map(|(_, name)| name);
+    let tagged = world.tags.values();
+    let before = world.history.iter().map(|(_, _, name)| name);
+    let kept = world
+        .kept
         .iter()
-        .map(|(_, name)| name.clone())
+        .filter(|name| world.names.contains_key(*name));
+    let mut all: BTreeSet<String> = revisions
+        .chain(tagged)
+        .chain(before)
+        .chain(kept)
+        .cloned()
         .collect();
     loop {
         let indexes = all.iter().filter(|name| !world.configs.contains_key(*name));

@@ -70,7 +70,7 @@ impl Scene {
     fn planned(self, patterns: &[&str], needed: &Needed) -> Plan {
         let mut graph = self.builder.finish();
         loop {
-            let unread = graph.unread();
+            let unread = graph.unread(&needed.digests);
             if unread.is_empty() {
                 break;
             }

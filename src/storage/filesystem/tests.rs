@@ -248,14 +248,7 @@ fn nothing_leads_outside_and_what_cannot_be_read_is_no_listing() {
     outside.link("repositories/secret/_layers", &outside.blob("secret"));
     let tree = Tree::new();
     tree.link("repositories/a/_layers", &tree.blob("one"));
-    symlink(
-        outside.path("repositories/secret"),
-        tree.path("repositories/way"),
-    )
-    .unwrap();
     let hex = Digest::of(b"secret").hex();
-    let shard = format!("blobs/sha256/{}", &hex[..2]);
-    symlink(outside.path(&shard), tree.path(&shard)).unwrap();
     let link = format!("repositories/a/_layers/sha256/{hex}");
     fs::create_dir_all(tree.path(&link)).unwrap();
     let target = outside
@@ -264,19 +257,38 @@ fn nothing_leads_outside_and_what_cannot_be_read_is_no_listing() {
         .join("link");
     symlink(target, tree.path(&link).join("link")).unwrap();
     let problems = tree.problems();
-    assert_eq!(problems.len(), 3, "{problems:?}");
-    assert!(
-        problems
-            .iter()
-            .all(|it| it.ends_with("a symbolic link, which is not followed"))
-    );
-    assert!(
-        !tree
-            .list()
-            .unwrap()
-            .iter()
-            .any(|it| format!("{it:?}").contains("secret"))
-    );
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].ends_with("a symbolic link, which is not followed"));
+
+    // What the registry finds behind these is not listed, and would be taken for garbage.
+    for (from, to) in [
+        ("repositories/secret", "repositories/way"),
+        ("repositories/secret/_layers", "repositories/b/_layers"),
+        (
+            "repositories/secret/_layers",
+            "repositories/b/_manifests/revisions",
+        ),
+        (
+            "repositories/secret/_layers/sha256",
+            "repositories/b/_layers/sha256",
+        ),
+        (
+            &format!("blobs/sha256/{}", &hex[..2]),
+            &format!("blobs/sha256/{}", &hex[..2]),
+        ),
+        (
+            &format!("blobs/sha256/{}/{hex}", &hex[..2]),
+            &format!("blobs/sha256/{}/{hex}", &hex[..2]),
+        ),
+    ] {
+        fs::create_dir_all(tree.path(to).parent().unwrap()).unwrap();
+        symlink(outside.path(from), tree.path(to)).unwrap();
+        let error = tree.list().unwrap_err();
+        assert_eq!(error.path, *to);
+        assert!(error.to_string().contains("a symbolic link"), "{error}");
+        fs::remove_file(tree.path(to)).unwrap();
+    }
+    tree.list().unwrap();
 
     // No `repositories`: not all of it is mounted, say.
     fs::remove_dir_all(tree.path("repositories")).unwrap();
