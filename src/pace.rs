@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Work may take a two-hundredth of the time.
-const REST: u32 = 200;
+/// Work may take a three-hundredth of the time.
+const REST: u32 = 300;
 
 /// The bounds.
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +80,8 @@ mod tests {
         for (work, later, expected) in [
             (0, 0, 200),
             (1, 0, 200),
-            (30, 0, 6000),
-            (30, 1000, 5000),
+            (20, 0, 6000),
+            (20, 1000, 5000),
             // Nothing was done for long: the first change is taken at once.
             (30, 60_000, 200),
             (1000, 0, 8000),

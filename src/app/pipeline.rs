@@ -31,10 +31,10 @@ use crate::verify::depth::Rotation;
 use crate::verify::suspects::Suspects;
 
 /// Changes that come together are taken together. With a cluster's own pace a new image is known within
-/// 24 s, however large the cluster is and however much changes in it.
+/// 36 s, however large the cluster is and however much changes in it.
 const PACE: Pace = Pace {
     least: Duration::from_millis(300),
-    most: Duration::from_secs(16),
+    most: Duration::from_secs(24),
 };
 
 /// What is remembered is looked at this often: time passes, and an operator accepts something.

@@ -49,7 +49,7 @@ mod world;
 /// Changes that come together are published together.
 const PACE: Pace = Pace {
     least: Duration::from_millis(200),
-    most: Duration::from_secs(8),
+    most: Duration::from_secs(12),
 };
 /// How often a quiet, complete source says that it still is.
 const HEARTBEAT: Duration = Duration::from_secs(30);

@@ -26,7 +26,7 @@ async fn a_tagged_manifest_that_is_no_json_stops_nobody_else() {
     assert_eq!(case.told(&ours.planned.rows()), image("other", "other-old"));
     assert_eq!(
         case.damaged(&ours),
-        ["app: repositories/app/_manifests/revisions: junk"]
+        ["app: repositories/app/_manifests: junk"]
     );
 }
 
@@ -56,7 +56,7 @@ async fn a_manifest_with_other_bytes_keeps_its_repository() {
         assert_eq!(case.told(&ours.planned.rows()), image("other", "other-old"));
         assert_eq!(
             case.damaged(&ours),
-            ["app: repositories/app/_manifests/revisions: hurt"]
+            ["app: repositories/app/_manifests: hurt"]
         );
     }
 }
@@ -82,7 +82,7 @@ async fn a_manifest_that_was_overwritten_is_not_believed() {
     assert_eq!(case.told(&ours.planned.rows()), [""; 0]);
     assert_eq!(
         case.damaged(&ours),
-        ["app: repositories/app/_manifests/revisions: hurt"]
+        ["app: repositories/app/_manifests: hurt"]
     );
 }
 

@@ -145,7 +145,6 @@ async fn a_tag_without_a_current_link_keeps_what_it_was_to_name() {
 
 /// Nobody can pull it, and its link is all that lacks: a push of the same manifest mends it.
 #[tokio::test]
-#[ignore = "the plan takes its config and layers"]
 async fn a_tagged_manifest_without_its_link_keeps_what_it_names() {
     require!("docker-registry", "registry-3.1");
     let tree = tree();
@@ -165,7 +164,6 @@ async fn a_tagged_manifest_without_its_link_keeps_what_it_names() {
 
 /// Somebody deleted by its digest what runs. All that it needs is there still, but for a link.
 #[tokio::test]
-#[ignore = "the plan takes its config and layers"]
 async fn a_running_manifest_without_its_link_keeps_what_it_names() {
     require!("docker-registry", "registry-3.1");
     let tree = tree();

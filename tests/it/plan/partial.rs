@@ -210,7 +210,6 @@ async fn a_repository_without_layers_is_no_reason_to_stop() {
 
 /// Nobody can pull its tag, and its links are all that lacks.
 #[tokio::test]
-#[ignore = "the plan takes their configs and layers"]
 async fn a_repository_without_revisions_keeps_what_its_tags_name() {
     require!("docker-registry", "registry-3.1");
     let mut tree = tree();

@@ -220,7 +220,7 @@ async fn an_unreadable_manifest_keeps_its_repository_and_no_other() {
     assert_eq!(case.told(&ours.planned.rows()), image("other", "other-old"));
     assert_eq!(
         case.damaged(&ours),
-        ["app: repositories/app/_manifests/revisions: torn"]
+        ["app: repositories/app/_manifests: torn"]
     );
 }
 

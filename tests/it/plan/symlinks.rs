@@ -88,7 +88,6 @@ async fn what_lies_behind_a_symbolic_link_is_not_garbage() {
 }
 
 #[tokio::test]
-#[ignore = "the plan takes what is behind these"]
 async fn what_lies_behind_a_symbolic_link_to_manifests_is_not_garbage() {
     require!("docker-registry", "registry-3.1");
     let told = behind(&[
