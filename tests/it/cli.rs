@@ -11,6 +11,7 @@ mod explain;
 mod foreign;
 mod given;
 mod lies;
+mod plan;
 mod reports;
 pub(crate) mod run;
 mod words;
