@@ -27,7 +27,7 @@ use crate::oci::platform::Platform;
 
 /// Between two writes of states lies at least this many times what the last one took: in a large cluster
 /// there is always something new. What is there meanwhile is the complete state of some minutes before.
-const REST_AFTER_WRITING: u32 = 300;
+const REST_AFTER_WRITING: u32 = 600;
 /// But never more than this.
 const REST_MAX: Duration = Duration::from_secs(5 * 60);
 /// The same after one that failed.

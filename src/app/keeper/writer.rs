@@ -22,7 +22,7 @@ const PART_ROWS: usize = 1000;
 const REST_AFTER_WRITING: u32 = 20;
 /// The same for the snapshot, which is written whole however little changed, but never more than
 /// [`SNAPSHOT_REST_MAX`].
-const REST_AFTER_SNAPSHOT: u32 = 300;
+const REST_AFTER_SNAPSHOT: u32 = 600;
 const SNAPSHOT_REST_MAX: Duration = Duration::from_secs(5 * 60);
 /// After a write that failed.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(60);
