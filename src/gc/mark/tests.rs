@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 
 use super::*;
@@ -422,10 +423,25 @@ fn made(recipe: &Recipe) -> World {
     world
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
-    #[test]
-    fn nothing_needed_may_go_and_all_else_may(recipe in recipe()) {
+fn cases(cases: u32) {
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases,
+        ..ProptestConfig::default()
+    });
+    let result = runner.run(&recipe(), |recipe| {
         check(&made(&recipe), recipe.untagged, recipe.history);
-    }
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
+fn nothing_needed_may_go_and_all_else_may() {
+    cases(500);
+}
+
+#[test]
+#[ignore = "takes a while: make long"]
+fn nothing_needed_may_go_and_all_else_may_of_twenty_thousand_storages() {
+    cases(20_000);
 }
