@@ -25,7 +25,7 @@ use crate::second::Second;
 use crate::storage::filesystem::Filesystem;
 use crate::storage::layout::ROOT;
 use crate::storage::owner::{self, Owner};
-use crate::storage::s3::{S3, Settings};
+use crate::storage::s3::S3;
 use crate::storage::{Listed, Progress, Storage, Unlisted};
 
 /// The registry takes pushes away that began so long ago (`storage.maintenance.uploadpurging.age`).
@@ -56,24 +56,13 @@ pub fn open(storage: &config::Storage) -> Result<Storage, Refusal> {
                 return Err(Refusal::new(Code::ListingIncomplete, message));
             }
         },
-        config::Storage::S3(s3) => {
-            let settings = Settings {
-                endpoint: s3.endpoint.clone(),
-                region: s3.region.clone(),
-                bucket: s3.bucket.clone(),
-                prefix: s3.prefix.clone(),
-                access_key: s3.access_key.clone(),
-                ca: s3.ca.clone(),
-                max_concurrency: s3.max_concurrency,
-            };
-            match S3::new(&settings) {
-                Ok(s3) => Storage::S3(Box::new(s3), Handle::current()),
-                Err(problem) => {
-                    let message = format!("{}: {problem}", shown(storage));
-                    return Err(Refusal::new(Code::ListingIncomplete, message));
-                }
+        config::Storage::S3(s3) => match S3::new(s3) {
+            Ok(s3) => Storage::S3(Box::new(s3), Handle::current()),
+            Err(problem) => {
+                let message = format!("{}: {problem}", shown(storage));
+                return Err(Refusal::new(Code::ListingIncomplete, message));
             }
-        }
+        },
     };
     match owner::of(&opened) {
         Ok(None) => Ok(opened),

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::graph::{Damage, Graph, Link, Node, ObjectId, Repository, RepositoryId, position};
 use super::mark::{Marked, Rules, mark};
 use super::needed::Needed;
@@ -124,8 +126,8 @@ pub struct Garbage<'a> {
     pub reason: Reason,
 }
 
-/// What there is, and how much of it goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What there is, and how much of it goes. Told as it is in `gc plan -o json`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub repositories: usize,
     pub tags: usize,

@@ -5,7 +5,6 @@
 //! of them being read. Buckets with versions are listed as they are now.
 
 use std::io;
-use std::path::PathBuf;
 
 use reqwest::Method;
 
@@ -13,7 +12,6 @@ use self::client::{Client, Question};
 use self::listing::Listing;
 use super::layout::ROOT;
 use super::{Listed, Unlisted};
-use crate::config::endpoint::Endpoint;
 use crate::oci::digest::Digest;
 use crate::registry::retry::Patience;
 use crate::registry::transport::Deadlines;
@@ -28,26 +26,11 @@ mod ranges;
 mod refusal;
 mod tree;
 
+pub use crate::config::S3 as Settings;
+
 const CONCURRENCY_MAX: u32 = 1024;
 /// An object that is asked for to know why it is not there has no content.
 const MARKER_BYTES_MAX: u64 = 64 << 10;
-
-/// A registry's storage in a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Of a server that is not AWS; the bucket is in the path then.
-    pub endpoint: Option<Endpoint>,
-    pub region: String,
-    pub bucket: String,
-    /// The registry's `rootdirectory`, `""` by default; with or without slashes around it.
-    pub prefix: String,
-    /// AWS-style ini file with an access key; `None`: what the environment gives.
-    pub access_key: Option<PathBuf>,
-    /// PEM, trusted besides the system's.
-    pub ca: Option<PathBuf>,
-    /// Requests in flight, 1..=1024.
-    pub max_concurrency: u32,
-}
 
 /// A tree in a bucket.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::gc::needed::Needed;
-use crate::gc::plan::{Garbage, Plan};
+use crate::gc::plan::{Counts, Garbage, Plan};
 use crate::gc::refusal::Refusal;
 
 const SCHEMA: &str = "pullproof.dev/gc-plan/v1";
@@ -20,7 +20,7 @@ pub struct PlanView<'a> {
     /// A digest of what would go; null where there is no plan.
     plan: Option<String>,
     storage: &'a str,
-    counts: Option<Counts>,
+    counts: Option<&'a Counts>,
     reasons: Vec<OfReason>,
     repositories: Vec<OfRepository<'a>>,
     protected: Vec<Protected<'a>>,
@@ -30,22 +30,6 @@ pub struct PlanView<'a> {
     damaged: Vec<Damaged<'a>>,
     /// What is closed now: why nothing of it would be taken.
     refusals: &'a [Refusal],
-}
-
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Counts {
-    repositories: usize,
-    tags: usize,
-    manifests: usize,
-    blobs: usize,
-    bytes: u64,
-    kept_blobs: usize,
-    garbage_blobs: usize,
-    garbage_bytes: u64,
-    young: usize,
-    young_bytes: u64,
-    dangling_links: usize,
-    uploads: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -158,7 +142,7 @@ impl<'a> PlanView<'a> {
             schema: SCHEMA,
             plan: plan.map(|plan| plan.id(storage)),
             storage,
-            counts: plan.map(counts),
+            counts: plan.map(Plan::counts),
             reasons: plan.into_iter().flat_map(reasons).collect(),
             repositories: repositories.into_iter().map(OfRepository::from).collect(),
             protected: protected
@@ -191,37 +175,6 @@ pub fn write_lines(
         to.write_all(b"\n")?;
     }
     Ok(())
-}
-
-fn counts(plan: &Plan) -> Counts {
-    let crate::gc::plan::Counts {
-        repositories,
-        tags,
-        manifests,
-        blobs,
-        bytes,
-        kept_blobs,
-        garbage_blobs,
-        garbage_bytes,
-        young,
-        young_bytes,
-        dangling_links,
-        uploads,
-    } = *plan.counts();
-    Counts {
-        repositories,
-        tags,
-        manifests,
-        blobs,
-        bytes,
-        kept_blobs,
-        garbage_blobs,
-        garbage_bytes,
-        young,
-        young_bytes,
-        dangling_links,
-        uploads,
-    }
 }
 
 fn reasons(plan: &Plan) -> impl Iterator<Item = OfReason> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::endpoint::Scheme;
+use crate::config::endpoint::{Endpoint, Scheme};
 
 fn settings() -> Settings {
     Settings {
