@@ -79,7 +79,7 @@ mod tests {
         let milliseconds = Duration::from_millis;
         for (work, later, expected) in [
             (0, 0, 200),
-            (1, 0, 200),
+            (1, 0, 300),
             (20, 0, 6000),
             (20, 1000, 5000),
             // Nothing was done for long: the first change is taken at once.
