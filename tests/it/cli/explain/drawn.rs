@@ -163,7 +163,7 @@ fn has_every_key(view: &Value) {
     let expected = json!({
         "schema": string, "reference": string, "digest": string, "depth": string,
         "verdict": string, "message": none, "credential": string, "duration_seconds": number,
-        "tree": none, "endpoints": [], "exchanges": none, "other_credentials": [],
+        "tree": none, "endpoints": [], "storages": [], "exchanges": none, "other_credentials": [],
         "findings": [{"code": string, "subject": string, "platform": string, "needed": bool,
             "path": [string], "message": string}],
         "referrers": {"subjects": [string], "problems": [], "found": [{"subject": string,
