@@ -123,6 +123,8 @@ pub struct Garbage<'a> {
     pub tag: Option<&'a Arc<str>>,
     /// What taking it frees; data that several have is counted once, for the first of them by name.
     pub bytes: u64,
+    /// Whether the data itself goes, and is counted here.
+    pub has_data: bool,
     pub reason: Reason,
 }
 
@@ -250,6 +252,7 @@ impl Plan {
             repository: repository.map(|repository| &repository.name),
             tag: tag.map(|tag| &tag.name),
             bytes: object.size().filter(|_| row.has_data).unwrap_or(0),
+            has_data: row.has_data,
             reason: row.reason,
         }
     }

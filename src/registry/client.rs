@@ -23,6 +23,7 @@ use crate::verify::question::{Answer, Ask, Question};
 use crate::verify::table::ObjectKind;
 use crate::verify::target::AuthId;
 
+pub mod believed;
 mod blob;
 pub mod lookup;
 pub mod tags;
