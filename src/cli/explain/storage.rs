@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::plan as planning;
 use crate::cli::gc::keep::{self, Kept};
 use crate::cli::gc::plan::planned;
-use crate::cli::verify::Given;
+use crate::cli::given::GivenSources;
 use crate::clock::Clock;
 use crate::config::{Config, Registry};
 use crate::explain::view::{GarbageView, KeptBy, StorageView};
@@ -21,7 +21,7 @@ const REFERENCES_MAX: usize = 20;
 /// Looks into each storage.
 pub async fn look(
     digest: &Digest,
-    given: &Given,
+    given: &GivenSources,
     config: &Config,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Vec<StorageView>> {

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::keep::{self, Kept};
 use super::table;
 use crate::app::plan as planning;
+use crate::cli::given::GivenSources;
 use crate::cli::terminal::{self, Paint};
-use crate::cli::verify::Given;
 use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogLevel, Registry};
@@ -32,7 +32,7 @@ pub struct PlanArguments {
     #[arg(long, value_name = "HOST", env = "PULLPROOF_STORAGE")]
     storage: Option<String>,
     #[command(flatten)]
-    given: Given,
+    given: GivenSources,
     /// The time by which things are old enough, as 2026-11-21T10:00:00Z [default: now]
     #[arg(long, value_name = "TIME", env = "PULLPROOF_NOW")]
     now: Option<Timestamp>,
