@@ -26,6 +26,10 @@ const EVERY: Duration = Duration::from_hours(1);
 /// How soon again where it was refused: a source may only have been away.
 const EVERY_REFUSED: Duration = Duration::from_mins(1);
 
+/// So long the first reading of all sources is waited for: what stands between a start and it is no
+/// refusal. What was not read by then is one.
+const READING_MAX: Duration = Duration::from_mins(5);
+
 /// Starts it; what it tells is the result.
 pub fn spawn(
     tasks: &mut JoinSet<anyhow::Result<()>>,
@@ -58,26 +62,33 @@ async fn run(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
-    let mut planned_by: Option<Arc<Config>> = None;
+    let mut config: Option<Arc<Config>> = None;
     let mut due = Instant::now();
+    let mut is_first = true;
     loop {
         let now = Arc::clone(&published.borrow_and_update());
-        let is_new = planned_by
-            .as_ref()
-            .is_none_or(|config| !Arc::ptr_eq(config, &now.config));
+        let is_same = |config: &Arc<Config>| Arc::ptr_eq(config, &now.config);
+        if !config.as_ref().is_some_and(is_same) {
+            config = Some(Arc::clone(&now.config));
+            due = Instant::now() + READING_MAX;
+            is_first = true;
+        }
         let has_storage = now.config.registries.iter().any(|it| it.storage.is_some());
-        if has_storage && !now.inventory.sources.is_empty() && (is_new || Instant::now() >= due) {
+        let sources = &now.inventory.sources;
+        let is_read = !sources.iter().any(|source| source.is_awaited);
+        let is_due = Instant::now() >= due || (is_first && is_read);
+        let can_plan = has_storage && !sources.is_empty();
+        if can_plan && is_due {
             let mut storages = Storages::clone(&publish.borrow());
-            let config = Arc::clone(&now.config);
             let is_refused = all(&mut storages, &now, led_to.as_ref(), &clock).await;
             publish.send_replace(Arc::new(storages));
-            planned_by = Some(config);
+            is_first = false;
             due = Instant::now() + if is_refused { EVERY_REFUSED } else { EVERY };
         }
         let wakes = async {
             // Whoever has a storage waits for the next time, whoever has none for another configuration.
             tokio::select! {
-                () = tokio::time::sleep_until(due), if has_storage && planned_by.is_some() => Ok(()),
+                () = tokio::time::sleep_until(due), if can_plan => Ok(()),
                 changed = published.changed() => changed,
             }
         };
@@ -191,3 +202,6 @@ async fn one(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
