@@ -165,7 +165,14 @@ fn read(storage: &Storage, needed: &Needed, progress: &Progress) -> Result<Graph
             builder.add(found);
         }
     };
-    storage.list(&take).map_err(|error| refused(&error))?;
+    storage.list(&take).map_err(|error| {
+        let is_absent = error.source.kind() == io::ErrorKind::NotFound;
+        if is_absent && owner::is_zots_bucket(storage) {
+            unsupported("the bucket", Owner::Zot.words())
+        } else {
+            refused(&error)
+        }
+    })?;
     let builder = builder.into_inner().expect("no thread panics with it");
     let mut graph = builder.finish();
     // A bucket is there with nothing in it; a directory would have been missing.

@@ -24,6 +24,7 @@ use crate::verify::table::ObjectKind;
 use crate::verify::target::AuthId;
 
 mod blob;
+mod kind;
 pub mod lookup;
 pub mod tags;
 

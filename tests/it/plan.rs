@@ -12,6 +12,7 @@
 mod bytes;
 mod case;
 mod checker;
+mod kind;
 mod links;
 mod manifests;
 mod odd;

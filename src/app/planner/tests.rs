@@ -28,7 +28,8 @@ impl Scene {
         let mut tasks = JoinSet::new();
         let stop = CancellationToken::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let storages = spawn(&mut tasks, &published, None, &clock, &stop);
+        let planner = Planner::of(None, &Stats::default(), &clock);
+        let storages = planner.spawn(&mut tasks, &published, &stop);
         Self {
             root,
             publish,
@@ -40,7 +41,7 @@ impl Scene {
 
     fn config(&self) -> Arc<Config> {
         let text = format!(
-            "registries: [{{host: \"{HOST}\", storage: {{filesystem: {{root: {}}}}}}}]",
+            "registries: [{{host: \"{HOST}\", kind: distribution, storage: {{filesystem: {{root: {}}}}}}}]",
             self.root.path().display()
         );
         Arc::new(config::parse(&text, "", Path::new("")).unwrap())

@@ -22,8 +22,10 @@ pub(super) async fn text(config: &Config, paint: Paint) -> anyhow::Result<String
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let kept = keep::read(&GivenSources::default(), config, registry, &clock).await?;
     let Kept { needed, .. } = kept.map_err(|refusals| anyhow::anyhow!("no plan: {refusals:?}"))?;
-    let (plan, _) = planned(registry, needed, clock.now()).await?;
-    let plan = plan.map_err(|refusal| anyhow::anyhow!("no plan: {refusal}"))?;
+    let planned = planned(config, registry, needed, clock.now()).await?;
+    let plan = planned
+        .plan
+        .map_err(|refusal| anyhow::anyhow!("no plan: {refusal}"))?;
     let counts = plan.counts();
     let mut text = format!(
         "{}      A collection that knows what is needed would take {} of {}, {} of {}:",

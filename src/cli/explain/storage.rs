@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::app::plan as planning;
 use crate::cli::gc::keep::{self, Kept};
-use crate::cli::gc::plan::planned;
+use crate::cli::gc::plan::{Planned, planned};
 use crate::cli::given::GivenSources;
 use crate::clock::Clock;
 use crate::config::{Config, Registry};
@@ -29,7 +31,7 @@ pub async fn look(
     for registry in config.registries.iter().filter(|it| it.storage.is_some()) {
         let kept = keep::read(given, config, registry, clock).await?;
         views.push(match kept {
-            Ok(kept) => in_one(digest, registry, kept, clock).await?,
+            Ok(kept) => in_one(digest, registry, kept, config, clock.now()).await?,
             Err(refusals) => unknown(registry, refusals),
         });
     }
@@ -40,11 +42,11 @@ async fn in_one(
     digest: &Digest,
     registry: &Registry,
     kept: Kept,
-    clock: &Arc<dyn Clock>,
+    config: &Config,
+    now: Timestamp,
 ) -> anyhow::Result<StorageView> {
     let Kept { needed, set, .. } = kept;
-    let now = clock.now();
-    let (plan, needed) = planned(registry, needed, now).await?;
+    let Planned { plan, needed, .. } = planned(config, registry, needed, now).await?;
     let plan = match plan {
         Ok(plan) => plan,
         Err(refusal) => return Ok(unknown(registry, vec![refusal])),

@@ -67,7 +67,7 @@ async fn plan_storage(storage: &Value, kept: &[String], gc: &str, words: &[OsStr
     fs::write(home.path().join("key"), key).unwrap();
     let text = format!(
         "inventory: {{references: [{{name: keep, file: keep.txt}}]}}\n\
-         registries: [{{host: \"{HOST}\", storage: {storage}}}]\n\
+         registries: [{{host: \"{HOST}\", kind: distribution, storage: {storage}}}]\n\
          gc: {{{gc}, minimumAge: 24h, repositories: [\"**\"]}}\n"
     );
     fs::write(&file, text).unwrap();
