@@ -58,10 +58,16 @@ async fn in_one(
             state: "absent",
             ..view
         },
-        Standing::Kept { bytes, root, path } => StorageView {
+        Standing::Kept {
+            bytes,
+            root,
+            path,
+            rows,
+        } => StorageView {
             state: "kept",
             bytes: Some(bytes),
             kept_by: Some(kept_by(root, path, &set)),
+            garbage: rows.into_iter().map(garbage).collect(),
             ..view
         },
         Standing::Goes {
