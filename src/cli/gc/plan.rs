@@ -343,3 +343,22 @@ impl Shown<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_it_is_in_each_phase() {
+        let progress = Progress::default();
+        let told = |seconds| words(&progress, Duration::from_secs(seconds));
+        assert_eq!(told(0), "listed 0, 0/s");
+        progress.listed.store(3000, Ordering::Relaxed);
+        assert_eq!(told(2), "listed 3000, 1500/s");
+        progress.to_read.store(500, Ordering::Relaxed);
+        progress.read.store(200, Ordering::Relaxed);
+        assert_eq!(told(4), "listed 3000, read 200 of 500 manifests, 800/s");
+        progress.read.store(500, Ordering::Relaxed);
+        assert_eq!(told(5), "listed 3000, read 500 manifests, marking");
+    }
+}
