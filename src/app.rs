@@ -10,6 +10,7 @@ pub mod custody;
 pub mod explain;
 pub mod keeper;
 pub mod keepset;
+pub mod kind;
 pub mod once;
 pub mod pipeline;
 pub mod plan;

@@ -171,6 +171,7 @@ pub struct Registry {
     pub host: String,
     /// Where it is dialled, whether that is written or follows from the host.
     pub endpoint: Endpoint,
+    pub kind: RegistryKind,
     pub tls: Tls,
     /// Besides the registry's own host, credentials may go to these URLs and what is below them.
     pub token_realms: Vec<Endpoint>,
@@ -191,6 +192,16 @@ pub struct Registry {
     pub storage: Option<Storage>,
     /// What holds for its storage, defaults included.
     pub gc: Gc,
+}
+
+/// What a registry is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryKind {
+    /// As it answers, and as its storage looks.
+    Auto,
+    Distribution,
+    Zot,
+    Harbor,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

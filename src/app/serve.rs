@@ -19,7 +19,7 @@ use super::custody::Custody;
 use super::keeper::{self, Memory};
 use super::keepset;
 use super::pipeline::{self, SharedCustody, StateLink};
-use super::planner;
+use super::planner::Planner;
 use super::registries::Registries;
 use super::reload::{self, Origin};
 use super::sources::{self, Wanted};
@@ -135,9 +135,9 @@ pub async fn serve(
     let first = Arc::clone(&configs.borrow());
     let (custody, published) = custody(&memory, &first);
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let storages = planner::spawn(&mut tasks, &published, store.as_ref(), &clock, &stop);
+    let planner = Planner::of(store.as_ref(), &stats, &clock);
     let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
-    let collector = collector.with_storages(storages);
+    let collector = collector.with_storages(planner.spawn(&mut tasks, &published, &stop));
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(

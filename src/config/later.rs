@@ -11,7 +11,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("registries[].storage", &["validation"]),
     (
         "registries[]",
-        &["kind", "sparse", "replicaEndpoints", "service", "single"],
+        &["sparse", "replicaEndpoints", "service", "single"],
     ),
     ("metrics", &["labels"]),
 ];

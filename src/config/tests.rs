@@ -242,6 +242,20 @@ fn every_key_of_a_later_version_is_refused_by_name() {
 }
 
 #[test]
+fn what_a_registry_is_may_be_said() {
+    for (text, kind) in [
+        ("", RegistryKind::Auto),
+        (", kind: auto", RegistryKind::Auto),
+        (", kind: distribution", RegistryKind::Distribution),
+        (", kind: zot", RegistryKind::Zot),
+        (", kind: harbor", RegistryKind::Harbor),
+    ] {
+        let config = parsed(&format!("registries: [{{host: a.example{text}}}]"));
+        assert_eq!(config.registries[0].kind, kind, "{text}");
+    }
+}
+
+#[test]
 fn how_far_to_read_is_a_word_a_share_and_an_amount() {
     let config = parse(
         "verify: {depth: read, readShare: 0.5%, contentBudget: 1GiB}\nregistries: [{host: a.b, verify: {depth: content}}]",
@@ -293,7 +307,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, storage, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, kind, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, storage, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",

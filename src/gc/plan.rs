@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::graph::{Damage, Graph, Link, Node, ObjectId, Repository, RepositoryId, position};
+use super::graph::{Damage, Graph, Link, ObjectId, Repository, RepositoryId, position};
 use super::mark::{Marked, Rules, mark};
 use super::needed::Needed;
 use crate::oci::digest::{Digest, Hasher};
@@ -326,22 +326,13 @@ struct Named {
 
 fn named(graph: &Graph) -> Vec<Named> {
     let mut named = vec![Named::default(); graph.objects().len()];
-    for (_, node) in graph.nodes() {
-        let Node::Read {
-            children,
-            blobs,
-            has_config,
-            ..
-        } = node
-        else {
-            continue;
-        };
-        for object in children.iter().chain(blobs) {
+    for (_, names) in graph.read() {
+        for object in names.all() {
             if let Some(named) = named.get_mut(object.index()) {
                 named.at_all = true;
             }
         }
-        if let Some(config) = blobs.first().filter(|_| *has_config)
+        if let Some(config) = names.config()
             && let Some(named) = named.get_mut(config.index())
         {
             named.as_config = true;
@@ -353,7 +344,7 @@ fn named(graph: &Graph) -> Vec<Named> {
 fn counts(graph: &Graph) -> Counts {
     let mut counts = Counts {
         repositories: graph.repositories().len(),
-        manifests: graph.nodes().count(),
+        manifests: graph.manifests(),
         ..Counts::default()
     };
     for (_, object) in graph.objects() {

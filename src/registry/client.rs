@@ -25,6 +25,7 @@ use crate::verify::target::AuthId;
 
 pub mod believed;
 mod blob;
+mod kind;
 pub mod lookup;
 pub mod tags;
 

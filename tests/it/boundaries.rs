@@ -97,6 +97,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("storage/s3/refusal.rs", &["crate::registry"]),
     ("storage/s3/tree.rs", &["crate::registry"]),
     ("cli/gc/table.rs", &["crate::registry", "crate::app"]),
+    ("registry/kind.rs", &[]),
     ("registry/limiter.rs", &[]),
     ("registry/pause.rs", &[]),
     ("registry/quota.rs", &[]),

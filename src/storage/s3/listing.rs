@@ -156,7 +156,11 @@ impl Listing<'_> {
         }
     }
 
-    async fn page(&self, prefix: &str, more: &[(&str, Option<&str>)]) -> io::Result<Page> {
+    pub(super) async fn page(
+        &self,
+        prefix: &str,
+        more: &[(&str, Option<&str>)],
+    ) -> io::Result<Page> {
         let most = KEYS_MAX.to_string();
         let mut query = vec![
             ("encoding-type", "url"),
