@@ -20,3 +20,4 @@ pub mod reload;
 pub mod serve;
 pub mod sources;
 pub mod tags;
+pub mod windows;
