@@ -21,3 +21,4 @@ pub mod reload;
 pub mod serve;
 pub mod sources;
 pub mod tags;
+pub mod windows;

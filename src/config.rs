@@ -35,12 +35,14 @@ mod sources;
 mod suggest;
 mod tree;
 mod wanted;
+mod windows;
 
 use cidr::Cidr;
 pub use collection::{Gc, S3, Storage};
 use endpoint::{Endpoint, Listen};
 use files::NamedFile;
 use problem::{Problems, Report};
+pub use windows::WindowsOf;
 
 /// Where the state is if nothing is configured.
 pub const STATE_DIRECTORY: &str = "/var/lib/pullproof";

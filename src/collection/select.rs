@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::item::{Class, Item, ItemId};
 use super::machine::Listed;
-use crate::gc::graph::{Node, position};
+use crate::gc::graph::{Names, Node, position};
 use crate::gc::plan::{Garbage, Kind, Plan};
 use crate::oci::digest::Digest;
 use crate::second::Second;
@@ -131,7 +131,7 @@ fn gather<'a>(
                 let at = tags.binary_search_by(|it| it.name.cmp(tag)).ok()?;
                 tags.get(at)
             });
-            let links = match (row.kind, tag) {
+            let links: &[_] = match (row.kind, tag) {
                 (Kind::TagHistory, Some(tag)) => &tag.history,
                 (Kind::TagHistory, None) => continue,
                 (Kind::Manifest, _) => &repository.revisions,
@@ -222,15 +222,10 @@ fn connect(plan: &Plan, things: &mut [Thing], places: &HashMap<Key<'_>, usize>) 
             Class::Revision => {
                 leads(places.get(&Key::Data(*digest)).copied());
                 let node = graph.find(digest).and_then(|id| graph.node(id));
-                if let Some(Node::Read {
-                    children, blobs, ..
-                }) = node
-                {
-                    for named in children.iter().chain(blobs) {
-                        let digest = graph.object(*named).digest;
-                        for is_manifest in [true, false] {
-                            leads(link(is_manifest, digest).filter(|to| *to != place));
-                        }
+                for named in node.and_then(Node::names).into_iter().flat_map(Names::all) {
+                    let digest = graph.object(*named).digest;
+                    for is_manifest in [true, false] {
+                        leads(link(is_manifest, digest).filter(|to| *to != place));
                     }
                 }
             }

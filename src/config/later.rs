@@ -1,7 +1,7 @@
 //! What the configuration will have, and does not have yet.
 //!
 //! Such keys are refused like any other unknown one, but by their name: whoever writes a gate or a
-//! window and is not stopped believes that it holds.
+//! limit and is not stopped believes that it holds.
 
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
@@ -19,7 +19,6 @@ const KEYS: &[(&str, &[&str])] = &[
 /// Of the collection itself.
 const GC: &[&str] = &[
     "gate",
-    "windows",
     "rehearsal",
     "quarantineFor",
     "maxCollectPercent",

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-pub(super) use self::collection::{Fate, Filesystem, Gc, GcMode, S3, Storage};
+pub(super) use self::collection::{Fate, Filesystem, Gc, GcMode, S3, Storage, Window};
 
 mod collection;
 
