@@ -6,6 +6,7 @@ pub mod acceptance;
 pub mod apart;
 pub mod archive;
 pub mod beside;
+pub mod collector;
 pub mod custody;
 pub mod explain;
 pub mod keeper;

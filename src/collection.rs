@@ -12,5 +12,6 @@ pub mod item;
 pub mod journal;
 pub mod machine;
 pub mod proven;
+pub mod rehearsed;
 pub mod run;
 pub mod select;

@@ -22,7 +22,7 @@ mod collection;
 mod credentials;
 mod custom;
 mod decode;
-mod duration;
+pub mod duration;
 pub mod endpoint;
 pub mod files;
 mod later;
@@ -38,7 +38,7 @@ mod wanted;
 mod windows;
 
 use cidr::Cidr;
-pub use collection::{Gc, S3, Storage};
+pub use collection::{Acknowledged, Cache, Gc, Mode, S3, Storage};
 use endpoint::{Endpoint, Listen};
 use files::NamedFile;
 use problem::{Problems, Report};
@@ -188,6 +188,10 @@ pub struct Registry {
     pub mirrors: Vec<Rule>,
     /// Other names of the same storage, as [`Self::host`] is written.
     pub aliases: Vec<String>,
+    /// Where each replica is asked by itself; empty where nobody said.
+    pub replica_endpoints: Vec<Endpoint>,
+    /// There is one replica only.
+    pub single: bool,
     /// What holds for this registry, defaults included.
     pub verify: Verify,
     /// Where it keeps its content, where that may be read.

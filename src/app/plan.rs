@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 
+use crate::collection::item::{Class, Item, RunId};
 use crate::config::{self, Config, Registry};
 use crate::gc::graph::{Builder, Graph, ObjectId};
 use crate::gc::needed::Needed;
@@ -91,6 +92,62 @@ pub fn shown(storage: &config::Storage) -> String {
     }
 }
 
+/// What must stay, and what speaks against taking anything all the same.
+#[derive(Debug)]
+pub struct Kept {
+    pub needed: Needed,
+    pub set: KeepSet,
+    pub refusals: Vec<Refusal>,
+}
+
+/// What is in quarantine, of all runs, and how its bytes are read. It is planned for as if it were live: what
+/// would not go then is wanted back.
+pub struct Held<'a> {
+    pub items: &'a [(RunId, Item)],
+    pub read: &'a (dyn Fn(RunId, &Digest) -> io::Result<Vec<u8>> + Sync),
+}
+
+impl std::fmt::Debug for Held<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+impl Held<'_> {
+    /// Where nothing is.
+    pub const NONE: Held<'static> = Held {
+        items: &[],
+        read: &|_, _| Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
+
+    fn add_to(&self, builder: &mut Builder) {
+        for (_, item) in self.items {
+            let Item {
+                class,
+                digest,
+                modified,
+                bytes,
+                ..
+            } = item;
+            let repository = item.repository.as_deref().unwrap_or_default();
+            let tag = item.tag.as_deref().unwrap_or_default();
+            match class {
+                Class::TagHistory => builder.history(repository, tag, *digest, *modified),
+                Class::Revision => builder.revision(repository, *digest, *modified),
+                Class::LayerLink => builder.layer(repository, *digest, *modified),
+                // What is listed too is what counts.
+                Class::Manifest | Class::Blob => builder.blob(*digest, *bytes, *modified),
+            }
+        }
+    }
+
+    fn read(&self, digest: &Digest) -> Option<io::Result<Vec<u8>>> {
+        let mut items = self.items.iter();
+        let (run, _) = items.find(|(_, item)| item.class.is_data() && item.digest == *digest)?;
+        Some((self.read)(*run, digest))
+    }
+}
+
 /// Plans a collection. It blocks: it is for a thread of its own.
 pub fn plan(
     storage: &Storage,
@@ -99,11 +156,23 @@ pub fn plan(
     now: Timestamp,
     progress: &Progress,
 ) -> Result<Plan, Refusal> {
-    let mut graph = read(storage, needed, progress)?;
+    plan_with(storage, registry, needed, &Held::NONE, now, progress)
+}
+
+/// The same, with what is in quarantine.
+pub fn plan_with(
+    storage: &Storage,
+    registry: &Registry,
+    needed: &Needed,
+    held: &Held<'_>,
+    now: Timestamp,
+    progress: &Progress,
+) -> Result<Plan, Refusal> {
+    let mut graph = read(storage, needed, held, progress)?;
     let mut unlisted = unlisted(storage, &graph, needed)?;
     if !unlisted.is_empty() {
         // A push may have come meanwhile, which a second listing has.
-        graph = read(storage, needed, progress)?;
+        graph = read(storage, needed, held, progress)?;
         unlisted = self::unlisted(storage, &graph, needed)?;
     }
     if let Some(digest) = unlisted.first() {
@@ -115,6 +184,23 @@ pub fn plan(
         return Err(Refusal::new(Code::ListingIncomplete, message));
     }
     Ok(plan::plan(graph, needed, &policy(registry, now)))
+}
+
+/// Whether a plan takes more than is usual.
+pub fn too_much(plan: &Plan, registry: &Registry) -> Option<Refusal> {
+    let counts = plan.counts();
+    #[expect(clippy::cast_precision_loss, reason = "percents are compared")]
+    let percent = |part: u64, all: u64| 100.0 * part as f64 / all.max(1) as f64;
+    let blobs = percent(counts.garbage_blobs as u64, counts.blobs as u64);
+    let bytes = percent(counts.garbage_bytes, counts.bytes);
+    let limit = registry.gc.alarm_percent;
+    (blobs.max(bytes) > limit).then(|| {
+        let message = format!(
+            "it would take {blobs:.0} % of the blobs and {bytes:.0} % of the bytes, and `gc.alarmPercent` is \
+             {limit}; look at what it takes and why before anything does"
+        );
+        Refusal::new(Code::ShareExceeded, message)
+    })
 }
 
 /// What must stay of a registry's storage, and the keep-set from which that is known.
@@ -158,8 +244,15 @@ pub fn policy(registry: &Registry, now: Timestamp) -> Policy<'_> {
 }
 
 /// Lists everything and reads the manifests.
-fn read(storage: &Storage, needed: &Needed, progress: &Progress) -> Result<Graph, Refusal> {
-    let builder = Mutex::new(Builder::default());
+fn read(
+    storage: &Storage,
+    needed: &Needed,
+    held: &Held<'_>,
+    progress: &Progress,
+) -> Result<Graph, Refusal> {
+    let mut builder = Builder::default();
+    held.add_to(&mut builder);
+    let builder = Mutex::new(builder);
     let take = |part: Vec<Listed>| {
         progress.listed.fetch_add(part.len(), Ordering::Relaxed);
         let mut builder = builder.lock().expect("no thread panics with it");
@@ -204,7 +297,7 @@ fn read(storage: &Storage, needed: &Needed, progress: &Progress) -> Result<Graph
         }
         progress.to_read.fetch_add(unread.len(), Ordering::Relaxed);
         for part in unread.chunks(READ_AT_ONCE) {
-            read_part(storage, &mut graph, part, progress)?;
+            read_part(storage, &mut graph, held, part, progress)?;
         }
     }
 }
@@ -213,6 +306,7 @@ fn read(storage: &Storage, needed: &Needed, progress: &Progress) -> Result<Graph
 fn read_part(
     storage: &Storage,
     graph: &mut Graph,
+    held: &Held<'_>,
     part: &[ObjectId],
     progress: &Progress,
 ) -> Result<(), Refusal> {
@@ -220,6 +314,13 @@ fn read_part(
     let parsed = storage.read_each(&digests, MANIFEST_MAX, |at, body| {
         progress.read.fetch_add(1, Ordering::Relaxed);
         let id = *part.get(at).expect("it is one of them");
+        let body = match body {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let digest = &graph.object(id).digest;
+                held.read(digest).unwrap_or(Err(error))
+            }
+            body => body,
+        };
         match body {
             Ok(body) => Ok((id, graph.parse(id, &body))),
             // Only this cannot be read: whose it is keeps everything.

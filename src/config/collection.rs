@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::check::Checker;
 use super::endpoint::Endpoint;
 use super::problem::quoted;
 use super::raw;
 use crate::gc::window::Window;
+use crate::oci::reference::Reference;
 use crate::pattern::Pattern;
 
 /// Requests to a bucket are small, and most of their time is on the way.
@@ -53,6 +56,62 @@ pub struct Gc {
     pub windows: Vec<Window>,
     /// From 0 to 100: a plan that takes more of a storage's blobs or bytes is refused.
     pub alarm_percent: f64,
+    pub mode: Mode,
+    /// Known to be lost: the gate does not ask for them until then.
+    pub acknowledged: Vec<Acknowledged>,
+    /// How long things are in quarantine before they are purged.
+    pub quarantine_for: Duration,
+    /// Only what a recorded plan at least this old had already is taken.
+    pub rehearsal: Duration,
+    /// From 0 to 100: a run takes at most so much of a storage's blobs and bytes.
+    pub max_collect_percent: f64,
+    pub max_collect_bytes: Option<u64>,
+    pub cache: Cache,
+    /// How long a push may take.
+    pub longest_request: Duration,
+    /// How often new links are looked at while something settles.
+    pub watch_every: Duration,
+}
+
+/// What a collection may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Nothing is touched.
+    Plan,
+    /// What is garbage goes to a quarantine.
+    Quarantine,
+    /// What was there for long enough is purged besides.
+    Purge,
+}
+
+/// What is known of the caches of a registry's replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    Unknown,
+    /// They have none.
+    None,
+    /// A manifest that is pushed is written, whatever they believe.
+    SafePut,
+}
+
+impl Cache {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::None => "none",
+            Self::SafePut => "safePut",
+        }
+    }
+}
+
+/// An image that is known to be lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The canonical reference.
+    pub reference: String,
+    pub until: Timestamp,
+    pub reason: String,
 }
 
 impl Default for Gc {
@@ -64,6 +123,15 @@ impl Default for Gc {
             minimum_age: Duration::from_hours(24),
             windows: Vec::new(),
             alarm_percent: 50.0,
+            mode: Mode::Plan,
+            acknowledged: Vec::new(),
+            quarantine_for: Duration::from_hours(6 * 24),
+            rehearsal: Duration::from_hours(7 * 24),
+            max_collect_percent: 30.0,
+            max_collect_bytes: None,
+            cache: Cache::Unknown,
+            longest_request: Duration::from_mins(15),
+            watch_every: Duration::from_mins(1),
         }
     }
 }
@@ -72,15 +140,32 @@ impl Checker<'_, '_> {
     /// What is written under `gc`, over the defaults given.
     pub(super) fn gc(&mut self, path: &str, raw: raw::Gc, defaults: &Gc) -> Gc {
         let raw::Gc {
-            // There is one so far.
-            mode: None | Some(raw::GcMode::Plan),
+            mode,
             repositories,
             untagged,
             tag_history,
             minimum_age,
             windows,
             alarm_percent,
+            acknowledged,
+            quarantine_for,
+            rehearsal,
+            max_collect_percent,
+            max_collect_bytes,
+            settle,
+            longest_request,
+            watch_every,
         } = raw;
+        let mut lasts = |key: &str, text: Option<String>, default| {
+            text.map_or(default, |text| {
+                self.duration(&format!("{path}.{key}"), &text)
+            })
+        };
+        let minimum_age = lasts("minimumAge", minimum_age, defaults.minimum_age);
+        let quarantine_for = lasts("quarantineFor", quarantine_for, defaults.quarantine_for);
+        let rehearsal = lasts("rehearsal", rehearsal, defaults.rehearsal);
+        let longest_request = lasts("longestRequest", longest_request, defaults.longest_request);
+        let watch_every = lasts("watchEvery", watch_every, defaults.watch_every);
         let keeps = |fate: Option<raw::Fate>, default| match fate {
             None => default,
             Some(raw::Fate::Keep) => true,
@@ -93,15 +178,76 @@ impl Checker<'_, '_> {
             },
             keeps_untagged: keeps(untagged, defaults.keeps_untagged),
             keeps_tag_history: keeps(tag_history, defaults.keeps_tag_history),
-            minimum_age: minimum_age.map_or(defaults.minimum_age, |text| {
-                self.duration(&format!("{path}.minimumAge"), &text)
-            }),
+            minimum_age,
+            quarantine_for,
+            rehearsal,
+            longest_request,
+            watch_every,
+            mode: match mode {
+                None => defaults.mode,
+                Some(raw::GcMode::Plan) => Mode::Plan,
+                Some(raw::GcMode::Quarantine) => Mode::Quarantine,
+                Some(raw::GcMode::Purge) => Mode::Purge,
+            },
+            acknowledged: match acknowledged {
+                None => defaults.acknowledged.clone(),
+                Some(all) => self.acknowledged(&format!("{path}.acknowledged"), all),
+            },
+            max_collect_percent: max_collect_percent.unwrap_or(defaults.max_collect_percent),
+            max_collect_bytes: max_collect_bytes.or(defaults.max_collect_bytes),
+            cache: match settle.and_then(|settle| settle.cache) {
+                None => defaults.cache,
+                Some(raw::SettleCache::Unknown) => Cache::Unknown,
+                Some(raw::SettleCache::None) => Cache::None,
+                Some(raw::SettleCache::SafePut) => Cache::SafePut,
+            },
             windows: match windows {
                 None => defaults.windows.clone(),
                 Some(windows) => self.windows(&format!("{path}.windows"), windows),
             },
             alarm_percent: alarm_percent.unwrap_or(defaults.alarm_percent),
         }
+    }
+
+    fn acknowledged(&mut self, path: &str, all: Vec<raw::Acknowledged>) -> Vec<Acknowledged> {
+        let mut found = Vec::with_capacity(all.len());
+        for (index, one) in all.into_iter().enumerate() {
+            let of = |key: &str| format!("{path}[{index}].{key}");
+            let reference = one.reference.unwrap_or_default();
+            let until = one.until.unwrap_or_default();
+            let reference: Option<Reference> = match reference.parse() {
+                Ok(reference) => Some(reference),
+                Err(problem) => {
+                    let message = format!("{} is no reference: {problem}", quoted(&reference));
+                    self.report.add(&of("reference"), message);
+                    None
+                }
+            };
+            let until: Option<Timestamp> = match until.parse() {
+                Ok(until) => Some(until),
+                Err(_no_time) => {
+                    let message = format!(
+                        "{} is no time: expected one as 2027-01-01T00:00:00Z",
+                        quoted(&until)
+                    );
+                    self.report.add(&of("until"), message);
+                    None
+                }
+            };
+            let reason = one.reason.unwrap_or_default();
+            if reason.trim().is_empty() && !self.report.has(&of("reason")) {
+                let message = "it is empty: whoever reads it later has to know why";
+                self.report.add(&of("reason"), message);
+            }
+            if let (Some(reference), Some(until)) = (reference, until) {
+                found.push(Acknowledged {
+                    reference: reference.to_string(),
+                    until,
+                    reason,
+                });
+            }
+        }
+        found
     }
 
     fn patterns(&mut self, path: &str, texts: Vec<String>) -> Vec<Pattern> {

@@ -40,7 +40,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// The shortest way to write it that [`parse`] reads back; parts of a second are dropped.
-pub(super) fn shown(duration: Duration) -> String {
+pub fn shown(duration: Duration) -> String {
     let mut rest = duration.as_secs();
     let mut text = String::new();
     for (unit, length) in UNITS {

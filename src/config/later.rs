@@ -9,31 +9,25 @@ const KEYS: &[(&str, &[&str])] = &[
     ("gc", GC),
     ("registries[].gc", GC),
     ("registries[].storage", &["validation"]),
-    (
-        "registries[]",
-        &["sparse", "replicaEndpoints", "service", "single"],
-    ),
+    ("registries[]", &["sparse", "service"]),
+    ("gc.settle", SETTLE),
+    ("registries[].gc.settle", SETTLE),
     ("metrics", &["labels"]),
 ];
 
 /// Of the collection itself.
 const GC: &[&str] = &[
     "gate",
-    "rehearsal",
-    "quarantineFor",
-    "maxCollectPercent",
-    "maxCollectBytes",
     "readOnly",
-    "settle",
     "purge",
     "executor",
-    "longestRequest",
-    "acknowledged",
     "unsafe",
-    "watchEvery",
     "conflicts",
     "collector",
 ];
+
+/// How caches are made to forget.
+const SETTLE: &[&str] = &["restart", "within", "redis"];
 
 /// Whether a later version has this key in the map at this path.
 pub(super) fn has_key(map: &str, key: &str) -> bool {

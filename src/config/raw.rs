@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-pub(super) use self::collection::{Fate, Filesystem, Gc, GcMode, S3, Storage, Window};
+pub(super) use self::collection::{
+    Acknowledged, Fate, Filesystem, Gc, GcMode, S3, SettleCache, Storage, Window,
+};
 
 mod collection;
 
@@ -254,6 +256,12 @@ pub(super) struct Registry {
     /// host, and kept there.
     #[schemars(extend("examples" = [["registry.internal"]]))]
     pub(super) aliases: Option<Vec<String>>,
+    /// Where each of its replicas is asked by itself, for whoever collects its garbage.
+    #[schemars(extend("examples" = [["http://10.0.0.7:5000", "http://10.0.0.8:5000"]]))]
+    pub(super) replica_endpoints: Option<Vec<String>>,
+    /// Whether it has one replica only. A registry on this machine is taken to have one.
+    #[schemars(extend("default" = false))]
+    pub(super) single: Option<bool>,
     /// What differs from the top-level `verify` for this registry.
     pub(super) verify: Option<Verify>,
     /// Where the registry keeps its content, for whoever plans a collection of its garbage.

@@ -117,6 +117,17 @@ impl Checker<'_, '_> {
             self.host(&path, &alias)
         });
         let aliases = aliases.collect();
+        let replicas = raw.replica_endpoints.into_iter().flatten().enumerate();
+        let replicas = replicas.filter_map(|(index, text)| {
+            let path = format!("{path}.replicaEndpoints[{index}]");
+            self.endpoint(&path, &text, raw.plain_http)
+        });
+        let replica_endpoints: Vec<Endpoint> = replicas.collect();
+        let single = raw.single.unwrap_or(false);
+        if single && replica_endpoints.len() > 1 {
+            let message = "it says that there is one replica, and `replicaEndpoints` names more; keep one of them";
+            self.report.add(&of("single"), message);
+        }
         let mirrored = host.clone();
         Registry {
             host,
@@ -134,6 +145,8 @@ impl Checker<'_, '_> {
             max_concurrency: raw.max_concurrency.unwrap_or(CONCURRENCY),
             requests_per_second: raw.requests_per_second,
             aliases,
+            replica_endpoints,
+            single,
             mirrors: self.mirrors(&of("mirrors"), &mirrored, raw.mirrors.unwrap_or_default()),
             verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), verify),
             storage: raw

@@ -17,9 +17,12 @@ use rustix::io::Errno;
 
 use super::{OWN, journal, quarantine};
 use crate::collection::gate::Permit;
-use crate::collection::item::{Item, RunId};
+use crate::collection::item::{Class, Item, RunId};
 use crate::collection::run::Outcome;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::MANIFEST_BYTES_MAX;
 use crate::second::Second;
+use crate::storage::layout;
 
 mod lock;
 
@@ -114,6 +117,112 @@ impl Vault {
             moving.failed = moving.failed.take().or(error);
         }
         moving.finish(items.len())
+    }
+
+    /// The bytes of a blob that a run holds, if they are no more than a manifest's.
+    pub fn read_held(&self, run: RunId, digest: &Digest) -> io::Result<Vec<u8>> {
+        let path = format!(
+            "{}/{}/{}",
+            quarantine(run),
+            layout::ROOT,
+            layout::data(digest)
+        );
+        let file = self.within(&path, OFlags::RDONLY)?;
+        let mut content = Vec::new();
+        let most = MANIFEST_BYTES_MAX as u64 + 1;
+        std::fs::File::from(file)
+            .take(most)
+            .read_to_end(&mut content)?;
+        if content.len() > MANIFEST_BYTES_MAX {
+            let problem = "it is longer than a manifest may be";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        Ok(content)
+    }
+
+    /// Moves a canary of our own as what is garbage is moved, puts it back, and reads it whole. An error is
+    /// what did not work. It lies in a repository of our own, and nothing of it stays.
+    pub fn drill(&self, now: Second) -> Result<(), String> {
+        let content = format!(
+            "a canary of pullproof, {now}, process {}",
+            std::process::id()
+        );
+        let item = Item {
+            class: Class::Blob,
+            digest: Digest::of(content.as_bytes()),
+            repository: None,
+            tag: None,
+            bytes: content.len() as u64,
+            modified: None,
+            version: None,
+            reason: "drill".to_owned(),
+        };
+        let run = RunId {
+            began: now,
+            epoch: 0,
+        };
+        let path = item.path();
+        let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        self.write_at_path(&path, content.as_bytes())
+            .map_err(failed("it could not be written"))?;
+        let items = [item];
+        let mut moving = Moving::new(self, run);
+        let told = self.drilled(&mut moving, &items, &path, content.as_bytes());
+        // Whatever came of it, nothing of it stays.
+        let [item] = &items;
+        let removed = moving
+            .put_back(&path)
+            .and_then(|_| self.unlink(&item.path()));
+        let pruned = self.prune(run);
+        told?;
+        removed.map_err(failed("it could not be removed"))?;
+        pruned.map_err(failed("its quarantine could not be removed"))
+    }
+
+    fn drilled(
+        &self,
+        moving: &mut Moving<'_>,
+        items: &[Item; 1],
+        path: &str,
+        content: &[u8],
+    ) -> Result<(), String> {
+        let [item] = items;
+        let expect = |what: &str, found: io::Result<Outcome>, wanted| match found {
+            Ok(found) if found == wanted => Ok(()),
+            Ok(found) => Err(format!("{what}: it is {found:?}, not {wanted:?}")),
+            Err(error) => Err(format!("{what}: {error}")),
+        };
+        expect("taking it", moving.take(item), Outcome::Held)?;
+        expect("looking for it", moving.look(path), Outcome::Held)?;
+        expect("putting it back", moving.put_back(path), Outcome::Live)?;
+        let file = self.within(path, OFlags::RDONLY);
+        let mut read = Vec::new();
+        file.map_err(io::Error::from)
+            .and_then(|file| std::fs::File::from(file).read_to_end(&mut read))
+            .map_err(|error| format!("reading it: {error}"))?;
+        if read == content {
+            Ok(())
+        } else {
+            Err("what came back is not what was taken".to_owned())
+        }
+    }
+
+    fn write_at_path(&self, path: &str, content: &[u8]) -> io::Result<()> {
+        let (parent, name) = self.parent(path, true)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = std::fs::File::from(openat(&parent, &*name, flags, mode())?);
+        file.write_all(content)?;
+        Ok(fsync(&file)?)
+    }
+
+    /// Removes a file and its directory, where that is empty then.
+    fn unlink(&self, path: &str) -> io::Result<()> {
+        let (parent, name) = self.parent(path, false)?;
+        unlinkat(&parent, &*name, AtFlags::empty())?;
+        let (directory, _) = path.rsplit_once('/').unwrap_or_default();
+        let (above, name) = self.parent(directory, false)?;
+        remove_empty(above.as_fd(), &name)
     }
 
     /// Removes what is empty of a run's quarantine. Whatever is in it stays.

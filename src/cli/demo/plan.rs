@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::app::plan::Kept;
 use crate::cli::explain::text::{counted, size};
-use crate::cli::gc::keep::{self, Kept};
+use crate::cli::gc::keep;
 use crate::cli::gc::plan::planned;
 use crate::cli::given::GivenSources;
 use crate::cli::terminal::Paint;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::app::plan as planning;
-use crate::cli::gc::keep::{self, Kept};
+use crate::app::plan::Kept;
+use crate::cli::gc::keep;
 use crate::cli::gc::plan::{Planned, planned};
 use crate::cli::given::GivenSources;
 use crate::clock::Clock;

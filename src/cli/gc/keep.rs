@@ -2,24 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::app::plan as planning;
+use crate::app::plan::{self as planning, Kept};
 use crate::app::{beside, sources};
 use crate::cli::given::GivenSources;
 use crate::clock::Clock;
 use crate::config::{Config, Registry};
-use crate::gc::needed::Needed;
 use crate::gc::refusal::{Code, Refusal};
-use crate::inventory::keepset::{KeepSet, LedTo};
+use crate::inventory::keepset::LedTo;
 use crate::inventory::{Class, Inventory, completeness};
 use crate::store::{Store, StoreError};
-
-/// What must stay, and what speaks against taking anything all the same.
-#[derive(Debug)]
-pub(in crate::cli) struct Kept {
-    pub(in crate::cli) needed: Needed,
-    pub(in crate::cli) set: KeepSet,
-    pub(in crate::cli) refusals: Vec<Refusal>,
-}
 
 /// Reads all sources; the refusals where they are not the whole truth.
 pub(in crate::cli) async fn read(

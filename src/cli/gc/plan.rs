@@ -12,14 +12,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::keep::{self, Kept};
+use super::keep;
 use super::table;
-use crate::app::{kind, plan as planning};
+use crate::app::kind;
+use crate::app::plan::{self as planning, Kept};
 use crate::cli::given::GivenSources;
 use crate::cli::terminal::{self, Paint};
 use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogLevel, Registry};
+use crate::config::{Config, LogLevel, Mode, Registry};
 use crate::gc::needed::Needed;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
@@ -120,11 +121,11 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
             return Ok(Exit::Unknown);
         }
     };
-    refusals.extend(too_much(&plan, registry));
-    refusals.push(Refusal::new(
-        Code::PlanOnly,
-        "`gc.mode` is `plan`: nothing is taken",
-    ));
+    refusals.extend(planning::too_much(&plan, registry));
+    if registry.gc.mode == Mode::Plan {
+        let message = "`gc.mode` is `plan`: nothing is taken";
+        refusals.push(Refusal::new(Code::PlanOnly, message));
+    }
     match before {
         None => shown.print(Some(&plan), &needed, &refusals)?,
         Some(before) => {
@@ -269,23 +270,6 @@ fn words(progress: &Progress, elapsed: Duration) -> String {
         }
         (_, _) => format!("listed {listed}, read {read} manifests, marking"),
     }
-}
-
-/// A plan that takes more than people expect is looked at before it is believed.
-fn too_much(plan: &Plan, registry: &Registry) -> Option<Refusal> {
-    let counts = plan.counts();
-    #[expect(clippy::cast_precision_loss, reason = "percents are compared")]
-    let percent = |part: u64, all: u64| 100.0 * part as f64 / all.max(1) as f64;
-    let blobs = percent(counts.garbage_blobs as u64, counts.blobs as u64);
-    let bytes = percent(counts.garbage_bytes, counts.bytes);
-    let limit = registry.gc.alarm_percent;
-    (blobs.max(bytes) > limit).then(|| {
-        let message = format!(
-            "it would take {blobs:.0} % of the blobs and {bytes:.0} % of the bytes, and `gc.alarmPercent` is \
-             {limit}; look at what it takes and why before anything does"
-        );
-        Refusal::new(Code::ShareExceeded, message)
-    })
 }
 
 /// What is printed, besides the plan.

@@ -85,6 +85,27 @@ pub(in crate::config) struct Gc {
     /// When a collection may run. Without any, never by itself.
     #[schemars(extend("default" = []))]
     pub(in crate::config) windows: Option<Vec<Window>>,
+    /// Images that are known to be lost: the gate does not ask for them until then.
+    pub(in crate::config) acknowledged: Option<Vec<Acknowledged>>,
+    /// How long things are in quarantine before they are purged.
+    #[schemars(with = "Option<DurationText>", extend("default" = "6d"))]
+    pub(in crate::config) quarantine_for: Option<String>,
+    /// Only what a recorded plan at least this old had already is taken.
+    #[schemars(with = "Option<DurationText>", extend("default" = "7d"))]
+    pub(in crate::config) rehearsal: Option<String>,
+    /// A run takes at most so much of a storage's blobs and bytes, the oldest first.
+    #[schemars(extend("default" = 30), range(min = 0, max = 100))]
+    pub(in crate::config) max_collect_percent: Option<f64>,
+    /// A run takes at most so many bytes.
+    pub(in crate::config) max_collect_bytes: Option<u64>,
+    /// What is known of the registry's caches.
+    pub(in crate::config) settle: Option<Settle>,
+    /// How long a push may take.
+    #[schemars(with = "Option<DurationText>", extend("default" = "15m"))]
+    pub(in crate::config) longest_request: Option<String>,
+    /// How often new links are looked at while something settles.
+    #[schemars(with = "Option<DurationText>", extend("default" = "60s"))]
+    pub(in crate::config) watch_every: Option<String>,
     /// A plan that would take more of a storage's blobs or bytes is refused until it is accepted.
     #[schemars(extend("default" = 50), range(min = 0, max = 100))]
     pub(in crate::config) alarm_percent: Option<f64>,
@@ -117,6 +138,43 @@ pub(in crate::config) struct Window {
 pub(in crate::config) enum GcMode {
     /// Nothing is touched.
     Plan,
+    /// What is garbage goes to a quarantine, and can be put back.
+    Quarantine,
+    /// What was in quarantine for long enough is purged besides.
+    Purge,
+}
+
+/// What is known of the caches of a registry's replicas.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::config) struct Settle {
+    /// `none`: they have none. `safePut`: a manifest that is pushed is written, whatever they believe
+    /// (distribution 3.1.2 and later).
+    #[schemars(extend("default" = "unknown"))]
+    pub(in crate::config) cache: Option<SettleCache>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::config) enum SettleCache {
+    Unknown,
+    None,
+    SafePut,
+}
+
+/// An image that is known to be lost.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["reference", "until", "reason"]))]
+pub(in crate::config) struct Acknowledged {
+    /// As workloads write it.
+    #[schemars(extend("examples" = ["registry.example:5000/team/app:v1"]))]
+    pub(in crate::config) reference: Option<String>,
+    /// Until this time.
+    #[schemars(extend("examples" = ["2027-01-01T00:00:00Z"]))]
+    pub(in crate::config) until: Option<String>,
+    /// Why, for whoever reads it later.
+    pub(in crate::config) reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]

@@ -1,0 +1,129 @@
+//! The journals of a storage's runs, and what they tell of each item.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde_json::Value;
+
+use crate::collection::item::{Item, ItemId, RunId};
+use crate::collection::journal::{self, Replayed, Writer};
+use crate::collection::run::{Entry, Place, Run};
+use crate::second::Second;
+use crate::vault::filesystem::Vault;
+
+/// All runs that are remembered.
+#[derive(Debug, Default)]
+pub struct Journals {
+    runs: BTreeMap<RunId, One>,
+}
+
+#[derive(Debug)]
+struct One {
+    replayed: Replayed,
+    writer: Writer,
+}
+
+/// Why they cannot be gone by.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("the journals cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error(
+        "pullproof/journal/{run}.jsonl is damaged, {damaged}: what is in pullproof/quarantine/{run} is not \
+         touched by itself; move it back by hand, each file to its path below the `rootdirectory`, and the \
+         journal elsewhere"
+    )]
+    Damaged {
+        run: RunId,
+        damaged: journal::Damaged,
+    },
+}
+
+impl Journals {
+    /// Reads all of them.
+    pub fn read(vault: &Vault) -> Result<Self, Unreadable> {
+        let mut runs = BTreeMap::new();
+        for name in vault.names("journal")? {
+            let run = name.strip_suffix(".jsonl").and_then(|it| it.parse().ok());
+            // What people put there is theirs.
+            let Some(run) = run else { continue };
+            let text = vault.read(&format!("journal/{name}"))?.unwrap_or_default();
+            let replayed = journal::replay(run, &text)
+                .map_err(|damaged| Unreadable::Damaged { run, damaged })?;
+            let writer = Writer::new(run, replayed.lines);
+            runs.insert(run, One { replayed, writer });
+        }
+        Ok(Self { runs })
+    }
+
+    /// The runs as the machine takes them.
+    pub fn runs(&self) -> BTreeMap<RunId, Run> {
+        let runs = self.runs.iter();
+        runs.map(|(id, one)| (*id, one.replayed.run.clone()))
+            .collect()
+    }
+
+    /// What is known of a run, its items and what it went by.
+    pub fn get(&self, run: RunId) -> Option<&Replayed> {
+        self.runs.get(&run).map(|one| &one.replayed)
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (RunId, &Replayed)> {
+        let runs = self.runs.iter();
+        runs.map(|(id, one)| (*id, &one.replayed))
+    }
+
+    /// What is in quarantine, of all runs.
+    pub fn held(&self) -> impl Iterator<Item = (RunId, ItemId, &Item)> {
+        self.runs.iter().flat_map(|(run, one)| {
+            let held = one.replayed.run.at(Place::Held);
+            held.filter_map(move |id| Some((*run, id, one.replayed.items.get(&id)?)))
+        })
+    }
+
+    /// These items of a run.
+    pub fn items(&self, run: RunId, ids: &[ItemId]) -> Vec<Item> {
+        let Some(one) = self.runs.get(&run) else {
+            return Vec::new();
+        };
+        let items = ids.iter();
+        items
+            .filter_map(|id| one.replayed.items.get(id).cloned())
+            .collect()
+    }
+
+    /// The run of this session, with what may be taken in it.
+    pub fn begin(&mut self, run: RunId, items: &[Item], about: Value) {
+        let items = (0..).map(ItemId).zip(items.iter().cloned());
+        let replayed = Replayed {
+            about,
+            items: items.collect(),
+            ..Replayed::default()
+        };
+        let writer = Writer::new(run, 0);
+        self.runs.insert(run, One { replayed, writer });
+    }
+
+    /// Remembers something of a run, synced.
+    pub fn write(
+        &mut self,
+        vault: &Vault,
+        run: RunId,
+        entry: &Entry,
+        now: Second,
+        epoch: u32,
+    ) -> io::Result<()> {
+        let one = self.runs.get_mut(&run).ok_or(io::ErrorKind::NotFound)?;
+        let items = &one.replayed.items;
+        let about = &one.replayed.about;
+        let line = one
+            .writer
+            .line(entry, now, epoch, |id| items.get(&id), about);
+        vault.append(run, one.replayed.bytes as u64, line.as_bytes())?;
+        one.writer.written();
+        one.replayed.bytes += line.len();
+        one.replayed.lines += 1;
+        one.replayed.run.apply(entry, now);
+        Ok(())
+    }
+}

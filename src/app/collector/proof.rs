@@ -1,0 +1,157 @@
+//! Proves that the registry can serve what is kept of it: every platform, every layer by a byte.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream};
+
+use crate::app::once::{self, Proven};
+use crate::app::registries::Registries;
+use crate::clock::Clock;
+use crate::collection::item::{Class, Item};
+use crate::collection::proven::{Found, Proofs};
+use crate::config::endpoint::Endpoint;
+use crate::config::{Config, Registry, RegistryKind};
+use crate::images::{self, PlatformChoice};
+use crate::inventory::keepset::KeepSet;
+use crate::inventory::{Inventory, references};
+use crate::oci::digest::Digest;
+use crate::oci::reference::Aliases;
+use crate::prover::Prover;
+use crate::verify::depth::{Depth, Rotation};
+use crate::verify::finding::{Code, Verdict};
+use crate::verify::target::AuthId;
+
+/// The references that are proven: those of this registry that are kept, and what runs of them as far as
+/// `stored` says that it was there.
+pub(super) fn references(
+    set: &KeepSet,
+    registry: &Registry,
+    stored: &dyn Fn(&Digest) -> bool,
+) -> BTreeSet<String> {
+    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
+    let mut all = BTreeSet::new();
+    for (reference, kept) in set.references() {
+        if !is_own(reference.host()) {
+            continue;
+        }
+        all.insert(reference.to_string());
+        let digests = kept.digests.iter().filter(|digest| stored(digest));
+        all.extend(
+            digests.map(|digest| format!("{}/{}@{digest}", registry.host, reference.repository())),
+        );
+    }
+    all
+}
+
+/// Asks for all of them with the registry entry's own credential, whoever may pull them.
+pub(super) async fn prove(
+    registries: &Registries,
+    host: &str,
+    references: &BTreeSet<String>,
+    clock: &Arc<dyn Clock>,
+) -> Proofs {
+    let (proofs, _) = prove_with(registries, host, references, clock).await;
+    proofs
+}
+
+/// The same, with who asked.
+pub(super) async fn prove_with(
+    registries: &Registries,
+    host: &str,
+    references: &BTreeSet<String>,
+    clock: &Arc<dyn Clock>,
+) -> (Proofs, Option<Prover>) {
+    let text: Vec<&str> = references.iter().map(String::as_str).collect();
+    let source = references::read_text("kept", &text.join("\n"), clock.now());
+    let inventory = Inventory {
+        sources: vec![Arc::new(source)],
+    };
+    let images = images::collect_by(&inventory, &|_| PlatformChoice::All, &Aliases::default());
+    let registries = Registries {
+        depth: Some(Depth::Read),
+        ..registries.clone()
+    };
+    let then = async |proven: Proven| proven;
+    let all = once::prove_each(&images, &registries, clock, &|_| {}, then).await;
+    let mut proofs = Proofs::new();
+    let mut prover = None;
+    for proven in all {
+        for (key, _, report) in &proven.round.reports {
+            let first = report.findings.first();
+            let message =
+                first.map_or_else(String::new, |it| format!("{}: {}", it.code, it.message));
+            let found = match report.verdict {
+                Verdict::Pullable => Found::Proven,
+                Verdict::Broken => Found::Broken {
+                    is_root: first.is_some_and(|it| {
+                        matches!(it.code, Code::TagMissing | Code::ManifestMissing)
+                    }),
+                    message,
+                },
+                Verdict::Unknown => Found::Unknown(message),
+            };
+            proofs.insert(key.reference.to_string(), found);
+        }
+        if proven.prover.as_ref().is_some_and(|it| it.host() == host) {
+            prover = proven.prover;
+        }
+    }
+    // What has no answer is not known, and never fine.
+    for reference in references {
+        let unanswered = || Found::Unknown("no answer says anything of it".to_owned());
+        proofs.entry(reference.clone()).or_insert_with(unanswered);
+    }
+    (proofs, prover)
+}
+
+/// For each item whether a replica still answers for it. Bytes are asked for by their links.
+pub(super) async fn believed(
+    registries: &Registries,
+    host: &str,
+    replica: &Endpoint,
+    some: &BTreeSet<String>,
+    items: &[Item],
+    clock: &Arc<dyn Clock>,
+) -> Vec<bool> {
+    let mut config = Config::clone(&registries.config);
+    for registry in config.registries.iter_mut().filter(|it| it.host == host) {
+        registry.endpoint = replica.clone();
+        registry.kind = RegistryKind::Distribution;
+    }
+    let registries = Registries {
+        config: Arc::new(config),
+        ..registries.clone()
+    };
+    // By a round it is known as whom to ask.
+    let (_, prover) = prove_with(&registries, host, some, clock).await;
+    let prover = match prover {
+        Some(prover) => prover,
+        None => match registries.prover(&host.into(), Rotation::default(), Arc::default()) {
+            Ok(prover) => prover,
+            Err(_cannot_be_asked) => return vec![true; items.len()],
+        },
+    };
+    let auth = prover
+        .learnt()
+        .1
+        .first()
+        .map_or(AuthId::default(), |target| target.content);
+    let client = prover.client();
+    let ask = async |item: &Item| match (&item.repository, item.class) {
+        (Some(repository), Class::Revision) => {
+            client
+                .believes_in(auth, repository, &item.digest, true)
+                .await
+        }
+        (Some(repository), Class::LayerLink) => {
+            client
+                .believes_in(auth, repository, &item.digest, false)
+                .await
+        }
+        // A tag's history is asked for by nobody, and bytes are by their links.
+        (_, _) => false,
+    };
+    let all = stream::iter(items).map(ask);
+    all.buffered(client.concurrency().max(1)).collect().await
+}
