@@ -249,7 +249,10 @@ impl<'a> Marking<'a> {
             self.want(Some(holder), object);
         }
         // As of whom it is wanted decides what it leads to, since it has no link there.
-        if self.graph.node(object).is_some() && self.unlinked.insert((repository, object)) {
+        // What was just written may be no manifest yet, and something refers to it already.
+        let leads_on =
+            self.graph.node(object).is_some() || self.referrers.of(object).next().is_some();
+        if leads_on && self.unlinked.insert((repository, object)) {
             self.work.push((repository, object));
         }
     }

@@ -100,18 +100,21 @@ fn reference(repository: &str, object: &Object) -> String {
 #[tokio::test]
 async fn each_thing_that_stays_is_told_with_the_way_down_to_it() {
     let now: Timestamp = SystemClock.now();
+    let second = u64::try_from(now.as_second()).unwrap();
     let mut tree = Tree::new();
     let tagged = tree.image("app", "tagged");
     tree.tag("app", "v1", &tagged);
     let children = ["amd64", "arm64"].map(|name| tree.image("app", name));
     let index = tree.index("app", "index", &[&children[0], &children[1]]);
     tree.tag("app", "multi", &index);
+    // It is young too, and that is not why it stays.
+    let layer = tree.find("arm64.layer-2");
+    tree.written(tree.layer_of("app", &layer), second);
     let signature = tree.referrer("app", "signature", &tagged);
     tree.referrer("app", "countersigned", &signature);
     let used = tree.image("app", "used");
     tree.image("app", "runs");
     let fresh = tree.image("app", "fresh");
-    let second = u64::try_from(now.as_second()).unwrap();
     tree.written(tree.revision_of("app", &fresh), second);
     let named = tree.layer("app", "named");
     let future =
@@ -157,6 +160,10 @@ async fn each_thing_that_stays_is_told_with_the_way_down_to_it() {
             (
                 "arm64.layer-1",
                 "tag app:multi [index > arm64 > arm64.layer-1] []",
+            ),
+            (
+                "arm64.layer-2",
+                "tag app:multi [index > arm64 > arm64.layer-2] []",
             ),
             (
                 "signature.layer",
