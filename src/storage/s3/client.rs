@@ -36,7 +36,7 @@ const ERROR_BYTES_MAX: u64 = 64 << 10;
 const UNREACHED_MAX: u32 = 5;
 /// Keys that are refused are renewed so often for one question.
 const RENEWALS_MAX: u32 = 2;
-/// A copy within a server may be silent for long: so many times the deadlines for all else.
+/// A server may be silent for long while it copies or deletes many: so many times the deadlines for all else.
 const SLOW_IDLE: u32 = 20;
 const SLOW_TOTAL: u32 = 120;
 

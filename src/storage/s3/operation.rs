@@ -84,11 +84,15 @@ impl Operation {
         }
     }
 
-    /// Whether the server works as long as the object is large before it answers.
+    /// Whether the server works for long before it answers: as long as the object is large, or the keys
+    /// are many.
     pub(super) fn is_slow(self) -> bool {
         matches!(
             self,
-            Self::CopyObject | Self::UploadPartCopy | Self::CompleteMultipartUpload
+            Self::DeleteObjects
+                | Self::CopyObject
+                | Self::UploadPartCopy
+                | Self::CompleteMultipartUpload
         )
     }
 

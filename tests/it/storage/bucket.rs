@@ -11,7 +11,7 @@ use crate::support;
 pub(super) struct Bed {
     pub(super) server: support::s3::S3,
     pub(super) between: Between,
-    _reader: Reader,
+    pub(super) reader: Reader,
     /// Through the man between.
     pub(super) s3: S3,
     /// Past him.
@@ -41,7 +41,7 @@ impl Bed {
             _other: other,
             server,
             between,
-            _reader: reader,
+            reader,
         }
     }
 

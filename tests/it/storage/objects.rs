@@ -2,10 +2,10 @@
 
 use std::io::ErrorKind;
 
-use pullproof::storage::s3::{Etag, PutNew, Replaced};
+use pullproof::storage::s3::{CopyBounds, Etag, PutNew, Replaced, VersionId};
 
 use super::between::Fault;
-use super::bucket::{Bed, is_delete};
+use super::bucket::{Bed, blob, is_delete};
 use crate::support::parts::require;
 
 const LOCK: &str = "pullproof/lock.json";
@@ -219,4 +219,36 @@ async fn an_answer_that_was_lost_is_not_asked_for_again() {
         .unwrap_err()
         .to_string();
     assert!(problem.contains("allow s3:PutObject on"), "{problem}");
+}
+
+/// Whatever is asked of it.
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_no_absence_of_an_object() {
+    require!("versitygw");
+    let mut bed = Bed::without_versions().await;
+    bed.reader.settings.bucket = "nowhere".to_owned();
+    let nowhere = bed.reader.open();
+    let path = blob(b"one");
+    let etag = Etag::new("e").unwrap();
+    let null = VersionId::new("null").unwrap();
+    let bounds = CopyBounds::default();
+    let problems = [
+        nowhere.versioning().await.map(|_| ()),
+        nowhere.current(&path).await.map(|_| ()),
+        nowhere.history("").await.map(|_| ()),
+        nowhere.purge(&path, &null).await.map(|_| ()),
+        nowhere.put_back(&path, &null).await.map(|_| ()),
+        nowhere.copy(&path, LOCK, bounds).await.map(|_| ()),
+        nowhere.remove(&path, &etag).await.map(|_| ()),
+        nowhere.put_new(LOCK, b"").await.map(|_| ()),
+        nowhere.replace(LOCK, b"", &etag).await.map(|_| ()),
+        nowhere.get(LOCK, 9).await.map(|_| ()),
+        nowhere.files("pullproof/").await.map(|_| ()),
+        nowhere.delete(LOCK).await,
+    ];
+    for (number, problem) in problems.into_iter().enumerate() {
+        let problem = problem.expect_err("there is no bucket").to_string();
+        let words = "there is no bucket `nowhere`";
+        assert!(problem.contains(words), "{number}: {problem}");
+    }
 }

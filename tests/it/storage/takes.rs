@@ -7,6 +7,7 @@ use pullproof::storage::s3::{Marked, PutBack, VersionId, Versioning};
 
 use super::between::Fault;
 use super::bucket::{Bed, blob, is_bulk, is_delete};
+use super::tree::Tree;
 use crate::support::parts::require;
 
 pub(super) async fn take_one(
@@ -320,7 +321,7 @@ async fn what_was_there_before_the_versions_is_taken_too() {
     let bed = Bed::with_versions().await;
     let path = blob(b"old");
     let below = path.strip_prefix("docker/registry/v2/").unwrap();
-    super::tree::Tree::new(&bed.server.bucket(), "").write(below, "old");
+    Tree::new(&bed.server.bucket(), "").write(below, "old");
     let null = VersionId::new("null").unwrap();
     assert_eq!(bed.contents(&path).await, std::slice::from_ref(&null));
     let marked = take_one(&bed, &path, &null).await.unwrap();
@@ -329,4 +330,28 @@ async fn what_was_there_before_the_versions_is_taken_too() {
     let back = bed.s3.put_back(&path, &null).await.unwrap();
     assert_eq!(back, PutBack::Back { version: null });
     assert_eq!(bed.content(&path).await.unwrap(), b"old");
+}
+
+/// Of more than S3 takes at once.
+#[tokio::test]
+async fn many_are_taken_in_batches() {
+    require!("versitygw");
+    let bed = Bed::with_versions().await;
+    Tree::new(&bed.server.bucket(), "").repository("app", 1001);
+    let below = "docker/registry/v2/blobs/";
+    let all = bed.other.history(below).await.unwrap();
+    let versions = all.iter().map(|it| (it.path.as_str(), &it.versions[0].id));
+    let versions: Vec<(&str, &VersionId)> = versions.collect();
+    assert_eq!(versions.len(), 1001);
+    for marked in bed.s3.take(&versions).await {
+        assert!(
+            matches!(marked, Ok(Marked::Now { marker: Some(_) })),
+            "{marked:?}"
+        );
+    }
+    assert_eq!(bed.asked(is_bulk), 2);
+    let taken = bed.other.history(below).await.unwrap();
+    assert_eq!(taken.len(), 1001);
+    assert!(taken.iter().all(|it| it.versions[0].is_marker()));
+    assert_eq!(bed.other.files(below).await.unwrap(), []);
 }
