@@ -46,6 +46,10 @@ pub struct Reservation {
     kind: Kind,
     is_counted: bool,
     lowest: Option<u64>,
+    /// Pulls that began before it and had not come back.
+    pulls_under_way: u64,
+    /// How many pulls had begun by then.
+    pulls_begun: u64,
 }
 
 /// Why a request is not sent, and when it may be, at the latest.
@@ -73,6 +77,9 @@ pub struct Quota {
     /// Requests in flight that count, or may.
     reserved: u64,
     in_flight: u64,
+    /// Pulls in flight, and how many began so far.
+    pulls_in_flight: u64,
+    pulls_begun: u64,
     /// Above zero where other requests than pulls were seen to be free, below where not.
     free: i8,
     /// Those of which it cannot be told whether they counted: the first of all, and of a window.
@@ -145,11 +152,16 @@ impl Quota {
         }
         self.in_flight += 1;
         self.reserved += u64::from(is_counted);
-        Ok(Reservation {
+        let reservation = Reservation {
             kind,
             is_counted,
             lowest: self.known.map(|known| known.lowest),
-        })
+            pulls_under_way: self.pulls_in_flight,
+            pulls_begun: self.pulls_begun,
+        };
+        self.pulls_in_flight += u64::from(kind == Kind::Pull);
+        self.pulls_begun += u64::from(kind == Kind::Pull);
+        Ok(reservation)
     }
 
     /// Takes a request back: what its answer announced, or `None` where it announced nothing or there was
@@ -164,8 +176,13 @@ impl Quota {
         if reservation.is_counted {
             self.reserved = self.reserved.saturating_sub(1);
         }
+        let is_pull = reservation.kind == Kind::Pull;
+        self.pulls_in_flight = self.pulls_in_flight.saturating_sub(u64::from(is_pull));
+        // Pulls of ours that were under way beside it say for themselves why there is less.
+        let begun_since = self.pulls_begun.saturating_sub(reservation.pulls_begun);
+        let explained = reservation.pulls_under_way + begun_since;
         let is_lower = match (announced, reservation.lowest) {
-            (Some(announced), Some(lowest)) => announced.remaining < lowest,
+            (Some(announced), Some(lowest)) => announced.remaining + explained < lowest,
             (_, _) => false,
         };
         if reservation.kind == Kind::Other
@@ -217,6 +234,7 @@ impl Quota {
         }
         self.reserved += other.reserved;
         self.in_flight += other.in_flight;
+        self.pulls_in_flight += other.pulls_in_flight;
         self.known = self.known.or(other.known);
         self.free = self.free.min(other.free);
         self.silent = self.silent.max(other.silent);

@@ -16,7 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::layout::ROOT;
+use super::layout::{ROOT, data};
 use super::{Listed, Unlisted, pool};
 use crate::oci::digest::Digest;
 use crate::second::Second;
@@ -531,13 +531,6 @@ fn lost(error: Errno) -> io::Error {
         Errno::XDEV => io::Error::other(ELSEWHERE),
         other => other.into(),
     }
-}
-
-/// Where a blob is, below the root.
-fn data(digest: &Digest) -> String {
-    let hex = digest.hex();
-    let shard = hex.get(..2).unwrap_or_default();
-    format!("blobs/sha256/{shard}/{hex}/data")
 }
 
 fn file_flags() -> OFlags {

@@ -169,6 +169,37 @@ fn is_leftover(file: &str) -> bool {
     middle.is_some_and(|(name, uuid)| matches!(name, "link" | "data") && uuid.len() == 36)
 }
 
+/// Where a blob's bytes are, below [`ROOT`].
+pub fn data(digest: &Digest) -> String {
+    let hex = digest.hex();
+    let shard = hex.get(..2).unwrap_or_default();
+    format!("blobs/sha256/{shard}/{hex}/data")
+}
+
+/// By which a repository has a config or a layer.
+pub fn layer(repository: &str, digest: &Digest) -> String {
+    format!(
+        "repositories/{repository}/_layers/sha256/{}/link",
+        digest.hex()
+    )
+}
+
+/// By which a repository has a manifest.
+pub fn revision(repository: &str, digest: &Digest) -> String {
+    format!(
+        "repositories/{repository}/_manifests/revisions/sha256/{}/link",
+        digest.hex()
+    )
+}
+
+/// That a tag named a manifest, or names it.
+pub fn history(repository: &str, tag: &str, digest: &Digest) -> String {
+    format!(
+        "repositories/{repository}/_manifests/tags/{tag}/index/sha256/{}/link",
+        digest.hex()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

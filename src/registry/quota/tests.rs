@@ -99,6 +99,33 @@ fn others_pulls_are_not_ours_where_heads_are_free() {
 }
 
 #[test]
+fn our_own_pulls_beside_a_head_do_not_speak_against_it() {
+    let mut quota = Quota::default();
+    for _ in 0..4 {
+        ask(&mut quota, Kind::Other, 100, 0).unwrap();
+    }
+    let mut remaining = 100;
+    for pair in 0..10 {
+        // One pull before the HEAD, or one after it: the registry has counted it when it answers the HEAD.
+        let begin = |quota: &mut Quota, kind| quota.reserve(kind, Some(SHARE), at(1)).unwrap();
+        let (head, pull) = if pair % 2 == 0 {
+            let pull = begin(&mut quota, Kind::Pull);
+            (begin(&mut quota, Kind::Other), pull)
+        } else {
+            let head = begin(&mut quota, Kind::Other);
+            (head, begin(&mut quota, Kind::Pull))
+        };
+        remaining -= 1;
+        quota.settle(head, Some(left(remaining)), at(1));
+        quota.settle(pull, Some(left(remaining)), at(1));
+        assert!(!quota.is_in_doubt(), "{pair}");
+    }
+    // The share is used by pulls alone, and HEADs go on.
+    assert!(quota.reserve(Kind::Pull, Some(SHARE), at(2)).is_err());
+    assert!(quota.reserve(Kind::Other, Some(SHARE), at(2)).is_ok());
+}
+
+#[test]
 fn the_last_tenth_is_the_others() {
     let mut quota = Quota::default();
     let all = |quota: &mut Quota, now| quota.reserve(Kind::Other, None, at(now));

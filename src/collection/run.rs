@@ -1,0 +1,196 @@
+//! One run, as its journal tells it. Pure: the same fold makes it from what was just written and from what
+//! a process that died wrote.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::item::ItemId;
+use crate::second::Second;
+
+/// Where an item is, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Where the registry looks for it: it was never taken, or it is back.
+    Live,
+    /// It was to be taken, and whether it was is not known.
+    Leaving,
+    /// In quarantine.
+    Held,
+    /// It was to be put back, and whether it was is not known.
+    Returning,
+    /// It was to be purged, and whether it was is not known.
+    Going,
+    /// Purged, or taken away by somebody else.
+    Gone,
+}
+
+/// What came of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is where the registry looks for it.
+    Live,
+    /// It is in quarantine.
+    Held,
+    /// It is in neither place.
+    Gone,
+    /// Nobody knows: it has to be looked for.
+    Unknown,
+}
+
+/// What the proof after a quarantine said.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// There was none since something was taken.
+    #[default]
+    Missing,
+    /// All that could be pulled before can be pulled.
+    Clean,
+    /// Something that could be pulled before cannot.
+    Worse,
+    /// It could not be told of everything.
+    Unknown,
+}
+
+/// Why things are put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// A replica still answers for it.
+    CacheUnsettled,
+    /// Something that is kept names it again.
+    Wanted,
+    /// An image that is kept is worse than before.
+    Worse,
+    /// Something could not be done, or nobody knows whether it was.
+    Failed,
+    /// An operator said so.
+    Asked,
+}
+
+/// What is remembered of a run, in the order in which it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Entry {
+    Began,
+    /// These are to be taken next.
+    Intent(Vec<ItemId>),
+    /// What came of it, or what was found by looking for it.
+    Found(Vec<(ItemId, Outcome)>),
+    /// All of the run is to go back.
+    Return(Why),
+    /// These are to go back next.
+    ReturnIntent(Why, Vec<ItemId>),
+    Proven(Proof),
+    /// No replica believes in what was taken any more, and no push that began before can still end.
+    Settled,
+    /// These are to be purged next.
+    PurgeIntent(Vec<ItemId>),
+    /// Nothing of it is in quarantine, and nothing is open.
+    Ended,
+}
+
+/// A run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Run {
+    places: BTreeMap<ItemId, Place>,
+    /// When the last thing was taken.
+    last_taken: Option<Second>,
+    proof: Proof,
+    /// All of it is to go back.
+    returns: Option<Why>,
+    is_settled: bool,
+    has_ended: bool,
+}
+
+impl Run {
+    /// Takes what was written at a time. Twice is once: what is known by looking is never less true.
+    pub fn apply(&mut self, entry: &Entry, at: Second) {
+        match entry {
+            Entry::Began => {}
+            Entry::Intent(items) => self.all(items, Place::Leaving),
+            Entry::ReturnIntent(_, items) => self.all(items, Place::Returning),
+            Entry::PurgeIntent(items) => self.all(items, Place::Going),
+            Entry::Found(found) => {
+                for (item, outcome) in found {
+                    let before = self.places.get(item).copied().unwrap_or(Place::Live);
+                    let place = match outcome {
+                        Outcome::Live => Place::Live,
+                        Outcome::Held => Place::Held,
+                        Outcome::Gone => Place::Gone,
+                        Outcome::Unknown => before,
+                    };
+                    if place == Place::Held && before != Place::Held {
+                        // What is taken later has to be proven, and to settle, later.
+                        if before == Place::Leaving {
+                            self.last_taken = self.last_taken.max(Some(at));
+                            self.proof = Proof::Missing;
+                            self.is_settled = false;
+                        }
+                    }
+                    self.places.insert(*item, place);
+                }
+            }
+            Entry::Return(why) => self.returns = self.returns.or(Some(*why)),
+            Entry::Proven(proof) => self.proof = *proof,
+            Entry::Settled => self.is_settled = true,
+            Entry::Ended => self.has_ended = true,
+        }
+    }
+
+    fn all(&mut self, items: &[ItemId], place: Place) {
+        for item in items {
+            self.places.insert(*item, place);
+        }
+    }
+
+    /// Where an item is; what nothing was written of is where it was.
+    pub fn place(&self, item: ItemId) -> Place {
+        self.places.get(&item).copied().unwrap_or(Place::Live)
+    }
+
+    /// The items at a place, in their order.
+    pub fn at(&self, place: Place) -> impl DoubleEndedIterator<Item = ItemId> {
+        let items = self.places.iter();
+        items.filter_map(move |(item, is)| (*is == place).then_some(*item))
+    }
+
+    /// Those of which nobody knows where they are.
+    pub fn open(&self) -> impl Iterator<Item = ItemId> {
+        let items = self.places.iter();
+        items.filter_map(|(item, place)| {
+            matches!(place, Place::Leaving | Place::Returning | Place::Going).then_some(*item)
+        })
+    }
+
+    pub fn proof(&self) -> Proof {
+        self.proof
+    }
+
+    /// Why all of it goes back, if it does.
+    pub fn returns(&self) -> Option<Why> {
+        self.returns
+    }
+
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    pub fn last_taken(&self) -> Option<Second> {
+        self.last_taken
+    }
+
+    /// Whether something of it is in quarantine, or may be.
+    pub fn holds(&self) -> bool {
+        self.places
+            .values()
+            .any(|place| !matches!(place, Place::Live | Place::Gone))
+    }
+}
