@@ -350,8 +350,20 @@ async fn many_are_taken_in_batches() {
         );
     }
     assert_eq!(bed.asked(is_bulk), 2);
-    let taken = bed.other.history(below).await.unwrap();
-    assert_eq!(taken.len(), 1001);
-    assert!(taken.iter().all(|it| it.versions[0].is_marker()));
     assert_eq!(bed.other.files(below).await.unwrap(), []);
+    for (path, version) in versions.iter().step_by(100) {
+        is_taken(&bed, path, version).await;
+    }
+    // After a page that ends with a null version versitygw 1.8 leaves out what keys are now: that is the
+    // truth, or it is refused.
+    match bed.other.history(below).await {
+        Ok(taken) => {
+            assert_eq!(taken.len(), 1001);
+            assert!(taken.iter().all(|it| it.versions[0].is_marker()));
+        }
+        Err(problem) => {
+            let words = "a version of it was left out";
+            assert!(problem.to_string().contains(words), "{problem}");
+        }
+    }
 }
