@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod explain;
 pub mod gc;
+pub mod given;
 pub mod inventory;
 pub mod output;
 pub mod serve;

@@ -11,4 +11,6 @@ pub mod guard;
 pub mod item;
 pub mod journal;
 pub mod machine;
+pub mod proven;
 pub mod run;
+pub mod select;

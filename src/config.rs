@@ -35,12 +35,14 @@ mod sources;
 mod suggest;
 mod tree;
 mod wanted;
+mod windows;
 
 use cidr::Cidr;
 pub use collection::{Gc, S3, Storage};
 use endpoint::{Endpoint, Listen};
 use files::NamedFile;
 use problem::{Problems, Report};
+pub use windows::WindowsOf;
 
 /// Where the state is if nothing is configured.
 pub const STATE_DIRECTORY: &str = "/var/lib/pullproof";
@@ -171,6 +173,7 @@ pub struct Registry {
     pub host: String,
     /// Where it is dialled, whether that is written or follows from the host.
     pub endpoint: Endpoint,
+    pub kind: RegistryKind,
     pub tls: Tls,
     /// Besides the registry's own host, credentials may go to these URLs and what is below them.
     pub token_realms: Vec<Endpoint>,
@@ -191,6 +194,16 @@ pub struct Registry {
     pub storage: Option<Storage>,
     /// What holds for its storage, defaults included.
     pub gc: Gc,
+}
+
+/// What a registry is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryKind {
+    /// As it answers, and as its storage looks.
+    Auto,
+    Distribution,
+    Zot,
+    Harbor,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What of a registry's storage nobody needs. Pure, and linear in what is stored.
+//! What of a registry's storage nobody needs, and when it may be taken. Pure, and linear in what is stored.
 
 pub mod graph;
 pub mod mark;
@@ -6,3 +6,4 @@ pub mod needed;
 pub mod plan;
 pub mod refusal;
 pub mod why;
+pub mod window;

@@ -30,6 +30,7 @@ use self::keepset::KeepSetSource;
 use crate::clock::Clock;
 use crate::metrics::exposition::{Exposition, Format};
 use crate::state::Snapshot;
+use crate::state::windows::Windows;
 
 /// Without a new snapshot for so long, the daemon's heart has stopped.
 const HEARTBEAT_MAX: SignedDuration = SignedDuration::from_secs(60);
@@ -146,6 +147,7 @@ struct UiState {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     /// `None` where it is not to be served.
     keepset: Option<KeepSetSource>,
+    windows: watch::Receiver<Arc<Windows>>,
     bodies: stream::Bodies,
 }
 
@@ -159,6 +161,7 @@ impl UiState {
 pub fn ui_router(
     snapshots: watch::Receiver<Arc<Snapshot>>,
     keepset: Option<KeepSetSource>,
+    windows: watch::Receiver<Arc<Windows>>,
 ) -> Router {
     let fixed =
         |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
@@ -170,6 +173,7 @@ pub fn ui_router(
         .route("/api/v1/images", get(api::images))
         .route("/api/v1/inventory", get(api::inventory))
         .route("/api/v1/keepset", get(keepset::keepset))
+        .route("/api/v1/windows", get(api::windows))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n"))
         // Image strings are written by every tenant: no script runs here, whatever they hold.
         .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"))
@@ -179,6 +183,7 @@ pub fn ui_router(
         .with_state(UiState {
             snapshots,
             keepset,
+            windows,
             bodies: stream::Bodies::default(),
         })
 }

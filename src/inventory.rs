@@ -133,6 +133,8 @@ pub struct SourceState {
     pub name: Arc<str>,
     /// Why it is not complete now; `None` means that everything was read.
     pub incomplete: Option<String>,
+    /// Its first reading has neither succeeded nor failed so far.
+    pub is_awaited: bool,
     /// What was not granted or is not there, and does not make it incomplete: each in one line.
     pub absent: Vec<String>,
     /// When it was last complete; `None` means never, and `uses` is then what is known so far.
@@ -172,6 +174,7 @@ impl SourceState {
         Self {
             name: name.into(),
             incomplete: Some("it was not read yet".to_owned()),
+            is_awaited: true,
             absent: Vec::new(),
             complete_at: None,
             uses: [].into(),

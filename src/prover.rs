@@ -249,6 +249,10 @@ impl Prover {
         self.targets.iter().zip(self.resolved.iter().copied())
     }
 
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     pub fn cadence(&self) -> Cadence {
         self.cadence
     }

@@ -14,6 +14,7 @@ pub mod client;
 pub mod exchange;
 pub mod fault;
 pub mod hosts;
+pub mod kind;
 pub mod limiter;
 mod link;
 pub mod manifest_cache;

@@ -25,6 +25,7 @@ mod standing;
 mod standings;
 pub mod storages;
 mod unsaved;
+pub mod windows;
 
 use drifting::Drifting;
 pub use image::{Detailed, Details, Endpoint, ImageState, Malformed, Named};

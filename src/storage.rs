@@ -156,6 +156,23 @@ impl Storage {
     }
 }
 
+/// `REPOSITORY: PATH: PROBLEM` of all damage.
+#[cfg(test)]
+fn problems<'a>(listed: impl IntoIterator<Item = &'a Listed>) -> Vec<String> {
+    let problems = listed.into_iter().filter_map(|listed| match listed {
+        Listed::Damage {
+            repository,
+            path,
+            problem,
+        } => Some(format!(
+            "{}: {path}: {problem}",
+            repository.as_deref().unwrap_or_default()
+        )),
+        _ => None,
+    });
+    problems.collect()
+}
+
 /// Most of the time goes into calls that wait for a disk.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, NonZeroUsize::get) * 2

@@ -23,6 +23,7 @@ pub use self::keepset::{ForPeer, KeepSetAnswer, Said};
 
 mod keepset;
 pub mod plan;
+pub mod windows;
 
 /// `verify -o json`.
 #[derive(Debug, Clone, Serialize)]

@@ -232,7 +232,7 @@ def plan(bench, storage, tree, *options):
     # JSON is YAML too.
     config.write_text(json.dumps({
         "inventory": {"references": [{"name": "keep", "file": "keep.txt"}]},
-        "registries": [{"host": "registry.example:5000", "storage": storage}],
+        "registries": [{"host": "registry.example:5000", "kind": "distribution", "storage": storage}],
         "gc": {"untagged": "delete", "tagHistory": "delete", "minimumAge": "24h"}}))
     # Nothing is young then.
     later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=2)

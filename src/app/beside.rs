@@ -91,6 +91,7 @@ pub fn remembered(config: &Config, inventory: &Inventory) -> Option<SourceState>
     let mut ledger = Ledger::of(gone, None);
     (!ledger.is_empty()).then(|| SourceState {
         incomplete: None,
+        is_awaited: false,
         complete_at: Some(snapshot.at),
         uses: ledger.uses(),
         ..SourceState::unread(ledger::SOURCE)

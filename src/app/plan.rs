@@ -30,6 +30,8 @@ use crate::storage::{Listed, Progress, Storage, Unlisted};
 
 /// The registry takes pushes away that began so long ago (`storage.maintenance.uploadpurging.age`).
 const UPLOAD_LASTS: Duration = Duration::from_hours(168);
+/// What was read waits to be put into the graph, and takes more than it does there.
+const READ_AT_ONCE: usize = 8192;
 /// Of what manifests name and the listing lacks, so much is looked for.
 const LOOKS_MAX: usize = 1000;
 
@@ -165,7 +167,14 @@ fn read(storage: &Storage, needed: &Needed, progress: &Progress) -> Result<Graph
             builder.add(found);
         }
     };
-    storage.list(&take).map_err(|error| refused(&error))?;
+    storage.list(&take).map_err(|error| {
+        let is_absent = error.source.kind() == io::ErrorKind::NotFound;
+        if is_absent && owner::is_zots_bucket(storage) {
+            unsupported("the bucket", Owner::Zot.words())
+        } else {
+            refused(&error)
+        }
+    })?;
     let builder = builder.into_inner().expect("no thread panics with it");
     let mut graph = builder.finish();
     // A bucket is there with nothing in it; a directory would have been missing.
@@ -194,35 +203,48 @@ fn read(storage: &Storage, needed: &Needed, progress: &Progress) -> Result<Graph
             graph.put(id, Err(problem));
         }
         progress.to_read.fetch_add(unread.len(), Ordering::Relaxed);
-        let digests: Vec<Digest> = unread.iter().map(|id| graph.object(*id).digest).collect();
-        let parsed = storage.read_each(&digests, MANIFEST_MAX, |at, body| {
-            progress.read.fetch_add(1, Ordering::Relaxed);
-            let id = *unread.get(at).expect("it is one of them");
-            match body {
-                Ok(body) => Ok((id, graph.parse(id, &body))),
-                // Only this cannot be read: whose it is keeps everything.
-                Err(error) if is_damage(&error) => Ok((id, Err(error.to_string()))),
-                Err(error) => Err((id, error)),
-            }
-        });
-        for one in parsed {
-            match one {
-                Ok((id, parsed)) => graph.put(id, parsed),
-                Err((id, error)) => {
-                    let digest = graph.object(id).digest;
-                    let message = if error.kind() == io::ErrorKind::NotFound {
-                        format!(
-                            "{digest} was listed and is gone: something else is taking content away; stop it, \
-                             and try again"
-                        )
-                    } else {
-                        format!("{digest} cannot be read: {error}")
-                    };
-                    return Err(Refusal::new(Code::ListingIncomplete, message));
-                }
+        for part in unread.chunks(READ_AT_ONCE) {
+            read_part(storage, &mut graph, part, progress)?;
+        }
+    }
+}
+
+/// Reads some manifests.
+fn read_part(
+    storage: &Storage,
+    graph: &mut Graph,
+    part: &[ObjectId],
+    progress: &Progress,
+) -> Result<(), Refusal> {
+    let digests: Vec<Digest> = part.iter().map(|id| graph.object(*id).digest).collect();
+    let parsed = storage.read_each(&digests, MANIFEST_MAX, |at, body| {
+        progress.read.fetch_add(1, Ordering::Relaxed);
+        let id = *part.get(at).expect("it is one of them");
+        match body {
+            Ok(body) => Ok((id, graph.parse(id, &body))),
+            // Only this cannot be read: whose it is keeps everything.
+            Err(error) if is_damage(&error) => Ok((id, Err(error.to_string()))),
+            Err(error) => Err((id, error)),
+        }
+    });
+    for one in parsed {
+        match one {
+            Ok((id, parsed)) => graph.put(id, parsed),
+            Err((id, error)) => {
+                let digest = graph.object(id).digest;
+                let message = if error.kind() == io::ErrorKind::NotFound {
+                    format!(
+                        "{digest} was listed and is gone: something else is taking content away; stop it, \
+                         and try again"
+                    )
+                } else {
+                    format!("{digest} cannot be read: {error}")
+                };
+                return Err(Refusal::new(Code::ListingIncomplete, message));
             }
         }
     }
+    Ok(())
 }
 
 /// Of the content, and not of the way to it.

@@ -1,5 +1,6 @@
 //! Plans for each storage again and again, and tells numbers of it. Nothing is written.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{keepset, plan};
+use super::{keepset, kind, plan};
 use crate::clock::Clock;
 use crate::config::{Config, Registry};
 use crate::gc::needed::Needed;
 use crate::gc::refusal::{Code, Refusal};
 use crate::http::keepset::{Published, ReadLedTo};
 use crate::inventory::completeness;
+use crate::registry::stats::Stats;
 use crate::state::storages::{Planned, Storages};
 use crate::storage::{Progress, Storage};
 use crate::store::Store;
@@ -26,168 +28,197 @@ const EVERY: Duration = Duration::from_hours(1);
 /// How soon again where it was refused: a source may only have been away.
 const EVERY_REFUSED: Duration = Duration::from_mins(1);
 
-/// Starts it; what it tells is the result.
-pub fn spawn(
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-    published: &watch::Receiver<Arc<Published>>,
-    store: Option<&Arc<Store>>,
-    clock: &Arc<dyn Clock>,
-    stop: &CancellationToken,
-) -> watch::Receiver<Arc<Storages>> {
-    let (publish, storages) = watch::channel(Arc::default());
-    let led_to = store.cloned().map(keepset::read_led_to);
-    let run = run(
-        published.clone(),
-        led_to,
-        publish,
-        Arc::clone(clock),
-        stop.clone(),
-    );
-    tasks.spawn(async {
-        run.await;
-        Ok(())
-    });
-    storages
-}
+/// So long the first reading of all sources is waited for: what stands between a start and it is no
+/// refusal. What was not read by then is one.
+const READING_MAX: Duration = Duration::from_mins(5);
 
-/// Until told to stop. `led_to` is `None` where nothing is remembered.
-async fn run(
-    mut published: watch::Receiver<Arc<Published>>,
+/// What it plans with.
+pub struct Planner {
+    /// `None` where nothing is remembered.
     led_to: Option<ReadLedTo>,
-    publish: watch::Sender<Arc<Storages>>,
+    stats: Stats,
     clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) {
-    let mut planned_by: Option<Arc<Config>> = None;
-    let mut due = Instant::now();
-    loop {
-        let now = Arc::clone(&published.borrow_and_update());
-        let is_new = planned_by
-            .as_ref()
-            .is_none_or(|config| !Arc::ptr_eq(config, &now.config));
-        let has_storage = now.config.registries.iter().any(|it| it.storage.is_some());
-        if has_storage && !now.inventory.sources.is_empty() && (is_new || Instant::now() >= due) {
-            let mut storages = Storages::clone(&publish.borrow());
-            let config = Arc::clone(&now.config);
-            let is_refused = all(&mut storages, &now, led_to.as_ref(), &clock).await;
-            publish.send_replace(Arc::new(storages));
-            planned_by = Some(config);
-            due = Instant::now() + if is_refused { EVERY_REFUSED } else { EVERY };
-        }
-        let wakes = async {
-            // Whoever has a storage waits for the next time, whoever has none for another configuration.
-            tokio::select! {
-                () = tokio::time::sleep_until(due), if has_storage && planned_by.is_some() => Ok(()),
-                changed = published.changed() => changed,
-            }
-        };
-        tokio::select! {
-            changed = wakes => if changed.is_err() {
-                stop.cancelled().await;
-                return;
-            },
-            () = stop.cancelled() => return,
-        }
+}
+
+impl fmt::Debug for Planner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Planner").finish_non_exhaustive()
     }
 }
 
-/// Plans for all of them, one after the other; whether any was refused.
-async fn all(
-    storages: &mut Storages,
-    published: &Published,
-    led_to: Option<&ReadLedTo>,
-    clock: &Arc<dyn Clock>,
-) -> bool {
-    let registries = &published.config.registries;
-    storages.retain(|host, _| {
-        let mut registries = registries.iter();
-        registries.any(|registry| registry.host == *host && registry.storage.is_some())
-    });
-    let mut is_refused = false;
-    for registry in registries.iter().filter(|it| it.storage.is_some()) {
-        let status = storages.entry(registry.host.clone()).or_default();
-        let (planned, free) = match needed(published, registry, led_to, clock) {
-            Ok(needed) => one(registry.clone(), needed, clock).await,
-            Err(refusals) => (Err(refusals), None),
-        };
-        match &planned {
-            Ok(planned) => info!(
-                storage = registry.host,
-                garbage_blobs = planned.counts.garbage_blobs,
-                garbage_bytes = planned.counts.garbage_bytes,
-                seconds = planned.took.as_secs_f64(),
-                "planned"
-            ),
-            Err(refusals) if *refusals != status.refused => {
-                for refusal in refusals {
-                    warn!(storage = registry.host, "no plan: {refusal}");
-                }
-            }
-            Err(_) => {}
+impl Planner {
+    pub fn of(store: Option<&Arc<Store>>, stats: &Stats, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            led_to: store.cloned().map(keepset::read_led_to),
+            stats: stats.clone(),
+            clock: Arc::clone(clock),
         }
-        is_refused |= planned.is_err();
-        status.take(planned);
-        status.take_free(free, clock.now());
     }
-    is_refused
-}
 
-/// What must stay of a registry's storage; refusals while that is not known.
-fn needed(
-    published: &Published,
-    registry: &Registry,
-    led_to: Option<&ReadLedTo>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Needed, Vec<Refusal>> {
-    let Published { config, inventory } = published;
-    let complete = completeness::complete(inventory, clock.now());
-    let complete = complete.map_err(|refusals| {
-        let refusals = refusals.into_iter().map(Refusal::from);
-        refusals.collect::<Vec<_>>()
-    })?;
-    let led_to = led_to.map_or_else(|| Ok(Vec::new()), |read| read());
-    let led_to = led_to.map_err(|problem| vec![Refusal::new(Code::LedgerMissing, problem)])?;
-    let (needed, _) = plan::needed(config, registry, &complete, led_to);
-    Ok(needed)
-}
-
-/// On a thread of its own: it reads a whole storage.
-async fn one(
-    registry: Registry,
-    needed: Needed,
-    clock: &Arc<dyn Clock>,
-) -> (Result<Planned, Vec<Refusal>>, Option<u64>) {
-    let now = clock.now();
-    let begun = Instant::now();
-    let work = tokio::task::spawn_blocking(move || {
-        let Some(storage) = &registry.storage else {
-            return (Err(Vec::new()), None);
-        };
-        let opened = plan::open(storage).map_err(|refusal| vec![refusal]);
-        let free = opened.as_ref().ok().and_then(Storage::free_bytes);
-        let planned = opened.and_then(|storage| {
-            let progress = Progress::default();
-            let plan = plan::plan(&storage, &registry, &needed, now, &progress);
-            plan.map(|plan| *plan.counts())
-                .map_err(|refusal| vec![refusal])
+    /// Starts it; what it tells is the result.
+    pub fn spawn(
+        self,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+        published: &watch::Receiver<Arc<Published>>,
+        stop: &CancellationToken,
+    ) -> watch::Receiver<Arc<Storages>> {
+        let (publish, storages) = watch::channel(Arc::default());
+        let run = self.run(published.clone(), publish, stop.clone());
+        tasks.spawn(async {
+            run.await;
+            Ok(())
         });
-        (planned, free)
-    });
-    match work.await {
-        Ok((planned, free)) => {
-            let planned = planned.map(|counts| Planned {
-                at: now,
-                took: SignedDuration::try_from(begun.elapsed()).unwrap_or_default(),
-                counts,
+        storages
+    }
+
+    /// Until told to stop.
+    async fn run(
+        self,
+        mut published: watch::Receiver<Arc<Published>>,
+        publish: watch::Sender<Arc<Storages>>,
+        stop: CancellationToken,
+    ) {
+        let mut config: Option<Arc<Config>> = None;
+        let mut due = Instant::now();
+        let mut is_first = true;
+        loop {
+            let now = Arc::clone(&published.borrow_and_update());
+            let is_same = |config: &Arc<Config>| Arc::ptr_eq(config, &now.config);
+            if !config.as_ref().is_some_and(is_same) {
+                config = Some(Arc::clone(&now.config));
+                due = Instant::now() + READING_MAX;
+                is_first = true;
+            }
+            let has_storage = now.config.registries.iter().any(|it| it.storage.is_some());
+            let sources = &now.inventory.sources;
+            let is_read = !sources.iter().any(|source| source.is_awaited);
+            let is_due = Instant::now() >= due || (is_first && is_read);
+            let can_plan = has_storage && !sources.is_empty();
+            if can_plan && is_due {
+                let mut storages = Storages::clone(&publish.borrow());
+                let is_refused = self.all(&mut storages, &now).await;
+                publish.send_replace(Arc::new(storages));
+                is_first = false;
+                due = Instant::now() + if is_refused { EVERY_REFUSED } else { EVERY };
+            }
+            let wakes = async {
+                // Whoever has a storage waits for the next time, whoever has none for another configuration.
+                tokio::select! {
+                    () = tokio::time::sleep_until(due), if can_plan => Ok(()),
+                    changed = published.changed() => changed,
+                }
+            };
+            tokio::select! {
+                changed = wakes => if changed.is_err() {
+                    stop.cancelled().await;
+                    return;
+                },
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Plans for all of them, one after the other; whether any was refused.
+    async fn all(&self, storages: &mut Storages, published: &Published) -> bool {
+        let registries = &published.config.registries;
+        storages.retain(|host, _| {
+            let mut registries = registries.iter();
+            registries.any(|registry| registry.host == *host && registry.storage.is_some())
+        });
+        let mut is_refused = false;
+        for registry in registries.iter().filter(|it| it.storage.is_some()) {
+            let status = storages.entry(registry.host.clone()).or_default();
+            let (planned, free) = match self.needed(published, registry) {
+                Ok(needed) => self.one(&published.config, registry, needed).await,
+                Err(refusals) => (Err(refusals), None),
+            };
+            match &planned {
+                Ok(planned) => info!(
+                    storage = registry.host,
+                    garbage_blobs = planned.counts.garbage_blobs,
+                    garbage_bytes = planned.counts.garbage_bytes,
+                    seconds = planned.took.as_secs_f64(),
+                    "planned"
+                ),
+                Err(refusals) if *refusals != status.refused => {
+                    for refusal in refusals {
+                        warn!(storage = registry.host, "no plan: {refusal}");
+                    }
+                }
+                Err(_) => {}
+            }
+            is_refused |= planned.is_err();
+            status.take(planned);
+            status.take_free(free, self.clock.now());
+        }
+        is_refused
+    }
+
+    /// What must stay of a registry's storage; refusals while that is not known.
+    fn needed(&self, published: &Published, registry: &Registry) -> Result<Needed, Vec<Refusal>> {
+        let Published { config, inventory } = published;
+        let complete = completeness::complete(inventory, self.clock.now());
+        let complete = complete.map_err(|refusals| {
+            let refusals = refusals.into_iter().map(Refusal::from);
+            refusals.collect::<Vec<_>>()
+        })?;
+        let led_to = self.led_to.as_ref();
+        let led_to = led_to.map_or_else(|| Ok(Vec::new()), |read| read());
+        let led_to = led_to.map_err(|problem| vec![Refusal::new(Code::LedgerMissing, problem)])?;
+        let (needed, _) = plan::needed(config, registry, &complete, led_to);
+        Ok(needed)
+    }
+
+    /// On a thread of its own: it reads a whole storage.
+    async fn one(
+        &self,
+        config: &Config,
+        registry: &Registry,
+        needed: Needed,
+    ) -> (Result<Planned, Vec<Refusal>>, Option<u64>) {
+        let known = kind::of(config, registry, &self.stats, &self.clock).await;
+        if let Some(refusal) = known.refusal(registry) {
+            return (Err(vec![refusal]), None);
+        }
+        if let Some(warning) = known.warning(registry) {
+            warn!("{warning}");
+        }
+        let now = self.clock.now();
+        let begun = Instant::now();
+        let registry = registry.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let Some(storage) = &registry.storage else {
+                return (Err(Vec::new()), None);
+            };
+            let opened = plan::open(storage).map_err(|refusal| vec![refusal]);
+            let free = opened.as_ref().ok().and_then(Storage::free_bytes);
+            let planned = opened.and_then(|storage| {
+                let progress = Progress::default();
+                let plan = plan::plan(&storage, &registry, &needed, now, &progress);
+                plan.map(|plan| *plan.counts())
+                    .map_err(|refusal| vec![refusal])
             });
             (planned, free)
-        }
-        Err(panic) => {
-            let message = format!("planning failed: {panic}");
-            (
-                Err(vec![Refusal::new(Code::ListingIncomplete, message)]),
-                None,
-            )
+        });
+        match work.await {
+            Ok((planned, free)) => {
+                let planned = planned.map(|counts| Planned {
+                    at: now,
+                    took: SignedDuration::try_from(begun.elapsed()).unwrap_or_default(),
+                    counts,
+                });
+                (planned, free)
+            }
+            Err(panic) => {
+                let message = format!("planning failed: {panic}");
+                (
+                    Err(vec![Refusal::new(Code::ListingIncomplete, message)]),
+                    None,
+                )
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,6 +119,7 @@ impl Recollection {
         }
         Some(SourceState {
             incomplete: problem.cloned(),
+            is_awaited: false,
             complete_at: problem.is_none().then_some(now),
             uses: uses.unwrap_or_default(),
             platforms: platforms(others),

@@ -210,7 +210,11 @@ impl Registries {
         )
     }
 
-    fn client(&self, host: &Arc<str>, entry: Option<&config::Registry>) -> anyhow::Result<Client> {
+    pub(super) fn client(
+        &self,
+        host: &Arc<str>,
+        entry: Option<&config::Registry>,
+    ) -> anyhow::Result<Client> {
         let is_plain = self.plain_http.contains(&**host);
         let endpoint = self.endpoint(host);
         let policy = AddressPolicy {

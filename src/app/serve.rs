@@ -19,10 +19,11 @@ use super::custody::Custody;
 use super::keeper::{self, Memory};
 use super::keepset;
 use super::pipeline::{self, SharedCustody, StateLink};
-use super::planner;
+use super::planner::Planner;
 use super::registries::Registries;
 use super::reload::{self, Origin};
 use super::sources::{self, Wanted};
+use super::windows;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::endpoint::Listen;
@@ -135,9 +136,12 @@ pub async fn serve(
     let first = Arc::clone(&configs.borrow());
     let (custody, published) = custody(&memory, &first);
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let storages = planner::spawn(&mut tasks, &published, store.as_ref(), &clock, &stop);
+    let planner = Planner::of(store.as_ref(), &stats, &clock);
     let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
-    let collector = collector.with_storages(storages);
+    let windows = windows::spawn(&mut tasks, &configs, &clock, &stop);
+    let collector = collector
+        .with_storages(planner.spawn(&mut tasks, &published, &stop))
+        .with_windows(windows.clone());
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(
@@ -156,18 +160,12 @@ pub async fn serve(
         snapshots: snapshots.clone(),
         clock: Arc::clone(&clock),
     })?;
-    let ui = http::ui_router(snapshots.clone(), keepset);
+    let ui = http::ui_router(snapshots.clone(), keepset, windows);
     serve_ui(&mut tasks, listeners.ui, &first, ui, &stop)?;
     let keep = keeper::run(memory, inbox, publish, Arc::clone(&clock), stop.clone());
-    tasks.spawn(async {
-        keep.await;
-        Ok(())
-    });
+    spawn(&mut tasks, keep);
     let follow = reload::follow(origin, new_config, is_current, stop.clone());
-    tasks.spawn(async {
-        follow.await;
-        Ok(())
-    });
+    spawn(&mut tasks, follow);
     started(Watching::of(&snapshots));
 
     let pipelines = Pipelines {
@@ -213,6 +211,14 @@ pub async fn serve(
         Some(ended) => ended.context("a task died")?,
         None => Ok(()),
     }
+}
+
+/// A part that cannot fail.
+fn spawn(tasks: &mut JoinSet<anyhow::Result<()>>, part: impl Future<Output = ()> + Send + 'static) {
+    tasks.spawn(async {
+        part.await;
+        Ok(())
+    });
 }
 
 fn custody(

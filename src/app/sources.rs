@@ -342,6 +342,7 @@ pub async fn read_once(wanted: &[Wanted], clock: &Arc<dyn Clock>) -> Inventory {
 fn unread(name: &str, problem: &str) -> SourceState {
     SourceState {
         incomplete: Some(problem.to_owned()),
+        is_awaited: false,
         ..SourceState::unread(name)
     }
 }
@@ -363,6 +364,7 @@ fn read_files(wanted: &Wanted, clock: &Arc<dyn Clock>) -> SourceState {
         } => manifests::read_text(name, text, custom_resources, now),
         Wanted::Arguments(arguments) => SourceState {
             incomplete: None,
+            is_awaited: false,
             complete_at: Some(now),
             uses: arguments.iter().map(argument).collect(),
             ..SourceState::unread(wanted.name())

@@ -19,9 +19,10 @@ use self::page::Scene;
 use self::sources::Sources;
 use self::text::Measure;
 use self::whom::{let_in, own_label};
+use super::given::Given;
 use super::output::{Output, structured};
 use super::terminal::{self, Paint};
-use super::verify::{self, DepthArgument, Given};
+use super::verify::{self, DepthArgument};
 use super::{Exit, Global};
 use crate::app::explain::{self, Kept};
 use crate::app::registries::Registries;
@@ -112,10 +113,10 @@ pub async fn run(arguments: ExplainArguments, global: &Global) -> anyhow::Result
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let storages = match &subject {
-        Subject::Digest(digest) => storage::look(digest, &given, &config, &clock).await?,
+        Subject::Digest(digest) => storage::look(digest, &given.sources, &config, &clock).await?,
         Subject::Reference(_) => Vec::new(),
     };
-    let sources = Sources::read(&subject, &given, &config, &clock).await?;
+    let sources = Sources::read(&subject, &given.sources, &config, &clock).await?;
     let manifests = Kept::new(verify::manifest_cache(&config));
     let exchanges = Arc::new(Exchanges::default());
     let mut registries = Registries {

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use self::typed::Typed;
+use super::given::Given;
 use super::output::{Output, structured};
 use super::table::{self, Breadth};
 use super::terminal::{self, Paint};
-use super::verify::Given;
 use super::{Exit, Global};
 use crate::app::{acceptance, beside, sources};
 use crate::clock::{Clock, SystemClock};
@@ -59,10 +59,10 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
         terminal::complain(&instead);
         return Ok(Exit::Usage);
     }
-    let wanted = arguments.given.wanted(&[], &config)?;
+    let wanted = arguments.given.sources.wanted(&[], &config)?;
     let inventory = sources::read_once(&wanted, &clock).await;
     let mut inventory = beside::judged(&config, &wanted, inventory, clock.now());
-    if !arguments.given.is_given() {
+    if !arguments.given.sources.is_given() {
         let remembered = beside::remembered(&config, &inventory);
         inventory.sources.extend(remembered.map(Arc::new));
     }

@@ -7,6 +7,7 @@ use super::check::Checker;
 use super::endpoint::Endpoint;
 use super::problem::quoted;
 use super::raw;
+use crate::gc::window::Window;
 use crate::pattern::Pattern;
 
 /// Requests to a bucket are small, and most of their time is on the way.
@@ -48,6 +49,8 @@ pub struct Gc {
     pub keeps_tag_history: bool,
     /// What was written or linked since is not garbage yet.
     pub minimum_age: Duration,
+    /// When a collection may run; without any, never by itself.
+    pub windows: Vec<Window>,
     /// From 0 to 100: a plan that takes more of a storage's blobs or bytes is refused.
     pub alarm_percent: f64,
 }
@@ -59,6 +62,7 @@ impl Default for Gc {
             keeps_untagged: true,
             keeps_tag_history: true,
             minimum_age: Duration::from_hours(24),
+            windows: Vec::new(),
             alarm_percent: 50.0,
         }
     }
@@ -74,6 +78,7 @@ impl Checker<'_, '_> {
             untagged,
             tag_history,
             minimum_age,
+            windows,
             alarm_percent,
         } = raw;
         let keeps = |fate: Option<raw::Fate>, default| match fate {
@@ -91,6 +96,10 @@ impl Checker<'_, '_> {
             minimum_age: minimum_age.map_or(defaults.minimum_age, |text| {
                 self.duration(&format!("{path}.minimumAge"), &text)
             }),
+            windows: match windows {
+                None => defaults.windows.clone(),
+                Some(windows) => self.windows(&format!("{path}.windows"), windows),
+            },
             alarm_percent: alarm_percent.unwrap_or(defaults.alarm_percent),
         }
     }

@@ -1,7 +1,7 @@
 //! What the configuration will have, and does not have yet.
 //!
 //! Such keys are refused like any other unknown one, but by their name: whoever writes a gate or a
-//! window and is not stopped believes that it holds.
+//! limit and is not stopped believes that it holds.
 
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
@@ -11,7 +11,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("registries[].storage", &["validation"]),
     (
         "registries[]",
-        &["kind", "sparse", "replicaEndpoints", "service", "single"],
+        &["sparse", "replicaEndpoints", "service", "single"],
     ),
     ("metrics", &["labels"]),
 ];
@@ -19,7 +19,6 @@ const KEYS: &[(&str, &[&str])] = &[
 /// Of the collection itself.
 const GC: &[&str] = &[
     "gate",
-    "windows",
     "rehearsal",
     "quarantineFor",
     "maxCollectPercent",

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-pub(super) use self::collection::{Fate, Filesystem, Gc, GcMode, S3, Storage};
+pub(super) use self::collection::{Fate, Filesystem, Gc, GcMode, S3, Storage, Window};
 
 mod collection;
 
@@ -229,6 +229,9 @@ pub(super) struct Registry {
     /// Whether it is dialled without TLS.
     #[schemars(extend("default" = false))]
     pub(super) plain_http: Option<bool>,
+    /// What the registry is. Some decide themselves what is garbage; no collection is planned for those.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) kind: Option<RegistryKind>,
     /// Certificates.
     pub(super) tls: Option<Tls>,
     /// URLs of token services, besides the registry's own host, that may be sent its credentials.
@@ -257,6 +260,19 @@ pub(super) struct Registry {
     pub(super) storage: Option<Storage>,
     /// What differs from the top-level `gc` for this registry.
     pub(super) gc: Option<Gc>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RegistryKind {
+    /// What its answers and its storage say.
+    Auto,
+    /// distribution, or what leaves its storage to whoever collects it, as distribution does.
+    Distribution,
+    /// zot, which collects by itself.
+    Zot,
+    /// Harbor, whose database says what is garbage.
+    Harbor,
 }
 
 /// That one host serves what another has.

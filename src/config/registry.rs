@@ -7,7 +7,7 @@ use crate::oci::reference::{DOCKER_HUB, Reference};
 use super::check::Checker;
 use super::endpoint::{Endpoint, Scheme};
 use super::problem::quoted;
-use super::{ClientCertificate, Gc, Registry, Tls, Verify, raw};
+use super::{ClientCertificate, Gc, Registry, RegistryKind, Tls, Verify, raw};
 
 pub(super) const CONCURRENCY: u32 = 32;
 
@@ -121,6 +121,12 @@ impl Checker<'_, '_> {
         Registry {
             host,
             endpoint,
+            kind: match raw.kind {
+                None | Some(raw::RegistryKind::Auto) => RegistryKind::Auto,
+                Some(raw::RegistryKind::Distribution) => RegistryKind::Distribution,
+                Some(raw::RegistryKind::Zot) => RegistryKind::Zot,
+                Some(raw::RegistryKind::Harbor) => RegistryKind::Harbor,
+            },
             tls: self.tls(&of("tls"), raw.tls.unwrap_or_default()),
             token_realms,
             proxy,

@@ -242,6 +242,20 @@ fn every_key_of_a_later_version_is_refused_by_name() {
 }
 
 #[test]
+fn what_a_registry_is_may_be_said() {
+    for (text, kind) in [
+        ("", RegistryKind::Auto),
+        (", kind: auto", RegistryKind::Auto),
+        (", kind: distribution", RegistryKind::Distribution),
+        (", kind: zot", RegistryKind::Zot),
+        (", kind: harbor", RegistryKind::Harbor),
+    ] {
+        let config = parsed(&format!("registries: [{{host: a.example{text}}}]"));
+        assert_eq!(config.registries[0].kind, kind, "{text}");
+    }
+}
+
+#[test]
 fn how_far_to_read_is_a_word_a_share_and_an_amount() {
     let config = parse(
         "verify: {depth: read, readShare: 0.5%, contentBudget: 1GiB}\nregistries: [{host: a.b, verify: {depth: content}}]",
@@ -293,7 +307,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, storage, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, kind, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, storage, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",
@@ -853,7 +867,12 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
     assert_eq!(config.http.metrics, default.http.metrics);
     assert_eq!(config.http.ui, default.http.ui);
     assert_eq!(config.metrics, default.metrics);
-    assert_eq!(config.gc, default.gc);
+    // Windows have no default to show.
+    let gc = Gc {
+        windows: Vec::new(),
+        ..config.gc
+    };
+    assert_eq!(gc, default.gc);
     assert_eq!(config.network, default.network);
     assert_eq!(config.log, default.log);
     assert_eq!(config.state.directory, default.state.directory);
@@ -1041,6 +1060,7 @@ registries:
             keeps_untagged: false,
             keeps_tag_history: false,
             minimum_age: Duration::from_hours(2),
+            windows: Vec::new(),
             alarm_percent: 80.0,
         }
     );
@@ -1051,7 +1071,7 @@ registries:
     assert!(bucket.gc.keeps_tag_history && !bucket.gc.keeps_untagged);
     check(
         "\
-gc: {mode: purge, repositories: [], minimumAge: 5, alarmPercent: 101, windows: []}
+gc: {mode: purge, repositories: [], minimumAge: 5, alarmPercent: 101, gate: {}}
 registries:
   - {host: a.b, storage: {}}
   - {host: c.d, storage: {filesystem: {root: a}, s3: {region: r, bucket: b}}, gc: {repositories: [\"/a\"]}}
@@ -1062,7 +1082,7 @@ registries:
             "1:33 gc.repositories: it is empty: nothing would be collected; write [\"**\"] for all",
             "1:49 gc.minimumAge: expected text, as \"10m\", found the number 5",
             "1:66 gc.alarmPercent: expected a number from 0 to 100, found the number 101",
-            "1:71 gc.windows: `windows` is known, but this version does not have it yet: it would have no effect; take it out",
+            "1:71 gc.gate: `gate` is known, but this version does not have it yet: it would have no effect; take it out",
             "3:26 registries[0].storage: nothing is in it; write {filesystem: {root: DIRECTORY}} or {s3: {region: REGION, bucket: BUCKET}}",
             "4:54 registries[1].storage.s3: `filesystem` and `s3` are two places; keep one of them",
             "4:99 registries[1].gc.repositories[0]: `/a` is not a pattern of repositories: a repository's name neither begins nor ends with /; expected one as team/app, sandbox/* or sandbox/**",
@@ -1070,6 +1090,82 @@ registries:
             "5:40 registries[2].storage.s3.region: `a b` is not the name of a region",
             "5:55 registries[2].storage.s3.prefix: `a/../b` is not a prefix: expected names with / between them",
             "5:73 registries[2].storage.s3.endpoint: it has a path; the bucket and the prefix have keys of their own",
+        ],
+    );
+}
+
+#[test]
+fn windows_are_checked_and_a_registry_may_have_its_own() {
+    let config = parsed(
+        "\
+gc: {windows: [{name: a, schedule: \"0 2 * * 0\", timeZone: europe/berlin, duration: 3h}, {name: b, schedule: \" 5  * * * MON\", duration: 5m}]}
+registries:
+  - {host: r.a, storage: {filesystem: {root: a}}}
+  - {host: r.b, storage: {filesystem: {root: b}}, gc: {windows: [{name: a, schedule: \"0 3 * * *\", duration: 1h}]}}
+",
+    );
+    let [a, b] = config.gc.windows.as_slice() else {
+        panic!("two windows");
+    };
+    assert_eq!(
+        (a.zone.iana_name(), b.zone.iana_name()),
+        (Some("Europe/Berlin"), Some("UTC"))
+    );
+    assert_eq!(
+        (a.duration.as_hours(), b.schedule.to_string().as_str()),
+        (3, "5 * * * MON")
+    );
+    let groups = config.windows();
+    let told: Vec<_> = groups
+        .iter()
+        .map(|(of, hosts)| {
+            let labels = of.windows.iter().map(|window| of.label(window));
+            (labels.collect::<Vec<_>>().join(" "), hosts.join(" "))
+        })
+        .collect();
+    let expected = [("a b", "r.a"), ("r.b/a", "r.b")];
+    assert_eq!(
+        told,
+        expected.map(|(labels, hosts)| (labels.to_owned(), hosts.to_owned()))
+    );
+
+    check(
+        "\
+gc:
+  windows:
+    - {name: a, schedule: \"0 25 * * *\", timeZone: Europe/Berln, duration: 0s}
+    - {name: a, schedule: \"0 2 30 2 *\", timeZone: Mars, duration: soon}
+    - {name: b c, schedule: 5, timeZone: Etc/Unknown, duration: 8d}
+    - {nmae: d, schedule: \"@daily\"}
+    - sunday
+registries:
+  - host: r.a
+    gc: {windows: [{name: e, schedule: \"* * * * *\", duration: 1m}]}
+  - host: r.b
+    gc:
+      windows:
+        - {name: day, schedule: \"0 6 * * *\", duration: 12h}
+        - {name: night, schedule: \"0 18 * * *\", duration: 12h}
+",
+        &[
+            "3:27 gc.windows[0].schedule: `0 25 * * *` is not a schedule: its hour `25` is not a number from 0 to 23",
+            "3:51 gc.windows[0].timeZone: `Europe/Berln` is not an IANA time zone; did you mean `Europe/Berlin`?",
+            "3:75 gc.windows[0].duration: a window that closes as it opens lets nothing run; write how long it is open, as 3h",
+            "4:14 gc.windows[1].name: `a` is already the name of gc.windows[0]; every window of a list has its own",
+            "4:27 gc.windows[1].schedule: `0 2 30 2 *` is not a schedule: it never opens: no month of it has such a day; write a day that there is, as 28 for the end of February",
+            "4:51 gc.windows[1].timeZone: `Mars` is not an IANA time zone; expected one as Europe/Berlin or UTC",
+            "4:67 gc.windows[1].duration: `soon` is not a duration: expected a number with a unit, as 90s, 10m, 2h or 7d",
+            "5:14 gc.windows[2].name: `b c` is not a name: expected 1 to 128 characters without white space",
+            "5:29 gc.windows[2].schedule: expected text, as \"0 2 * * 0\", found the number 5",
+            "5:42 gc.windows[2].timeZone: `Etc/Unknown` is not an IANA time zone; expected one as Europe/Berlin or UTC",
+            "5:65 gc.windows[2].duration: `8d` is longer than 7d, the most that a window may be open on end",
+            "6:7 gc.windows[3].name: `name` is missing",
+            "6:7 gc.windows[3].duration: `duration` is missing",
+            "6:8 gc.windows[3].nmae: unknown key `nmae`; known here: duration, name, schedule, timeZone",
+            "6:27 gc.windows[3].schedule: the value (not shown, as it may hold a secret) is not a schedule: it has 1: expected five fields (minute, hour, day of month, month, day of week), as \"0 2 * * 0\"",
+            "7:7 gc.windows[4]: expected a map (keys: duration, name, schedule, timeZone), found text",
+            "10:63 registries[0].gc.windows[0].duration: by `* * * * *` it opens again before it closes, and would be open for more than 7d on end; one collection is run in an opening, and stops before its end: write a shorter duration",
+            "14:9 registries[1].gc.windows: together they are open for more than 7d on end, since openings that overlap or touch are one; one collection is run in an opening, so leave a pause between them",
         ],
     );
 }

@@ -99,7 +99,7 @@ pub struct StorageView {
     pub bytes: Option<u64>,
     /// Why it is kept.
     pub kept_by: Option<KeptBy>,
-    /// What goes of it, and why.
+    /// What goes of it, and why: of what is kept, links of repositories that need it no more.
     pub garbage: Vec<GarbageView>,
     /// What named it once, and goes too.
     pub named_by: Vec<Digest>,

@@ -7,10 +7,11 @@
 //! marks by digest alone and stops where another repository has marked already, and so loses layers
 //! (its `markSet`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
-use super::graph::{Graph, Link, Node, ObjectId, Repository, RepositoryId, position};
+use super::graph::{Graph, Link, Names, ObjectId, Repository, RepositoryId, position};
 use crate::oci::digest::Digest;
 use crate::second::Second;
 
@@ -84,17 +85,13 @@ impl Marked {
     }
 }
 
-/// Marks what is needed. `kept` is what the keep-set names by digest, whatever it is of.
+/// Marks what is needed of a graph that is settled. `kept` is what the keep-set names by digest, whatever it is of.
 pub fn mark(graph: &Graph, kept: &[Digest], rules: &Rules<'_>) -> Marked {
     let mut marking = Marking::of(graph, rules);
     for (id, repository) in graph.repositories() {
         marking.roots(id, repository, rules);
     }
-    for digest in kept {
-        if let Some(object) = graph.find(digest) {
-            marking.keep(object);
-        }
-    }
+    marking.keep(kept);
     for (id, object) in graph.objects() {
         // Whoever wrote it just now has not linked it yet.
         if object.size().is_some() && is_young(object.modified(), rules.young_after) {
@@ -106,7 +103,7 @@ pub fn mark(graph: &Graph, kept: &[Digest], rules: &Rules<'_>) -> Marked {
 }
 
 /// What has no time may be of now.
-fn is_young(modified: Option<Second>, after: Second) -> bool {
+pub(super) fn is_young(modified: Option<Second>, after: Second) -> bool {
     modified.is_none_or(|modified| modified > after)
 }
 
@@ -118,11 +115,9 @@ struct Marking<'a> {
     /// Visited as of somebody who has no link to them.
     unlinked: HashSet<(Option<RepositoryId>, ObjectId)>,
     /// Who links a manifest.
-    holders: HashMap<ObjectId, Vec<RepositoryId>>,
+    holders: Arc<Of<RepositoryId>>,
     /// What refers to a manifest.
-    referrers: HashMap<ObjectId, Vec<ObjectId>>,
-    /// What names a config.
-    by_config: HashMap<ObjectId, Vec<ObjectId>>,
+    referrers: Arc<Of<ObjectId>>,
     /// Needed by somebody who has no link to it: all links to it are needed.
     everywhere: Bits,
     /// Named by a manifest, of whatever kind.
@@ -131,54 +126,29 @@ struct Marking<'a> {
 
 impl<'a> Marking<'a> {
     fn of(graph: &'a Graph, rules: &Rules<'_>) -> Self {
-        let mut holders: HashMap<ObjectId, Vec<RepositoryId>> = HashMap::new();
-        for (id, repository) in graph.repositories() {
-            for link in &repository.revisions {
-                holders.entry(link.object).or_default().push(id);
-            }
-        }
-        let mut referrers: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
-        let mut by_config: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
+        let holders = graph.repositories().flat_map(|(id, repository)| {
+            let revisions = repository.revisions.iter();
+            revisions.map(move |link| (link.object, id))
+        });
+        let holders = Of::new(holders.collect());
+        let mut referrers = Vec::new();
         let mut named = Bits::of(graph.objects().len());
-        let mut has_unknown = vec![false; graph.repositories().len()];
-        for (id, node) in graph.nodes() {
-            let Node::Read {
-                children,
-                blobs,
-                has_config,
-                subject,
-                is_understood: _,
-            } = node
-            else {
-                continue;
-            };
-            for object in children.iter().chain(blobs) {
+        for (id, names) in graph.read() {
+            for object in names.all() {
                 named.set(object.index());
             }
             // Only what is linked is served to whoever asks for referrers.
-            if let Some(subject) = subject.filter(|_| holders.contains_key(&id)) {
-                referrers.entry(subject).or_default().push(id);
-            }
-            if let Some(config) = blobs.first().filter(|_| *has_config) {
-                by_config.entry(*config).or_default().push(id);
-            }
-            // Fail closed: what an unreadable child names is among the links of whoever has its index.
-            let is_unknown = |it: &ObjectId| graph.node(*it) == Some(&Node::Unreadable);
-            if children.iter().any(is_unknown) {
-                for holder in holders.get(&id).into_iter().flatten() {
-                    if let Some(has) = has_unknown.get_mut(holder.index()) {
-                        *has = true;
-                    }
-                }
+            if let Some(subject) = names.subject()
+                && holders.of(id).next().is_some()
+            {
+                referrers.push((subject, id));
             }
         }
-        let repositories = graph.repositories().zip(has_unknown);
-        let repositories = repositories.map(|((_, repository), has_unknown)| MarkedRepository {
+        let repositories = graph.repositories();
+        let repositories = repositories.map(|(_, repository)| MarkedRepository {
             layers: Bits::of(repository.layers.len()),
             revisions: Bits::of(repository.revisions.len()),
-            keeps_all: has_unknown
-                || !repository.damage.is_empty()
-                || !(rules.is_in_scope)(&repository.name),
+            keeps_all: !repository.damage.is_empty() || !(rules.is_in_scope)(&repository.name),
         });
         let objects = graph.objects().len();
         Self {
@@ -189,9 +159,8 @@ impl<'a> Marking<'a> {
             },
             work: Vec::new(),
             unlinked: HashSet::new(),
-            holders,
-            referrers,
-            by_config,
+            holders: Arc::new(holders),
+            referrers: Arc::new(Of::new(referrers)),
             everywhere: Bits::of(objects),
             named,
         }
@@ -225,14 +194,8 @@ impl<'a> Marking<'a> {
         };
         let wanted = |link: &&Link| keeps_all || is_young(link) || pushed(link);
         let is_unknown = |link: &Link| {
-            let node = self.graph.node(link.object);
-            matches!(
-                node,
-                Some(Node::Read {
-                    is_understood: false,
-                    ..
-                })
-            )
+            let names = self.graph.names(link.object);
+            names.is_some_and(|names| !names.is_understood())
         };
         let revisions = repository.revisions.iter();
         let revisions =
@@ -245,10 +208,15 @@ impl<'a> Marking<'a> {
     }
 
     /// What is in use, by whatever name: everywhere where it is.
-    fn keep(&mut self, object: ObjectId) {
-        self.want(None, object);
+    fn keep(&mut self, kept: &[Digest]) {
+        let kept = kept.iter().filter_map(|digest| self.graph.find(digest));
+        let kept: HashSet<ObjectId> = kept.collect();
+        for object in &kept {
+            self.want(None, *object);
+        }
         // An image whose config it is may be what runs: runtimes tell one by its config.
-        for manifest in self.by_config.get(&object).cloned().unwrap_or_default() {
+        let is_kept = |names: &Names| names.config().is_some_and(|it| kept.contains(&it));
+        for (manifest, _) in self.graph.read().filter(|(_, names)| is_kept(names)) {
             self.want(None, manifest);
         }
     }
@@ -276,8 +244,8 @@ impl<'a> Marking<'a> {
             return;
         }
         self.everywhere.set(object.index());
-        let holders = self.holders.get(&object);
-        for holder in holders.cloned().into_iter().flatten() {
+        let holders = Arc::clone(&self.holders);
+        for holder in holders.of(object) {
             self.want(Some(holder), object);
         }
         // As of whom it is wanted decides what it leads to, since it has no link there.
@@ -287,16 +255,12 @@ impl<'a> Marking<'a> {
     }
 
     fn run(&mut self) {
+        let referrers = Arc::clone(&self.referrers);
         while let Some((repository, object)) = self.work.pop() {
-            if let Some(Node::Read {
-                children, blobs, ..
-            }) = self.graph.node(object)
-            {
-                for named in children.iter().chain(blobs) {
-                    self.want(repository, *named);
-                }
+            for named in self.graph.names(object).into_iter().flat_map(Names::all) {
+                self.want(repository, *named);
             }
-            for referrer in self.referrers.get(&object).cloned().unwrap_or_default() {
+            for referrer in referrers.of(object) {
                 self.want(None, referrer);
             }
         }
@@ -317,6 +281,24 @@ impl<'a> Marking<'a> {
 /// Data of which nobody knows when it was written is linked by something that knows.
 fn is_young_data(modified: Option<Second>, rules: &Rules<'_>) -> bool {
     modified.is_some_and(|modified| modified > rules.young_after)
+}
+
+/// What belongs to each object. A few bytes for each, where a map of lists takes a hundred.
+#[derive(Debug)]
+struct Of<T>(Vec<(ObjectId, T)>);
+
+impl<T: Copy + Ord> Of<T> {
+    fn new(mut pairs: Vec<(ObjectId, T)>) -> Self {
+        pairs.sort_unstable();
+        Self(pairs)
+    }
+
+    fn of(&self, object: ObjectId) -> impl Iterator<Item = T> + '_ {
+        let start = self.0.partition_point(|(of, _)| *of < object);
+        let own = self.0.iter().skip(start);
+        own.take_while(move |(of, _)| *of == object)
+            .map(|(_, it)| *it)
+    }
 }
 
 /// A set of small numbers.

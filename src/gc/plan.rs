@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::graph::{Damage, Graph, Link, Node, ObjectId, Repository, RepositoryId, position};
+use super::graph::{Damage, Graph, Link, ObjectId, Repository, RepositoryId, position};
 use super::mark::{Marked, Rules, mark};
 use super::needed::Needed;
 use crate::oci::digest::{Digest, Hasher};
@@ -123,6 +123,8 @@ pub struct Garbage<'a> {
     pub tag: Option<&'a Arc<str>>,
     /// What taking it frees; data that several have is counted once, for the first of them by name.
     pub bytes: u64,
+    /// Whether the data itself goes, and is counted here.
+    pub has_data: bool,
     pub reason: Reason,
 }
 
@@ -250,6 +252,7 @@ impl Plan {
             repository: repository.map(|repository| &repository.name),
             tag: tag.map(|tag| &tag.name),
             bytes: object.size().filter(|_| row.has_data).unwrap_or(0),
+            has_data: row.has_data,
             reason: row.reason,
         }
     }
@@ -323,22 +326,13 @@ struct Named {
 
 fn named(graph: &Graph) -> Vec<Named> {
     let mut named = vec![Named::default(); graph.objects().len()];
-    for (_, node) in graph.nodes() {
-        let Node::Read {
-            children,
-            blobs,
-            has_config,
-            ..
-        } = node
-        else {
-            continue;
-        };
-        for object in children.iter().chain(blobs) {
+    for (_, names) in graph.read() {
+        for object in names.all() {
             if let Some(named) = named.get_mut(object.index()) {
                 named.at_all = true;
             }
         }
-        if let Some(config) = blobs.first().filter(|_| *has_config)
+        if let Some(config) = names.config()
             && let Some(named) = named.get_mut(config.index())
         {
             named.as_config = true;
@@ -350,7 +344,7 @@ fn named(graph: &Graph) -> Vec<Named> {
 fn counts(graph: &Graph) -> Counts {
     let mut counts = Counts {
         repositories: graph.repositories().len(),
-        manifests: graph.nodes().count(),
+        manifests: graph.manifests(),
         ..Counts::default()
     };
     for (_, object) in graph.objects() {

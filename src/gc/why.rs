@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::graph::{Graph, Link, Node, ObjectId, Repository, position};
+use super::graph::{Graph, Link, ObjectId, Repository, RepositoryId, position};
+use super::mark::is_young;
 use super::needed::Needed;
 use super::plan::{Garbage, Plan, Policy};
 use crate::oci::digest::Digest;
-use crate::second::Second;
 
 /// Where a chain begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +62,12 @@ impl Root<'_> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Standing<'a> {
     Absent,
-    /// It stays: from what, and by way of what down to it.
+    /// It stays: from what, and by way of what down to it. `rows`: its links that would go all the same.
     Kept {
         bytes: u64,
         root: Root<'a>,
         path: Vec<Digest>,
+        rows: Vec<Garbage<'a>>,
     },
     /// It would go. `named_by`: the manifests that named it, which go too.
     Goes {
@@ -99,8 +100,8 @@ pub fn why<'a>(
     };
     let rows: Vec<Garbage<'_>> = plan.garbage().filter(|it| it.digest == *digest).collect();
     if rows.iter().any(|row| row.bytes == bytes) && plan.takes(object) {
-        let named_by = asking.above.get(&object).into_iter().flatten();
-        let mut named_by: Vec<Digest> = named_by.map(|id| graph.object(*id).digest).collect();
+        let named_by = asking.naming(object);
+        let mut named_by: Vec<Digest> = named_by.map(|id| graph.object(id).digest).collect();
         named_by.sort_unstable();
         named_by.dedup();
         return Standing::Goes {
@@ -110,32 +111,26 @@ pub fn why<'a>(
         };
     }
     let (root, path) = asking.chain(object);
-    Standing::Kept { bytes, root, path }
+    Standing::Kept {
+        bytes,
+        root,
+        path,
+        rows,
+    }
 }
 
 /// What leads to each object: manifests that name it, the subject that it refers to, and for a manifest the
 /// config by which runtimes tell it.
 fn above(graph: &Graph) -> HashMap<ObjectId, Vec<ObjectId>> {
     let mut above: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
-    for (id, node) in graph.nodes() {
-        let Node::Read {
-            children,
-            blobs,
-            has_config,
-            subject,
-            is_understood: _,
-        } = node
-        else {
-            continue;
-        };
-        for named in children.iter().chain(blobs) {
+    for (id, names) in graph.read() {
+        for named in names.all() {
             above.entry(*named).or_default().push(id);
         }
-        let config = blobs.first().filter(|_| *has_config);
         above
             .entry(id)
             .or_default()
-            .extend(subject.iter().chain(config));
+            .extend(names.subject().into_iter().chain(names.config()));
     }
     above
 }
@@ -178,10 +173,17 @@ impl<'a> Asking<'a, '_> {
     }
 
     fn is_config_of(&self, config: ObjectId, manifest: ObjectId) -> bool {
-        matches!(
-            self.graph.node(manifest),
-            Some(Node::Read { blobs, has_config: true, .. }) if blobs.first() == Some(&config)
-        )
+        let names = self.graph.names(manifest);
+        names.is_some_and(|names| names.config() == Some(config))
+    }
+
+    /// The manifests that name it. What it refers to does not, nor does its config.
+    fn naming(&self, object: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        let above = self.above.get(&object).into_iter().flatten().copied();
+        above.filter(move |above| {
+            let names = self.graph.names(*above);
+            names.is_some_and(|names| names.all().contains(&object))
+        })
     }
 
     fn path(
@@ -216,16 +218,21 @@ impl<'a> Asking<'a, '_> {
                     tag,
                 });
             }
+            let keeps_all = self.keeps_all(id, repository);
             let had = tag(&|tag| {
-                let counts = self.policy.keeps_tag_history || tag.current.is_none();
+                let counts =
+                    self.policy.keeps_tag_history || keeps_all.is_some() || tag.current.is_none();
                 counts && position(&tag.history, object).is_some()
             });
-            let root = had.map(|tag| Root::TagHistory {
+            let of_history = had.map(|tag| Root::TagHistory {
                 repository: name,
                 tag,
             });
-            let keeps_all = self.plan.marked().keeps_all(id);
-            let root = root.or_else(|| self.of_link(object, repository, keeps_all));
+            let root = match (keeps_all, of_history) {
+                (None, of_history) => of_history.or_else(|| self.of_link(object, repository)),
+                (Some(root), Some(_)) => Some(root),
+                (Some(root), None) => link(object, repository).map(|_| root),
+            };
             careful = careful.or(root);
         }
         let digest = self.graph.object(object).digest;
@@ -233,55 +240,56 @@ impl<'a> Asking<'a, '_> {
             return Some(Root::InUse);
         }
         let modified = self.graph.object(object).modified();
-        careful.or_else(|| self.is_young(modified).then_some(Root::Young))
+        careful.or_else(|| is_young(modified, self.policy.young_after).then_some(Root::Young))
     }
 
-    fn of_link(
-        &self,
-        object: ObjectId,
-        repository: &'a Repository,
-        keeps_all: bool,
-    ) -> Option<Root<'a>> {
+    /// Why nothing of a repository goes, where that is so.
+    fn keeps_all(&self, id: RepositoryId, repository: &'a Repository) -> Option<Root<'a>> {
         let name = &*repository.name;
-        let find = |links: &[Link]| position(links, object).and_then(|at| links.get(at).copied());
-        let revision = find(&repository.revisions);
-        let link = revision.or_else(|| find(&repository.layers))?;
+        if !self.plan.marked().keeps_all(id) {
+            return None;
+        }
         if let Some(reference) = self.needed.foreign.get(name) {
             return Some(Root::Protected {
                 repository: name,
                 reference,
             });
         }
-        if !self.policy.has(name) {
-            return Some(Root::OutOfScope { repository: name });
-        }
-        if keeps_all {
-            return Some(Root::Damaged { repository: name });
-        }
-        if revision.is_some() {
-            let node = self.graph.node(object);
-            if matches!(
-                node,
-                Some(Node::Read {
-                    is_understood: false,
-                    ..
-                })
-            ) {
+        Some(if self.policy.has(name) {
+            Root::Damaged { repository: name }
+        } else {
+            Root::OutOfScope { repository: name }
+        })
+    }
+
+    /// Why a repository from which something may go keeps it by its link.
+    fn of_link(&self, object: ObjectId, repository: &'a Repository) -> Option<Root<'a>> {
+        let name = &*repository.name;
+        let found = link(object, repository)?;
+        if position(&repository.revisions, object).is_some() {
+            let names = self.graph.names(object);
+            if names.is_some_and(|names| !names.is_understood()) {
                 return Some(Root::NotUnderstood);
             }
             if self.policy.keeps_untagged {
                 return Some(Root::Untagged { repository: name });
             }
         }
-        if self.is_young(link.modified) {
+        if is_young(found.modified, self.policy.young_after) {
             return Some(Root::Young);
         }
-        let mut uploads = repository.uploads.iter();
-        let is_pushing = uploads.any(|since| *since > self.policy.pushing_after);
-        is_pushing.then_some(Root::Pushing { repository: name })
+        // As in the mark: what no manifest names, and what came since the first push of those began.
+        let uploads = repository.uploads.iter();
+        let since = uploads.filter(|since| **since > self.policy.pushing_after);
+        let since = *since.min()?;
+        let is_of_push = self.naming(object).next().is_none()
+            || found.modified.is_none_or(|modified| modified >= since);
+        is_of_push.then_some(Root::Pushing { repository: name })
     }
+}
 
-    fn is_young(&self, modified: Option<Second>) -> bool {
-        modified.is_none_or(|modified| modified > self.policy.young_after)
-    }
+/// By which a repository has it: as a manifest, or else as a layer.
+fn link(object: ObjectId, repository: &Repository) -> Option<Link> {
+    let find = |links: &[Link]| position(links, object).and_then(|at| links.get(at).copied());
+    find(&repository.revisions).or_else(|| find(&repository.layers))
 }

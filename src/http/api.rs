@@ -1,4 +1,6 @@
-//! `/api/v1`: the snapshot as JSON.
+//! `/api/v1`: the snapshot, and what is published beside it, as JSON.
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -8,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::UiState;
 use super::filter::Filter;
+use crate::view::windows::WindowsView;
 use crate::view::{DaemonInventoryView, ImagesView, StatusView};
 
 pub(super) async fn status(State(state): State<UiState>) -> Response {
@@ -33,6 +36,11 @@ pub(super) async fn images(
 
 pub(super) async fn inventory(State(state): State<UiState>) -> Response {
     Json(DaemonInventoryView::from(&*state.snapshot())).into_response()
+}
+
+pub(super) async fn windows(State(state): State<UiState>) -> Response {
+    let windows = Arc::clone(&state.windows.borrow());
+    Json(WindowsView::of(&windows)).into_response()
 }
 
 pub(super) fn bad_query(rejection: &QueryRejection) -> Response {

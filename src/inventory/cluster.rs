@@ -413,6 +413,7 @@ fn state(
     SourceState {
         name: Arc::clone(name),
         incomplete: view.incomplete,
+        is_awaited: view.is_awaited,
         absent: view.absent.into_iter().chain(secrets.absent()).collect(),
         complete_at: view.complete_at,
         uses: view.uses,

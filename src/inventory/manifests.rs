@@ -171,6 +171,7 @@ impl<'a> Reading<'a> {
         SourceState {
             complete_at: incomplete.is_none().then_some(now),
             incomplete,
+            is_awaited: false,
             absent: self.found.unread().collect(),
             pull_secrets: Arc::new(secrets_elsewhere(&uses)),
             uses: uses.into(),

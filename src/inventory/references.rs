@@ -48,6 +48,7 @@ impl Reader {
             }
             Err(problem) => SourceState {
                 incomplete: Some(format!("{}: {problem}", path.display())),
+                is_awaited: false,
                 ..SourceState::unread(name)
             },
         }
@@ -62,6 +63,7 @@ pub fn read_text(name: &str, text: &str, now: Timestamp) -> SourceState {
 fn complete(name: &str, uses: Arc<[ImageUse]>, now: Timestamp) -> SourceState {
     SourceState {
         incomplete: None,
+        is_awaited: false,
         complete_at: Some(now),
         uses,
         ..SourceState::unread(name)

@@ -26,6 +26,7 @@ pub fn with_last(fresh: SourceState, last: &SourceState) -> SourceState {
     if fresh.uses.is_empty() {
         return SourceState {
             incomplete: fresh.incomplete,
+            is_awaited: fresh.is_awaited,
             ..last.clone()
         };
     }

@@ -100,6 +100,9 @@ catalog! {
         "Requests to registries by operation and HTTP status (error: there was no answer)";
     REGISTRY_REQUEST_DURATION = "registry_request_duration_seconds", Histogram, &["registry", "operation", "code"],
         "How long registries took to answer";
+    GC_WINDOW_OPEN = "gc_window_open", Gauge, &["window"], "Whether the window is open (1) or not (0)";
+    GC_WINDOW_NEXT_OPEN = "gc_window_next_open_timestamp_seconds", Gauge, &["window"],
+        "Time at which the window opens next";
     GC_GARBAGE_BLOBS = "gc_garbage_blobs", Gauge, &["storage"],
         "Stored objects that the last plan would take";
     GC_GARBAGE_BYTES = "gc_garbage_bytes", Gauge, &["storage"], "Bytes that the last plan would free";

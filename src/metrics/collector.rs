@@ -16,6 +16,7 @@ use super::workloads::{self, Row};
 use crate::registry::hosts::Hosts;
 use crate::second::Second;
 use crate::state::storages::{Planned, Storages};
+use crate::state::windows::Windows;
 use crate::state::{ImageState, RegistryStatus, Snapshot};
 use crate::verify::finding::{Code, Verdict};
 
@@ -34,6 +35,7 @@ pub struct SnapshotCollector {
     caps: Caps,
     hosts: Hosts,
     storages: Option<watch::Receiver<Arc<Storages>>>,
+    windows: Option<watch::Receiver<Arc<Windows>>>,
     dropped: AtomicU64,
 }
 
@@ -49,6 +51,7 @@ impl SnapshotCollector {
             caps,
             hosts: Hosts::default(),
             storages: None,
+            windows: None,
             dropped: AtomicU64::new(0),
         }
     }
@@ -57,6 +60,13 @@ impl SnapshotCollector {
     #[must_use]
     pub fn with_storages(mut self, storages: watch::Receiver<Arc<Storages>>) -> Self {
         self.storages = Some(storages);
+        self
+    }
+
+    /// With the windows in which a collection may run.
+    #[must_use]
+    pub fn with_windows(mut self, windows: watch::Receiver<Arc<Windows>>) -> Self {
+        self.windows = Some(windows);
         self
     }
 
@@ -77,6 +87,10 @@ impl Collector for SnapshotCollector {
         encode_sources(&snapshot, &mut families)?;
         encode_registries(&snapshot, &mut families)?;
         encode_hosts(&snapshot, &self.hosts, &mut families)?;
+        if let Some(windows) = &self.windows {
+            let windows = Arc::clone(&windows.borrow());
+            encode_windows(&windows, &mut families)?;
+        }
         if let Some(storages) = &self.storages {
             let storages = Arc::clone(&storages.borrow());
             encode_storages(&storages, &mut families)?;
@@ -273,6 +287,18 @@ fn encode_sources(snapshot: &Snapshot, families: &mut Families<'_>) -> fmt::Resu
     let shrunk = sources().filter(|source| source.shrunk.is_some());
     let shrunk = shrunk.map(|source| (of(&source.name), 1.0));
     families.gauges(&catalog::INVENTORY_SHRUNK, shrunk)
+}
+
+fn encode_windows(windows: &Windows, families: &mut Families<'_>) -> fmt::Result {
+    let of = |label: &str| -> Labels<'static> {
+        vec![("window", workloads::label(label).into_owned().into())]
+    };
+    let open = windows.all();
+    let open = open.map(|it| (of(&it.label), truth(it.open.is_some())));
+    families.gauges(&catalog::GC_WINDOW_OPEN, open)?;
+    let next = windows.all();
+    let next = next.filter_map(|it| Some((of(&it.label), seconds(it.next.as_ref()?.start))));
+    families.gauges(&catalog::GC_WINDOW_NEXT_OPEN, next)
 }
 
 fn encode_storages(storages: &Storages, families: &mut Families<'_>) -> fmt::Result {

@@ -23,7 +23,9 @@ use crate::verify::question::{Answer, Ask, Question};
 use crate::verify::table::ObjectKind;
 use crate::verify::target::AuthId;
 
+pub mod believed;
 mod blob;
+mod kind;
 pub mod lookup;
 pub mod tags;
 

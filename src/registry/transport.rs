@@ -519,6 +519,30 @@ impl Transport {
         }
     }
 
+    /// Asks once, as nobody, and follows nothing. Whatever is answered is an answer.
+    pub(super) async fn look(&self, path: &str) -> Result<Response, Failure> {
+        let visit = Visit {
+            credential: "",
+            kind: Kind::Other,
+            share: self.options.quota_share,
+            requests_per_second: self.options.requests_per_second,
+            wait_max: self.options.patience.retry_after_max,
+        };
+        let turn = self
+            .host
+            .turn(visit, self.clock.as_ref())
+            .await
+            .map_err(|reason| Failure::new(Code::RateLimited, reason))?;
+        let mut url = self.options.base.clone();
+        url.set_path(&format!("{}{path}", self.base_path));
+        let request = reqwest::Request::new(Method::GET, url);
+        let operation = Operation::Control;
+        let (result, took) = self.timed(operation, &self.fresh, request).await;
+        let headers = result.as_ref().ok().map(Response::headers);
+        turn.end(headers, operation as usize, took, load(result.as_ref()));
+        result
+    }
+
     async fn send_once(
         &self,
         wanted: &Wanted<'_>,

@@ -1,5 +1,6 @@
 //! Whose a storage is: where another program decides what is garbage, nothing is planned.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
@@ -63,8 +64,36 @@ pub fn of(storage: &Storage) -> io::Result<Option<Owner>> {
 
 /// Directories in which a repository of zot is looked for.
 const LOOKS_MAX: usize = 1000;
+/// The same in a bucket, where each is a request.
+const REQUESTS_MAX: usize = 50;
 /// zot's repositories lie so deep below its root, mostly.
 const DEPTH_MAX: usize = 4;
+
+/// Whether zot keeps its content in a bucket: a repository is an OCI layout there too. What cannot be read
+/// is none of its signs.
+pub fn is_zots_bucket(storage: &Storage) -> bool {
+    let Storage::S3(s3, runtime) = storage else {
+        return false;
+    };
+    let mut waiting = VecDeque::from([(String::new(), 0)]);
+    for _ in 0..REQUESTS_MAX {
+        let Some((path, depth)) = waiting.pop_front() else {
+            return false;
+        };
+        let Ok(found) = runtime.block_on(s3.directory(&path)) else {
+            return false;
+        };
+        let has = |name: &str| found.files.iter().any(|it| it == name);
+        if has("oci-layout") && has("index.json") {
+            return true;
+        }
+        if depth < DEPTH_MAX {
+            let inner = found.directories.iter();
+            waiting.extend(inner.map(|name| (format!("{path}{name}"), depth + 1)));
+        }
+    }
+    false
+}
 
 /// Whether zot keeps its content there. What cannot be read is none of its signs.
 pub fn is_zot(root: &Path) -> bool {

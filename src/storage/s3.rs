@@ -151,6 +151,25 @@ impl S3 {
         listing.run().await
     }
 
+    /// The names in a directory below the `rootdirectory` (empty for that itself; else with a slash at its
+    /// end), as far as one page has them.
+    pub async fn directory(&self, path: &str) -> io::Result<Directory> {
+        let listing = Listing {
+            client: &self.client,
+            bucket: &self.bucket,
+            root: &self.root,
+            most: self.most,
+            take: &|_found| (),
+        };
+        let prefix = format!("{}{path}", self.prefix);
+        let page = listing.page(&prefix, &[("delimiter", Some("/"))]).await?;
+        let name = |key: &str| Some(key.strip_prefix(&prefix)?.to_owned());
+        Ok(Directory {
+            files: page.objects.iter().filter_map(|it| name(&it.key)).collect(),
+            directories: page.folders.iter().filter_map(|it| name(it)).collect(),
+        })
+    }
+
     /// Requests in flight at most.
     pub fn max_concurrency(&self) -> usize {
         self.most
@@ -240,6 +259,14 @@ impl S3 {
         let shard = hex.get(..2).unwrap_or_default();
         format!("{}blobs/sha256/{shard}/{hex}/data", self.root)
     }
+}
+
+/// What is in a directory, by its names.
+#[derive(Debug)]
+pub struct Directory {
+    pub files: Vec<String>,
+    /// With a slash at the end.
+    pub directories: Vec<String>,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::gc::needed::Needed;
 use crate::gc::plan::{Counts, Garbage, Plan};
 use crate::gc::refusal::Refusal;
+use crate::registry::kind::Kind;
 
 const SCHEMA: &str = "pullproof.dev/gc-plan/v1";
 
@@ -20,6 +21,8 @@ pub struct PlanView<'a> {
     /// A digest of what would go; null where there is no plan.
     plan: Option<String>,
     storage: &'a str,
+    /// Of the registry: `distribution`, `zot`, `harbor`, or `unknown` where it could not be asked, or was not.
+    kind: &'static str,
     counts: Option<&'a Counts>,
     reasons: Vec<OfReason>,
     repositories: Vec<OfRepository<'a>>,
@@ -119,6 +122,14 @@ impl Serialize for Rows<'_> {
     }
 }
 
+/// Whose a plan is.
+#[derive(Debug, Clone, Copy)]
+pub struct Storage<'a> {
+    /// The registry's.
+    pub host: &'a str,
+    pub kind: Kind,
+}
+
 /// How much of the rows is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
@@ -130,7 +141,7 @@ pub enum Extent {
 
 impl<'a> PlanView<'a> {
     pub fn of(
-        storage: &'a str,
+        storage: Storage<'a>,
         plan: Option<&'a Plan>,
         needed: &'a Needed,
         refusals: &'a [Refusal],
@@ -140,8 +151,9 @@ impl<'a> PlanView<'a> {
         let protected = plan.into_iter().flat_map(|plan| plan.protected(needed));
         Self {
             schema: SCHEMA,
-            plan: plan.map(|plan| plan.id(storage)),
-            storage,
+            plan: plan.map(|plan| plan.id(storage.host)),
+            storage: storage.host,
+            kind: storage.kind.as_str(),
             counts: plan.map(Plan::counts),
             reasons: plan.into_iter().flat_map(reasons).collect(),
             repositories: repositories.into_iter().map(OfRepository::from).collect(),

@@ -14,6 +14,7 @@ mod lies;
 mod plan;
 mod reports;
 pub(crate) mod run;
+mod windows;
 mod words;
 
 use serde_json::{Value, json};

@@ -9,4 +9,5 @@ mod killed;
 mod life;
 mod memory;
 pub(crate) mod shop;
+mod windows;
 mod workloads;

@@ -12,9 +12,12 @@
 mod bytes;
 mod case;
 mod checker;
+mod daemon;
+mod kind;
 mod links;
 mod manifests;
 mod odd;
+mod openat;
 mod ours;
 mod partial;
 mod paths;
@@ -27,3 +30,4 @@ mod shared;
 mod store;
 mod symlinks;
 mod tree;
+mod why;

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use crate::cli::explain::text::{counted, size};
 use crate::cli::gc::keep::{self, Kept};
 use crate::cli::gc::plan::planned;
+use crate::cli::given::GivenSources;
 use crate::cli::terminal::Paint;
-use crate::cli::verify::Given;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 
@@ -20,10 +20,12 @@ pub(super) async fn text(config: &Config, paint: Paint) -> anyhow::Result<String
         .first()
         .context("the demo has a registry")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let kept = keep::read(&Given::default(), config, registry, &clock).await?;
+    let kept = keep::read(&GivenSources::default(), config, registry, &clock).await?;
     let Kept { needed, .. } = kept.map_err(|refusals| anyhow::anyhow!("no plan: {refusals:?}"))?;
-    let (plan, _) = planned(registry, needed, clock.now()).await?;
-    let plan = plan.map_err(|refusal| anyhow::anyhow!("no plan: {refusal}"))?;
+    let planned = planned(config, registry, needed, clock.now()).await?;
+    let plan = planned
+        .plan
+        .map_err(|refusal| anyhow::anyhow!("no plan: {refusal}"))?;
     let counts = plan.counts();
     let mut text = format!(
         "{}      A collection that knows what is needed would take {} of {}, {} of {}:",

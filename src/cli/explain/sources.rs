@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Subject;
 use crate::app::beside;
 use crate::app::sources::{self, Wanted};
-use crate::cli::verify::{self, Given};
+use crate::cli::given::GivenSources;
+use crate::cli::verify;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::inventory::Inventory;
@@ -25,7 +26,7 @@ pub struct Sources {
 impl Sources {
     pub async fn read(
         subject: &Subject,
-        given: &Given,
+        given: &GivenSources,
         config: &Config,
         clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::app::plan as planning;
 use crate::cli::gc::keep::{self, Kept};
-use crate::cli::gc::plan::planned;
-use crate::cli::verify::Given;
+use crate::cli::gc::plan::{Planned, planned};
+use crate::cli::given::GivenSources;
 use crate::clock::Clock;
 use crate::config::{Config, Registry};
 use crate::explain::view::{GarbageView, KeptBy, StorageView};
@@ -21,7 +23,7 @@ const REFERENCES_MAX: usize = 20;
 /// Looks into each storage.
 pub async fn look(
     digest: &Digest,
-    given: &Given,
+    given: &GivenSources,
     config: &Config,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Vec<StorageView>> {
@@ -29,7 +31,7 @@ pub async fn look(
     for registry in config.registries.iter().filter(|it| it.storage.is_some()) {
         let kept = keep::read(given, config, registry, clock).await?;
         views.push(match kept {
-            Ok(kept) => in_one(digest, registry, kept, clock).await?,
+            Ok(kept) => in_one(digest, registry, kept, config, clock.now()).await?,
             Err(refusals) => unknown(registry, refusals),
         });
     }
@@ -40,11 +42,11 @@ async fn in_one(
     digest: &Digest,
     registry: &Registry,
     kept: Kept,
-    clock: &Arc<dyn Clock>,
+    config: &Config,
+    now: Timestamp,
 ) -> anyhow::Result<StorageView> {
     let Kept { needed, set, .. } = kept;
-    let now = clock.now();
-    let (plan, needed) = planned(registry, needed, now).await?;
+    let Planned { plan, needed, .. } = planned(config, registry, needed, now).await?;
     let plan = match plan {
         Ok(plan) => plan,
         Err(refusal) => return Ok(unknown(registry, vec![refusal])),
@@ -56,10 +58,16 @@ async fn in_one(
             state: "absent",
             ..view
         },
-        Standing::Kept { bytes, root, path } => StorageView {
+        Standing::Kept {
+            bytes,
+            root,
+            path,
+            rows,
+        } => StorageView {
             state: "kept",
             bytes: Some(bytes),
             kept_by: Some(kept_by(root, path, &set)),
+            garbage: rows.into_iter().map(garbage).collect(),
             ..view
         },
         Standing::Goes {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::plan as planning;
 use crate::app::{beside, sources};
-use crate::cli::verify::Given;
+use crate::cli::given::GivenSources;
 use crate::clock::Clock;
 use crate::config::{Config, Registry};
 use crate::gc::needed::Needed;
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Kept {
 
 /// Reads all sources; the refusals where they are not the whole truth.
 pub(in crate::cli) async fn read(
-    given: &Given,
+    given: &GivenSources,
     config: &Config,
     registry: &Registry,
     clock: &Arc<dyn Clock>,

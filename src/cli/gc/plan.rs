@@ -14,17 +14,19 @@ use tokio::time::Instant;
 
 use super::keep::{self, Kept};
 use super::table;
-use crate::app::plan as planning;
+use crate::app::{kind, plan as planning};
+use crate::cli::given::GivenSources;
 use crate::cli::terminal::{self, Paint};
-use crate::cli::verify::Given;
 use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogLevel, Registry};
 use crate::gc::needed::Needed;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
+use crate::registry::kind::Kind;
+use crate::registry::stats::Stats;
 use crate::storage::Progress;
-use crate::view::plan::{Difference, Extent, PlanView, Recorded, write_lines};
+use crate::view::plan::{Difference, Extent, PlanView, Recorded, Storage, write_lines};
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArguments {
@@ -32,7 +34,7 @@ pub struct PlanArguments {
     #[arg(long, value_name = "HOST", env = "PULLPROOF_STORAGE")]
     storage: Option<String>,
     #[command(flatten)]
-    given: Given,
+    given: GivenSources,
     /// The time by which things are old enough, as 2026-11-21T10:00:00Z [default: now]
     #[arg(long, value_name = "TIME", env = "PULLPROOF_NOW")]
     now: Option<Timestamp>,
@@ -94,17 +96,27 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
             needed, refusals, ..
         }) => (needed, refusals),
         Err(refusals) => {
-            print(&arguments, registry, None, &Needed::default(), &refusals)?;
+            let shown = Shown {
+                arguments: &arguments,
+                registry,
+                kind: Kind::Unknown,
+            };
+            shown.print(None, &Needed::default(), &refusals)?;
             return Ok(Exit::Unknown);
         }
     };
     let now = arguments.now.unwrap_or_else(|| clock.now());
-    let (planned, needed) = planned(registry, needed, now).await?;
-    let plan = match planned {
+    let Planned { plan, needed, kind } = planned(&config, registry, needed, now).await?;
+    let shown = Shown {
+        arguments: &arguments,
+        registry,
+        kind,
+    };
+    let plan = match plan {
         Ok(plan) => plan,
         Err(refusal) => {
             refusals.push(refusal);
-            print(&arguments, registry, None, &needed, &refusals)?;
+            shown.print(None, &needed, &refusals)?;
             return Ok(Exit::Unknown);
         }
     };
@@ -114,7 +126,7 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
         "`gc.mode` is `plan`: nothing is taken",
     ));
     match before {
-        None => print(&arguments, registry, Some(&plan), &needed, &refusals)?,
+        None => shown.print(Some(&plan), &needed, &refusals)?,
         Some(before) => {
             let after = Recorded::of(&registry.host, &plan);
             let difference = Difference::of(&before, &after);
@@ -177,12 +189,30 @@ fn recorded(file: &PathBuf, registry: &Registry) -> anyhow::Result<Result<Record
     })
 }
 
-/// Plans on a thread of its own, with a bar beside it.
+/// What came of planning.
+pub(in crate::cli) struct Planned {
+    pub(in crate::cli) plan: Result<Plan, Refusal>,
+    pub(in crate::cli) needed: Needed,
+    pub(in crate::cli) kind: Kind,
+}
+
+/// Asks the registry what it is, and plans on a thread of its own, with a bar beside it.
 pub(in crate::cli) async fn planned(
+    config: &Config,
     registry: &Registry,
     needed: Needed,
     now: Timestamp,
-) -> anyhow::Result<(Result<Plan, Refusal>, Needed)> {
+) -> anyhow::Result<Planned> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let known = kind::of(config, registry, &Stats::default(), &clock).await;
+    let kind = known.kind;
+    if let Some(refusal) = known.refusal(registry) {
+        let plan = Err(refusal);
+        return Ok(Planned { plan, needed, kind });
+    }
+    if let Some(warning) = known.warning(registry) {
+        terminal::complain(&format!("warning: {warning}"));
+    }
     let progress = Arc::new(Progress::default());
     let bar = bar();
     let (shared, entry) = (Arc::clone(&progress), registry.clone());
@@ -206,7 +236,8 @@ pub(in crate::cli) async fn planned(
         () = show => unreachable!("it has no end"),
     };
     bar.finish_and_clear();
-    done.context("planning ended early")
+    let (plan, needed) = done.context("planning ended early")?;
+    Ok(Planned { plan, needed, kind })
 }
 
 fn bar() -> ProgressBar {
@@ -257,44 +288,77 @@ fn too_much(plan: &Plan, registry: &Registry) -> Option<Refusal> {
     })
 }
 
-fn print(
-    arguments: &PlanArguments,
-    registry: &Registry,
-    plan: Option<&Plan>,
-    needed: &Needed,
-    refusals: &[Refusal],
-) -> anyhow::Result<()> {
-    let host = &registry.host;
-    let extent = match (arguments.output, arguments.summary) {
-        (_, true) => Extent::Summary,
-        (Form::Jsonl, false) => Extent::Lines,
-        (_, false) => Extent::Everything,
-    };
-    let view = PlanView::of(host, plan, needed, refusals, extent);
-    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let written = match arguments.output {
-        Form::Json => serde_json::to_writer_pretty(&mut out, &view)
-            .map_err(std::io::Error::from)
-            .and_then(|()| out.write_all(b"\n")),
-        Form::Jsonl => write_lines(&view, plan.filter(|_| !arguments.summary), &mut out),
-        Form::Yaml => out.write_all(serde_saphyr::to_string(&view)?.as_bytes()),
-        Form::Table | Form::Wide => {
-            let storage = registry.storage.as_ref().map(planning::shown);
-            let shown = table::Shown {
-                host,
-                storage: storage.as_deref().unwrap_or_default(),
-                plan,
-                needed,
-                refusals,
-                is_wide: arguments.output == Form::Wide,
-                is_summary: arguments.summary,
-            };
-            out.write_all(shown.text(Paint::for_stdout()).as_bytes())
+/// What is printed, besides the plan.
+struct Shown<'a> {
+    arguments: &'a PlanArguments,
+    registry: &'a Registry,
+    kind: Kind,
+}
+
+impl Shown<'_> {
+    fn print(
+        &self,
+        plan: Option<&Plan>,
+        needed: &Needed,
+        refusals: &[Refusal],
+    ) -> anyhow::Result<()> {
+        let Self {
+            arguments,
+            registry,
+            kind,
+        } = self;
+        let host = &registry.host;
+        let extent = match (arguments.output, arguments.summary) {
+            (_, true) => Extent::Summary,
+            (Form::Jsonl, false) => Extent::Lines,
+            (_, false) => Extent::Everything,
+        };
+        let storage = Storage { host, kind: *kind };
+        let view = PlanView::of(storage, plan, needed, refusals, extent);
+        let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+        let written = match arguments.output {
+            Form::Json => serde_json::to_writer_pretty(&mut out, &view)
+                .map_err(std::io::Error::from)
+                .and_then(|()| out.write_all(b"\n")),
+            Form::Jsonl => write_lines(&view, plan.filter(|_| !arguments.summary), &mut out),
+            Form::Yaml => out.write_all(serde_saphyr::to_string(&view)?.as_bytes()),
+            Form::Table | Form::Wide => {
+                let storage = registry.storage.as_ref().map(planning::shown);
+                let shown = table::Shown {
+                    host,
+                    storage: storage.as_deref().unwrap_or_default(),
+                    plan,
+                    needed,
+                    refusals,
+                    is_wide: arguments.output == Form::Wide,
+                    is_summary: arguments.summary,
+                };
+                out.write_all(shown.text(Paint::for_stdout()).as_bytes())
+            }
+        };
+        match written.and_then(|()| out.flush()) {
+            // A reader that has gone away (`| head`) is not an error.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
         }
-    };
-    match written.and_then(|()| out.flush()) {
-        // A reader that has gone away (`| head`) is not an error.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_it_is_in_each_phase() {
+        let progress = Progress::default();
+        let told = |seconds| words(&progress, Duration::from_secs(seconds));
+        assert_eq!(told(0), "listed 0, 0/s");
+        progress.listed.store(3000, Ordering::Relaxed);
+        assert_eq!(told(2), "listed 3000, 1500/s");
+        progress.to_read.store(500, Ordering::Relaxed);
+        progress.read.store(200, Ordering::Relaxed);
+        assert_eq!(told(4), "listed 3000, read 200 of 500 manifests, 800/s");
+        progress.read.store(500, Ordering::Relaxed);
+        assert_eq!(told(5), "listed 3000, read 500 manifests, marking");
     }
 }

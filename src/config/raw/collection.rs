@@ -82,9 +82,34 @@ pub(in crate::config) struct Gc {
     /// What was written or linked since is not garbage yet.
     #[schemars(with = "Option<DurationText>", extend("default" = "24h"))]
     pub(in crate::config) minimum_age: Option<String>,
+    /// When a collection may run. Without any, never by itself.
+    #[schemars(extend("default" = []))]
+    pub(in crate::config) windows: Option<Vec<Window>>,
     /// A plan that would take more of a storage's blobs or bytes is refused until it is accepted.
     #[schemars(extend("default" = 50), range(min = 0, max = 100))]
     pub(in crate::config) alarm_percent: Option<f64>,
+}
+
+/// A time in which a collection may run, again and again.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "schedule", "duration"]))]
+pub(in crate::config) struct Window {
+    /// The value of the label `window`; unique in this list.
+    #[schemars(extend("examples" = ["sunday"]))]
+    pub(in crate::config) name: Option<String>,
+    /// When it opens, as cron has it: minute, hour, day of month, month, day of week. Where both days are
+    /// restricted, one that fits is enough. A time that the clock skips is made up for after it, one that the
+    /// clock shows twice counts once.
+    #[schemars(extend("examples" = ["0 2 * * 0"]))]
+    pub(in crate::config) schedule: Option<String>,
+    /// Whose clock the schedule is held against: a name of the IANA time zone database.
+    #[schemars(extend("default" = "UTC"), extend("examples" = ["Europe/Berlin"]))]
+    pub(in crate::config) time_zone: Option<String>,
+    /// How long it is open, in elapsed time. What runs stops before its end. Openings that overlap or touch are
+    /// one, of at most 7d.
+    #[schemars(with = "Option<DurationText>")]
+    pub(in crate::config) duration: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]

@@ -438,7 +438,7 @@ impl Site {
         #[expect(clippy::disallowed_methods, reason = "the test's own server")]
         tokio::spawn(serve(
             listener,
-            ui_router(snapshots, None),
+            ui_router(snapshots, None, watch::channel(Arc::default()).1),
             CancellationToken::new(),
         ));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();

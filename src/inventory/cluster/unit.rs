@@ -68,6 +68,11 @@ impl Unit {
         records.map(|(_, record)| record)
     }
 
+    /// Whether the source is not complete for it since it was never read.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.kind.content != Content::Event && matches!(self.health, Health::Unread)
+    }
+
     /// Why the source is not complete for it.
     pub(super) fn problem(&self) -> Option<String> {
         if self.kind.content == Content::Event {

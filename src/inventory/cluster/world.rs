@@ -48,6 +48,8 @@ pub(super) struct View {
     pub uses: Arc<[ImageUse]>,
     pub running: Arc<[Arc<RunningUse>]>,
     pub incomplete: Option<String>,
+    /// Something of it was neither read nor refused so far.
+    pub is_awaited: bool,
     /// What is not granted or not there, and need not be.
     pub absent: Vec<String>,
     pub complete_at: Option<Timestamp>,
@@ -321,6 +323,7 @@ impl World {
             uses: uses.all(),
             running: uses.running(),
             incomplete: summary(&problems),
+            is_awaited: self.units.iter().any(Unit::is_awaited),
             absent: self.absent(),
             complete_at: self.complete_at,
             platforms: self.platforms(),

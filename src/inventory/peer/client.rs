@@ -85,6 +85,7 @@ impl Reader {
                 }
                 SourceState {
                     incomplete: Some(format!("{}: {refused}", self.options.url)),
+                    is_awaited: false,
                     ..before.clone()
                 }
             }

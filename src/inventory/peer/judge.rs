@@ -89,6 +89,7 @@ pub(super) fn judge(
     };
     Ok(SourceState {
         incomplete: too_old(complete_at, look),
+        is_awaited: false,
         complete_at: Some(complete_at),
         ..state
     })

@@ -53,19 +53,7 @@ impl Tree {
     }
 
     fn problems(&self) -> Vec<String> {
-        let found = self.list().unwrap().into_iter();
-        let problems = found.filter_map(|found| match found {
-            Listed::Damage {
-                repository,
-                path,
-                problem,
-            } => Some(format!(
-                "{}: {path}: {problem}",
-                repository.unwrap_or_default()
-            )),
-            _ => None,
-        });
-        problems.collect()
+        crate::storage::problems(&self.list().unwrap())
     }
 }
 

@@ -175,7 +175,8 @@ impl Reader {
                 repository,
                 name: tag,
                 current: None,
-                history: Vec::new(),
+                // Most have one, and there may be a tag for each image.
+                history: Vec::with_capacity(1),
             });
         }
         tags.last_mut().expect("there is one, or was pushed")

@@ -1,10 +1,13 @@
 //! `gc plan` at the command line: what it refuses, and in which forms it says what goes.
 
 use std::path::Path;
+use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::run::{Ended, pullproof, pullproof_in};
+use super::run::{Ended, pullproof, pullproof_in, run};
+use crate::support::daemon;
+use crate::support::parts::{self, require};
 
 const HOST: &str = "registry.example:5000";
 /// When nothing of a tree that was just written is young any more.
@@ -38,7 +41,7 @@ impl Scene {
 
     fn configure(&self, inventory: &str) {
         let text = format!(
-            "{inventory}\nregistries: [{{host: \"{HOST}\", storage: {{filesystem: {{root: registry}}}}}}]\n\
+            "{inventory}\nregistries: [{{host: \"{HOST}\", kind: distribution, storage: {{filesystem: {{root: registry}}}}}}]\n\
              gc: {{untagged: delete, tagHistory: delete}}\nstate: {{directory: state}}\n"
         );
         self.write("pullproof.yaml", &text);
@@ -228,6 +231,80 @@ async fn a_plan_that_takes_too_much_says_so_and_a_digest_says_why_it_stays() {
         (&"tag".into(), &"v1.9".into())
     );
     assert_eq!(kept["path"], serde_json::json!([index, child]));
+}
+
+/// Nobody knows which registry is meant by a host without an entry: it may be another name of this one.
+#[tokio::test]
+async fn a_path_that_a_host_without_an_entry_names_keeps_its_repository() {
+    let scene = Scene::new().await;
+    scene.untag("app-0000", "v1.1");
+    scene.untag("app-0001", "v1.1");
+    let rows = async || {
+        let view = scene.json().await;
+        let rows = view["garbage"].as_array().unwrap().iter();
+        let mut named: Vec<String> = rows
+            .map(|it| it["repository"].as_str().unwrap().to_owned())
+            .collect();
+        named.dedup();
+        (named, view["protected"].clone())
+    };
+    let both = ["bench/app-0000", "bench/app-0001"].map(ToOwned::to_owned);
+    assert_eq!(rows().await, (both.to_vec(), json!([])));
+
+    // Whatever the tag is, and whether there is one of it.
+    let reference = "old.example/bench/app-0000:v9";
+    scene.write(
+        "keep.txt",
+        &format!("{reference}\nold.example/nobodys:v1\n"),
+    );
+    let protected = json!([{"repository": "bench/app-0000", "reference": reference}]);
+    assert_eq!(rows().await, (vec![both[1].clone()], protected));
+    let table = scene.plan(&[]).await.stdout;
+    let warned = format!("bench/app-0000 keeps everything: {reference} may mean it");
+    assert!(table.contains(&warned), "{table}");
+
+    // By a host that has an entry another registry is meant.
+    let entries = format!(
+        "inventory: {{references: [{{name: keep, file: keep.txt}}]}}\n\
+         registries: [{{host: \"{HOST}\", kind: distribution, storage: {{filesystem: {{root: registry}}}}}}, \
+         {{host: old.example}}]\ngc: {{untagged: delete, tagHistory: delete}}\n"
+    );
+    scene.write("pullproof.yaml", &entries);
+    assert_eq!(rows().await, (both.to_vec(), json!([])));
+}
+
+/// On a terminal it is told how far it is, and nowhere else.
+#[tokio::test]
+async fn who_waits_at_a_terminal_sees_how_far_it_is() {
+    require!("script");
+    let scene = Scene::new().await;
+    let plain = scene.plan(&["--summary"]).await;
+    assert_eq!((plain.code, plain.stderr.as_str()), (0, ""), "{plain:?}");
+    let words = [
+        daemon::binary().to_str().unwrap(),
+        "gc",
+        "plan",
+        "--summary",
+        LATER[0],
+        LATER[1],
+    ];
+    let mut command = Command::new(parts::path("script"));
+    // Nothing but the bar goes to the terminal.
+    let line = format!("{} > plan.txt", words.join(" "));
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    command.current_dir(scene.home.path());
+    let ended = run(command, "").await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let drawn = ended.stdout;
+    assert!(drawn.contains("listed "), "{drawn:?}");
+    // The line is taken away in the end.
+    let last = drawn.rsplit("listed ").next().unwrap_or_default();
+    assert!(
+        last.contains("\u{1b}[2K") || last.contains("\u{1b}[K"),
+        "{drawn:?}"
+    );
+    let plan = std::fs::read_to_string(scene.home.path().join("plan.txt")).unwrap();
+    assert!(plan.contains("Nothing was changed."), "{plan}");
 }
 
 /// The first manifest that an index lists.

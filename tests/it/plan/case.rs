@@ -183,6 +183,13 @@ impl<'a> Case<'a> {
         self.told(&self.plan().await.planned.rows())
     }
 
+    /// Nothing of `app` goes, for this damage, and what may go of `other` does.
+    pub(crate) async fn keeps_all_of_app(&self, damaged: &[&str]) {
+        let ours = self.plan().await;
+        assert_eq!(self.told(&ours.planned.rows()), image("other", "other-old"));
+        assert_eq!(self.damaged(&ours), damaged);
+    }
+
     /// `REPOSITORY: PATH` of what is damaged.
     pub(crate) fn damaged(&self, ours: &Ours) -> Vec<String> {
         let all = ours.planned.damaged().into_iter();

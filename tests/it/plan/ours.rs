@@ -21,6 +21,7 @@ pub(crate) const ALL: &str = "untagged: delete, tagHistory: delete";
 pub(crate) struct Planned {
     pub(crate) code: Option<i32>,
     pub(crate) view: Value,
+    pub(crate) stdout: String,
     stderr: String,
 }
 
@@ -67,7 +68,7 @@ async fn plan_storage(storage: &Value, kept: &[String], gc: &str, words: &[OsStr
     fs::write(home.path().join("key"), key).unwrap();
     let text = format!(
         "inventory: {{references: [{{name: keep, file: keep.txt}}]}}\n\
-         registries: [{{host: \"{HOST}\", storage: {storage}}}]\n\
+         registries: [{{host: \"{HOST}\", kind: distribution, storage: {storage}}}]\n\
          gc: {{{gc}, minimumAge: 24h, repositories: [\"**\"]}}\n"
     );
     fs::write(&file, text).unwrap();
@@ -89,6 +90,7 @@ async fn plan_storage(storage: &Value, kept: &[String], gc: &str, words: &[OsStr
     Planned {
         code: ended.status.code(),
         view: serde_json::from_slice(&ended.stdout).unwrap_or_default(),
+        stdout: String::from_utf8(ended.stdout).unwrap(),
         stderr,
     }
 }

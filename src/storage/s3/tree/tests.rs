@@ -1,5 +1,6 @@
 use super::*;
 use crate::second::Second;
+use crate::storage::problems;
 
 const ROOT: &str = "p/docker/registry/v2/";
 
@@ -60,21 +61,6 @@ fn tag(name: &str, current: Option<Digest>) -> Listed {
         tag: name.into(),
         current,
     }
-}
-
-fn problems(listed: &[Listed]) -> Vec<String> {
-    let problems = listed.iter().filter_map(|listed| match listed {
-        Listed::Damage {
-            repository,
-            path,
-            problem,
-        } => Some(format!(
-            "{}: {path}: {problem}",
-            repository.as_deref().unwrap_or_default()
-        )),
-        _ => None,
-    });
-    problems.collect()
 }
 
 #[test]

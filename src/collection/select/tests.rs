@@ -1,0 +1,168 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::gc::graph::Builder;
+use crate::gc::needed::Needed;
+use crate::gc::plan::{Policy, plan};
+use crate::pattern::Pattern;
+
+/// Images that nobody needs, each as old as it was made.
+#[derive(Default)]
+struct Scene {
+    builder: Builder,
+    bodies: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl Scene {
+    fn blob(&mut self, text: &str, at: i64) -> Digest {
+        let digest = Digest::of(text.as_bytes());
+        let size = text.len() as u64;
+        self.builder.blob(digest, size, Some(Second::new(at)));
+        self.bodies.insert(digest, text.as_bytes().to_vec());
+        digest
+    }
+
+    fn image(&mut self, repository: &str, name: &str, layers: &[Digest], at: i64) -> Digest {
+        let config = self.blob(&format!("config of {name}"), at);
+        let layer = |digest: &Digest| json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": 1});
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 1},
+            "layers": layers.iter().map(layer).collect::<Vec<_>>()});
+        let manifest = self.blob(&manifest.to_string(), at);
+        let when = Some(Second::new(at));
+        for digest in layers.iter().chain([&config]) {
+            self.builder.layer(repository, *digest, when);
+        }
+        self.builder.revision(repository, manifest, when);
+        manifest
+    }
+
+    fn plan(self) -> Plan {
+        let mut graph = self.builder.finish();
+        loop {
+            let unread = graph.unread(&[]);
+            if unread.is_empty() {
+                break;
+            }
+            for id in unread {
+                let parsed = graph.parse(id, &self.bodies[&graph.object(id).digest]);
+                graph.put(id, parsed);
+            }
+        }
+        let policy = Policy {
+            repositories: &[Pattern::all()],
+            keeps_untagged: false,
+            keeps_tag_history: false,
+            young_after: Second::new(100_000),
+            pushing_after: Second::new(0),
+        };
+        plan(graph, &Needed::default(), &policy)
+    }
+}
+
+fn all() -> Limits<'static> {
+    Limits {
+        blobs: usize::MAX,
+        bytes: u64::MAX,
+        is_rehearsed: &|_| true,
+        takes_manifests: true,
+        takes_unlinked: true,
+    }
+}
+
+/// Two images in one repository that share a layer, and a blob that nobody links.
+fn shared() -> Plan {
+    let mut scene = Scene::default();
+    let layer = scene.blob("a layer", 10);
+    scene.image("team/app", "old", &[layer], 10);
+    scene.image("team/app", "new", &[layer], 20);
+    scene.blob("nobody links it", 5);
+    scene.plan()
+}
+
+fn words(selection: &Selection) -> Vec<String> {
+    let mut count: BTreeMap<Class, usize> = BTreeMap::new();
+    for item in &selection.items {
+        *count.entry(item.class).or_default() += 1;
+    }
+    count
+        .iter()
+        .map(|(class, count)| format!("{count} {class:?}"))
+        .collect()
+}
+
+#[test]
+fn all_of_a_plan_is_taken_what_refers_before_what_is_referred_to() {
+    let selection = select(&shared(), &all());
+    assert_eq!(
+        words(&selection),
+        ["2 Revision", "2 Manifest", "3 LayerLink", "4 Blob"]
+    );
+    assert_eq!(selection.left, Left::default());
+    let classes: Vec<Class> = selection.items.iter().map(|item| item.class).collect();
+    assert!(classes.is_sorted());
+    for (place, needs) in selection.needs.iter().enumerate() {
+        // Nothing needs what was taken before it.
+        assert!(needs.iter().all(|item| item.index() > place));
+        let count = match selection.items[place].class {
+            Class::Revision => 3,
+            Class::LayerLink => 1,
+            _ => 0,
+        };
+        assert_eq!(needs.len(), count);
+    }
+}
+
+#[test]
+fn a_part_takes_the_oldest_and_leaves_what_others_still_name() {
+    // A manifest and its config, and what nobody links: the layer is named by the other one.
+    let selection = select(&shared(), &Limits { blobs: 3, ..all() });
+    assert_eq!(
+        words(&selection),
+        ["1 Revision", "1 Manifest", "1 LayerLink", "2 Blob"]
+            .map(str::to_owned)
+            .to_vec(),
+        "{selection:?}"
+    );
+    assert!(selection.left.share > 0);
+}
+
+#[test]
+fn what_was_not_rehearsed_stays_with_all_that_only_it_names() {
+    let plan = shared();
+    let newer = plan
+        .garbage()
+        .filter(|row| row.kind == Kind::Manifest)
+        .map(|row| row.digest)
+        .collect::<Vec<_>>();
+    for kept in newer {
+        let is_rehearsed = |row: &Garbage<'_>| row.digest != kept;
+        let limits = Limits {
+            is_rehearsed: &is_rehearsed,
+            ..all()
+        };
+        let selection = select(&plan, &limits);
+        // The other image without the layer that both name, and what nobody links.
+        assert_eq!(
+            words(&selection),
+            ["1 Revision", "1 Manifest", "1 LayerLink", "2 Blob"]
+        );
+        assert_eq!(selection.left.rehearsal, 1);
+        assert!(selection.items.iter().all(|item| item.digest != kept));
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_for_stays() {
+    let limits = Limits {
+        takes_manifests: false,
+        takes_unlinked: false,
+        ..all()
+    };
+    let selection = select(&shared(), &limits);
+    assert_eq!(words(&selection), ["2 Revision", "3 LayerLink", "3 Blob"]);
+    assert_eq!(selection.left.unsettled, 3);
+}
