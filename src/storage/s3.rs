@@ -1,36 +1,67 @@
 //! The tree in a bucket of S3, or of what speaks as it does.
 //!
-//! It is only read, with as few questions as a listing allows: [`ranges`] says how the pages are put side
-//! by side, [`chain`] what makes them a listing, and [`tree`] what a listing says of contents without any
-//! of them being read. Buckets with versions are listed as they are now.
+//! It is read with as few questions as a listing allows: [`ranges`] says how the pages are put side by
+//! side, [`chain`] what makes them a listing, and [`tree`] what a listing says of contents without any of
+//! them being read. Buckets with versions are listed as they are now.
+//!
+//! What a collection does to it is here too, in single steps that somebody else journals and composes: in a
+//! bucket with versions [`take`], [`put_back`] and [`purge`], in one without [`copy`] and [`remove`], and
+//! with files of our own [`object`]. Each names its keys and versions, may be asked again after a crash,
+//! and takes an answer that was lost for an error and never for a success.
 
 use std::io;
 
-use reqwest::Method;
-
 use self::client::{Client, Question};
 use self::listing::Listing;
+use self::operation::Operation;
 use super::layout::ROOT;
 use super::{Listed, Unlisted};
 use crate::oci::digest::Digest;
 use crate::registry::retry::Patience;
 use crate::registry::transport::Deadlines;
 
+mod body;
+mod bulk;
 mod chain;
 mod client;
 mod connection;
+mod copy;
+mod etag;
+mod history;
+mod lifecycle;
 mod listing;
+mod object;
+mod operation;
 mod page;
+mod parts;
+mod purge;
+mod put_back;
 mod question;
 mod ranges;
 mod refusal;
+mod remove;
+mod take;
 mod tree;
+mod upload;
+mod versions;
 
+pub use self::copy::{Bounds as CopyBounds, Copied};
+pub use self::etag::Etag;
+pub use self::history::{Content, History, Version, VersionId};
+pub use self::lifecycle::{Lifecycle, Rule};
+pub use self::object::{Object, PutNew, Replaced, Stored};
+pub use self::purge::Purged;
+pub use self::put_back::PutBack;
+pub use self::remove::Removed;
+pub use self::take::Marked;
+pub use self::versions::{Current, Versioning};
 pub use crate::config::S3 as Settings;
 
 const CONCURRENCY_MAX: u32 = 1024;
 /// An object that is asked for to know why it is not there has no content.
 const MARKER_BYTES_MAX: u64 = 64 << 10;
+/// Below it, beside the registry's tree, lies what is ours.
+const OWN: &str = "pullproof/";
 
 /// A tree in a bucket.
 #[derive(Debug)]
@@ -148,10 +179,8 @@ impl S3 {
     pub async fn read(&self, digest: &Digest, most: u64) -> io::Result<Vec<u8>> {
         let key = self.key(digest);
         let question = Question {
-            method: &Method::GET,
-            key: &key,
-            query: &[],
             most,
+            ..Question::new(Operation::GetObject, &key)
         };
         let content = self
             .client
@@ -168,10 +197,8 @@ impl S3 {
         }
         // A HEAD does not say whether it is the object that is missing, or the bucket.
         let question = Question {
-            method: &Method::GET,
-            key: &key,
-            query: &[],
             most: MARKER_BYTES_MAX,
+            ..Question::new(Operation::GetObject, &key)
         };
         let content = self.client.ask(question, |_content| Ok(())).await?;
         Ok(content.is_some())
@@ -183,12 +210,7 @@ impl S3 {
     }
 
     async fn size(&self, key: &str) -> io::Result<Option<u64>> {
-        let question = Question {
-            method: &Method::HEAD,
-            key,
-            query: &[],
-            most: 0,
-        };
+        let question = Question::new(Operation::HeadObject, key);
         let size = self
             .client
             .ask(question, |success| Ok(success.size))
@@ -198,6 +220,38 @@ impl S3 {
             Some(Some(size)) => Ok(Some(size)),
             Some(None) => Err(io::Error::other(format!("the size of {key} is not said"))),
         }
+    }
+
+    /// The key of what lies there below the `rootdirectory`.
+    fn whole(&self, path: &str) -> io::Result<String> {
+        let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+        let key = format!("{}{path}", self.prefix);
+        // S3's own limit.
+        if !path.split('/').all(is_plain) || path.contains(char::is_control) || key.len() > 1024 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "`{path}` is no path of an object: expected names with one `/` between them"
+                ),
+            ));
+        }
+        Ok(key)
+    }
+
+    /// The same, of what may be taken away: it is the registry's, or ours. What else is in a bucket is
+    /// somebody's.
+    fn takeable(&self, path: &str) -> io::Result<String> {
+        let key = self.whole(path)?;
+        let is_registrys = path
+            .strip_prefix(ROOT)
+            .is_some_and(|it| it.starts_with('/'));
+        if is_registrys || path.starts_with(OWN) {
+            return Ok(key);
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{path}` is not below {ROOT}/ and not below {OWN}: it is not touched"),
+        ))
     }
 
     fn key(&self, digest: &Digest) -> String {

@@ -1,4 +1,5 @@
-//! A registry's storage as it is read: from a bucket of a real S3 server, by the library.
+//! A registry's storage as it is read, and what a collection does to it: in a bucket of a real S3 server,
+//! by the library.
 
 #![expect(
     clippy::indexing_slicing,
@@ -7,6 +8,15 @@
 )]
 
 mod between;
+mod bucket;
+mod copies;
+mod deletions;
 mod faults;
+mod history;
+mod lifecycle;
 mod listing;
+mod objects;
+mod purges;
+mod removals;
+mod takes;
 mod tree;

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use super::page::Page;
 
 /// Pages without a key, with a token for the next. Servers skip over what was deleted so.
-const EMPTY_PAGES_MAX: u32 = 1000;
+pub(super) const EMPTY_PAGES_MAX: u32 = 1000;
 /// What S3 gives at most.
 pub(super) const KEYS_MAX: u64 = 1000;
 

@@ -1,23 +1,34 @@
-//! Questions to a bucket: signed, bounded in number, time and size, and put again while that may help.
+//! Questions to a bucket: bounded in number, time and size, and put again while that may help.
+//!
+//! What changes something is put again only where asking twice is the same as asking once, or where it was
+//! certainly not done: refused, or never sent. Else an answer that was lost is an error that says so, and
+//! whoever asks has to look what is there before it asks again.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use reqwest::Url;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Method, Response, Url};
-use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
 
 use super::Settings;
-use super::refusal::{self, Answer, Asked, Meaning};
-use super::{connection, page};
+use super::etag::Etag;
+use super::history::VersionId;
+use super::operation::Operation;
+use super::page;
+use super::refusal::{Answer, Meaning};
+use super::{body, connection};
 use crate::clock::{Clock, SystemClock};
-use crate::credential_source::aws::{Keys, Session, sigv4};
-use crate::oci::digest::Digest;
+use crate::credential_source::aws::{Keys, Session};
 use crate::registry::retry::{Delays, Patience};
 use crate::registry::transport::Deadlines;
+
+mod exchange;
+mod meaning;
+mod signed;
+
+pub(super) use exchange::{Question, Success};
 
 /// An error's body is read up to this.
 const ERROR_BYTES_MAX: u64 = 64 << 10;
@@ -25,6 +36,15 @@ const ERROR_BYTES_MAX: u64 = 64 << 10;
 const UNREACHED_MAX: u32 = 5;
 /// Keys that are refused are renewed so often for one question.
 const RENEWALS_MAX: u32 = 2;
+/// A server may be silent for long while it copies or deletes many: so many times the deadlines for all else.
+const SLOW_IDLE: u32 = 20;
+const SLOW_TOTAL: u32 = 120;
+
+/// What an error says where it is not known what became of the question.
+const UNKNOWN: &str = "whether it was done is not known: look, and ask again";
+
+/// There is no such object.
+pub(super) const NO_SUCH_KEY: &str = "NoSuchKey";
 
 /// How patient a client is if nothing else is said. Of a thousand pages none may fail, where a third of
 /// all answers is `503 SlowDown`.
@@ -36,34 +56,17 @@ pub(super) const PATIENCE: Patience = Patience {
     pause: Duration::from_secs(1),
 };
 
-/// A question. What is not said is not asked.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Question<'a> {
-    pub(super) method: &'a Method,
-    /// The object's; empty for the bucket.
-    pub(super) key: &'a str,
-    pub(super) query: &'a [(&'a str, &'a str)],
-    /// A longer body is an error.
-    pub(super) most: u64,
-}
-
-/// What a success brought.
-#[derive(Debug)]
-pub(super) struct Success {
-    /// `Content-Length`
-    pub(super) size: Option<u64>,
-    pub(super) body: Vec<u8>,
-}
-
 #[derive(Debug)]
 pub(super) struct Client {
     http: reqwest::Client,
+    /// For operations that take long; made when the first is asked for.
+    slow: OnceLock<reqwest::Client>,
     session: Session,
     slots: Semaphore,
     patience: Patience,
+    deadlines: Deadlines,
     clock: Arc<dyn Clock>,
-    bucket: String,
-    region: String,
+    settings: Settings,
     /// Scheme and authority.
     base: String,
     /// As it is signed and sent.
@@ -72,211 +75,240 @@ pub(super) struct Client {
     path: String,
 }
 
+/// What came of sending a question once.
+enum Sent {
+    Success(Success),
+    Expected(&'static str),
+    Refused(Meaning, Option<Duration>),
+}
+
+/// No answer came, or not all of it.
+struct Lost {
+    problem: String,
+    /// Whether the server may have got the question.
+    was_sent: bool,
+}
+
 impl Client {
     pub(super) fn new(
         settings: &Settings,
         deadlines: Deadlines,
         patience: Patience,
     ) -> Result<Self, String> {
-        let Settings { region, bucket, .. } = settings;
         let (base, path) = connection::address(settings);
         let parsed: Url = base
             .parse()
             .map_err(|error| format!("{base} is no address: {error}"))?;
         let failed = |error: reqwest::Error| format!("there is no client for {base}: {error}");
         let http = connection::build(settings, deadlines)?;
-        let session = Session::new(settings.access_key.clone(), region).map_err(failed)?;
+        let session =
+            Session::new(settings.access_key.clone(), &settings.region).map_err(failed)?;
         Ok(Self {
             http: http.build().map_err(failed)?,
+            slow: OnceLock::new(),
             session,
             slots: Semaphore::new(usize::try_from(settings.max_concurrency).unwrap_or(1)),
             patience,
+            deadlines,
             clock: Arc::new(SystemClock),
-            bucket: bucket.clone(),
-            region: region.clone(),
+            settings: settings.clone(),
             host: parsed.authority().to_owned(),
             base,
             path,
         })
     }
 
-    /// Puts the question, and again while that may help. What `read` makes of the body of a success is the
-    /// answer; `None` where there is no such object.
+    /// As [`Client::put`], of what may be there or not: `None` where it is not.
     pub(super) async fn ask<T>(
         &self,
         question: Question<'_>,
         read: impl Fn(Success) -> Result<T, Meaning>,
     ) -> io::Result<Option<T>> {
+        let question = Question {
+            expected: &[NO_SUCH_KEY],
+            ..question
+        };
+        Ok(self.put(question, read).await?.ok())
+    }
+
+    /// Puts the question, and again while that may help. What `read` makes of a success is the answer, or
+    /// the code if it is one that was expected.
+    ///
+    /// The error's kind is `PermissionDenied` where a right is missing, and `Unsupported` where the server
+    /// does not know the operation.
+    pub(super) async fn put<T>(
+        &self,
+        question: Question<'_>,
+        read: impl Fn(Success) -> Result<T, Meaning>,
+    ) -> io::Result<Result<T, &'static str>> {
         // It is kept while waiting: a server that is busy gets less to do.
         let _slot = self.slots.acquire().await.map_err(io::Error::other)?;
+        let is_repeatable = question.operation.is_repeatable();
+        let failed = |kind, problem: &str| self.failed(question, kind, problem);
         let mut delays = Delays::new(self.patience);
         let (mut unreached, mut renewals) = (0, 0);
         loop {
             let keys = self.session.keys().await.map_err(io::Error::other)?;
             let (meaning, wait) = match self.send(question, &keys).await {
-                Ok(Ok(success)) => match read(success) {
-                    Ok(answer) => return Ok(Some(answer)),
+                Ok(Sent::Success(success)) => match read(success) {
+                    Ok(answer) => return Ok(Ok(answer)),
                     Err(meaning) => (meaning, None),
                 },
-                Ok(Err((meaning, wait))) => (meaning, wait),
-                Err(problem) => {
+                Ok(Sent::Expected(code)) => return Ok(Err(code)),
+                Ok(Sent::Refused(meaning, wait)) => (meaning, wait),
+                Err(Lost { problem, was_sent }) => {
                     unreached += 1;
                     let problem = format!("it cannot be asked: {problem}");
-                    if unreached >= UNREACHED_MAX {
-                        (Meaning::Final(problem), None)
-                    } else {
-                        (Meaning::Again(problem), None)
-                    }
+                    let meaning = match unreached {
+                        UNREACHED_MAX.. if is_repeatable || !was_sent => Meaning::Final(problem),
+                        _ if was_sent => Meaning::Again(problem),
+                        _ => Meaning::Busy(problem),
+                    };
+                    (meaning, None)
                 }
             };
             let problem = match meaning {
-                Meaning::Absent => return Ok(None),
-                Meaning::Final(problem) => return Err(self.failed(&problem)),
-                Meaning::Again(problem) => problem,
+                Meaning::Absent if question.expected.contains(&NO_SUCH_KEY) => {
+                    return Ok(Err(NO_SUCH_KEY));
+                }
+                Meaning::Absent => {
+                    return Err(failed(io::ErrorKind::NotFound, "there is no such object"));
+                }
+                Meaning::Denied(problem) => {
+                    return Err(failed(io::ErrorKind::PermissionDenied, &problem));
+                }
+                Meaning::Unsupported(problem) => {
+                    return Err(failed(io::ErrorKind::Unsupported, &problem));
+                }
+                Meaning::Final(problem) => return Err(failed(io::ErrorKind::Other, &problem)),
+                Meaning::Again(problem) if !is_repeatable => {
+                    let problem = format!("{problem}; {UNKNOWN}");
+                    return Err(failed(io::ErrorKind::Other, &problem));
+                }
+                Meaning::Again(problem) | Meaning::Busy(problem) => problem,
                 Meaning::Renew(problem) => {
                     renewals += 1;
                     self.session.refused(&keys).await;
                     if renewals > RENEWALS_MAX {
-                        return Err(self.failed(&problem));
+                        return Err(failed(io::ErrorKind::Other, &problem));
                     }
                     problem
                 }
             };
             match delays.next(wait) {
                 Some(delay) => tokio::time::sleep(delay).await,
-                None => return Err(self.failed(&problem)),
+                None => return Err(failed(io::ErrorKind::Other, &problem)),
             }
         }
     }
 
-    fn failed(&self, problem: &str) -> io::Error {
-        io::Error::other(format!(
-            "the bucket `{}` at {}: {problem}",
-            self.bucket, self.base
-        ))
+    fn failed(&self, question: Question<'_>, kind: io::ErrorKind, problem: &str) -> io::Error {
+        let Question { operation, key, .. } = question;
+        let (name, bucket) = (operation.name(), &self.settings.bucket);
+        let of = if key.is_empty() {
+            String::new()
+        } else {
+            format!(" of `{key}`")
+        };
+        let text = format!(
+            "{name}{of} in the bucket `{bucket}` at {}: {problem}",
+            self.base
+        );
+        io::Error::new(kind, text)
     }
 
-    /// Sends once. The outer error is that nothing came, or not all.
-    async fn send(
-        &self,
-        question: Question<'_>,
-        keys: &Keys,
-    ) -> Result<Result<Success, (Meaning, Option<Duration>)>, String> {
-        let request = self.request(question, keys)?;
-        let is_head = question.method == Method::HEAD;
-        let response = self.http.execute(request).await.map_err(root)?;
+    /// Sends once.
+    async fn send(&self, question: Question<'_>, keys: &Keys) -> Result<Sent, Lost> {
+        let unsent = |problem| Lost {
+            problem,
+            was_sent: false,
+        };
+        let http = self.http(question).map_err(unsent)?;
+        let request = self.request(question, keys).map_err(unsent)?;
+        let is_head = question.operation == Operation::HeadObject;
+        let response = http.execute(request).await.map_err(|error| Lost {
+            was_sent: !error.is_connect(),
+            problem: body::root(error),
+        })?;
+        let cut = |problem| Lost {
+            problem,
+            was_sent: true,
+        };
         let status = response.status().as_u16();
-        let (size, headers) = (length(response.headers()), response.headers().clone());
-        if status == 200 {
-            if !is_head && size.is_some_and(|size| size > question.most) {
-                let problem = format!("it has {} bytes", size.unwrap_or_default());
-                return Ok(Err((Meaning::Final(problem), None)));
-            }
-            let body = match body(response, question.most).await? {
-                Ok(body) => body,
-                Err(problem) => return Ok(Err((Meaning::Final(problem), None))),
+        let headers = response.headers().clone();
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        if matches!(status, 200 | 204) {
+            let size = length(&headers);
+            let limit = if question.is_hashed || is_head {
+                None
+            } else {
+                Some(question.most)
             };
-            return Ok(Ok(Success { size, body }));
+            let too_long = size.filter(|size| limit.is_some_and(|most| *size > most));
+            if let Some(size) = too_long {
+                let problem = format!("it has {size} bytes");
+                return Ok(Sent::Refused(Meaning::Final(problem), None));
+            }
+            let (body, digest) = if question.is_hashed {
+                (Vec::new(), Some(body::digest(response).await.map_err(cut)?))
+            } else {
+                match body::whole(response, question.most).await.map_err(cut)? {
+                    Ok(body) => (body, None),
+                    Err(problem) => return Ok(Sent::Refused(Meaning::Final(problem), None)),
+                }
+            };
+            return Ok(Sent::Success(Success {
+                size,
+                etag: text("etag").and_then(Etag::new),
+                version: text("x-amz-version-id").and_then(VersionId::new),
+                is_marker: text("x-amz-delete-marker") == Some("true"),
+                body,
+                digest,
+            }));
         }
         // What is too long for an error is none of S3's.
-        let body = body(response, ERROR_BYTES_MAX).await?.unwrap_or_default();
-        let fault = page::fault(&body);
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let body = body::whole(response, ERROR_BYTES_MAX).await.map_err(cut)?;
+        let fault = page::fault(&body.unwrap_or_default());
         let answer = Answer {
             status,
             fault: fault.as_ref(),
             is_head,
             region: text("x-amz-bucket-region"),
         };
+        let code = answer.code();
+        let others = question.expected.iter().filter(|it| **it != NO_SUCH_KEY);
+        if let Some(code) = others.into_iter().find(|it| **it == code) {
+            return Ok(Sent::Expected(code));
+        }
         let wait = text(RETRY_AFTER.as_str()).and_then(|wait| wait.trim().parse().ok());
-        Ok(Err((self.meaning(&answer), wait.map(Duration::from_secs))))
+        let meaning = self.meaning(question.operation, &answer);
+        Ok(Sent::Refused(meaning, wait.map(Duration::from_secs)))
     }
 
-    pub(super) fn meaning(&self, answer: &Answer<'_>) -> Meaning {
-        let asked = Asked {
-            bucket: &self.bucket,
-            region: &self.region,
-        };
-        refusal::meaning(answer, asked)
-    }
-
-    fn request(&self, question: Question<'_>, keys: &Keys) -> Result<reqwest::Request, String> {
-        let Question {
-            method, key, query, ..
-        } = question;
-        let path = format!("{}{}", self.path, sigv4::encoded_path(key));
-        let query = sigv4::canonical_query(query);
-        let url = format!("{}{path}", self.base);
-        let url = if query.is_empty() {
-            url
-        } else {
-            format!("{url}?{query}")
-        };
-        let parsed: Url = url.parse().map_err(|error| format!("{url}: {error}"))?;
-        // A parser of URLs may understand a path otherwise than S3 does, which knows of no `..`.
-        if parsed.as_str() != url {
-            return Err(format!("`{key}` cannot be asked for"));
+    fn http(&self, question: Question<'_>) -> Result<&reqwest::Client, String> {
+        if !(question.is_hashed || question.operation.is_slow()) {
+            return Ok(&self.http);
         }
-        let now = self.clock.now();
-        let (date, hash) = (sigv4::date(now), Digest::of(b"").hex());
-        let mut headers = vec![
-            ("host", self.host.as_str()),
-            ("x-amz-content-sha256", &hash),
-            ("x-amz-date", &date),
-        ];
-        if let Some(token) = &keys.session_token {
-            headers.push(("x-amz-security-token", token.expose_secret()));
+        if let Some(slow) = self.slow.get() {
+            return Ok(slow);
         }
-        let signed = sigv4::Request {
-            method: method.as_str(),
-            path: &path,
-            query: &query,
-            headers: &headers,
-            body: b"",
+        let Deadlines {
+            connect,
+            idle,
+            total,
+        } = self.deadlines;
+        let deadlines = Deadlines {
+            connect,
+            idle: idle * SLOW_IDLE,
+            total: total * SLOW_TOTAL,
         };
-        let scope = sigv4::Scope {
-            region: &self.region,
-            service: "s3",
-            at: now,
-        };
-        let authorization = sigv4::authorization(&signed, &scope, &keys.id, &keys.secret);
-        let request = headers.iter().fold(
-            self.http.request(method.clone(), parsed),
-            |request, (name, value)| request.header(*name, *value),
-        );
-        request
-            .header("authorization", authorization)
-            .build()
-            .map_err(root)
+        let built = connection::build(&self.settings, deadlines)?.build();
+        let built = built.map_err(body::root)?;
+        Ok(self.slow.get_or_init(|| built))
     }
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(reqwest::header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
-}
-
-/// The whole body. The inner error is that there is more than that.
-async fn body(response: Response, most: u64) -> Result<Result<Vec<u8>, String>, String> {
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut body = Vec::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(root)?;
-        if body.len() + chunk.len() > most {
-            return Ok(Err(format!("it has more than {most} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Ok(body))
-}
-
-/// The innermost cause says what happened; those around it, that something did.
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-fn root(error: reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

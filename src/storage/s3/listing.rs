@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::{self, FuturesUnordered};
-use reqwest::Method;
 
 use super::chain::{Chain, KEYS_MAX};
 use super::client::{Client, Question, Success};
-use super::page::{self, NoPage, Page};
+use super::operation::Operation;
+use super::page::{self, Page};
 use super::question::Question as Open;
 use super::ranges::{Ask, Names, RangeId, Ranges};
-use super::refusal::{Answer, Meaning};
 use super::tree::{Gathered, Reader};
 use crate::storage::{Listed, Unlisted};
 
@@ -173,23 +172,13 @@ impl Listing<'_> {
             .filter_map(|(name, value)| Some((*name, (*value)?)));
         query.extend(more);
         let question = Question {
-            method: &Method::GET,
-            key: "",
             query: &query,
             most: PAGE_BYTES_MAX,
+            ..Question::new(Operation::ListObjects, "")
         };
         let answer = self.client.ask(question, |Success { body, .. }| {
-            page::read(&body).map_err(|problem| match problem {
-                NoPage::Fault(fault) => self.client.meaning(&Answer {
-                    status: 200,
-                    fault: Some(&fault),
-                    is_head: false,
-                    region: None,
-                }),
-                NoPage::Malformed(problem) => {
-                    Meaning::Again(format!("its listing is none, or is cut: {problem}"))
-                }
-            })
+            let page = page::read(&body);
+            self.client.understood(Operation::ListObjects, page)
         });
         let absent = || io::Error::other("it says that there is no such key, of a listing");
         answer.await?.ok_or_else(absent)
@@ -236,10 +225,8 @@ impl Listing<'_> {
     async fn small(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         let key = format!("{}{path}", self.root);
         let question = Question {
-            method: &Method::GET,
-            key: &key,
-            query: &[],
             most: SMALL_BYTES_MAX,
+            ..Question::new(Operation::GetObject, &key)
         };
         self.client.ask(question, |success| Ok(success.body)).await
     }

@@ -149,7 +149,7 @@ pub(super) fn fault(body: &[u8]) -> Option<Fault> {
 
 /// XML cannot hold every character of a key, hence `encoding-type=url`. A space comes as `+` from some
 /// servers and as `%20` from others; a plus never comes as itself.
-fn decoded(text: String, is_encoded: bool) -> Result<String, NoPage> {
+pub(super) fn decoded(text: String, is_encoded: bool) -> Result<String, NoPage> {
     if !is_encoded || !text.contains(['%', '+']) {
         return Ok(text);
     }

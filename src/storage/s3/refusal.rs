@@ -1,5 +1,6 @@
 //! What an answer that is no success means: whether to ask again, as whom, and what to say of it. Pure.
 
+use super::operation::Operation;
 use super::page::Fault;
 
 /// What an answer means.
@@ -7,10 +8,16 @@ use super::page::Fault;
 pub(super) enum Meaning {
     /// There is no object of this key.
     Absent,
-    /// It may go better soon.
+    /// It was certainly not done, and may be soon.
+    Busy(String),
+    /// It may go better soon. Whether it was done is not known.
     Again(String),
     /// The keys are not good any more; others may be.
     Renew(String),
+    /// A right is missing; with which.
+    Denied(String),
+    /// The server does not know how.
+    Unsupported(String),
     /// It is so, and stays so; with what to do.
     Final(String),
 }
@@ -26,15 +33,36 @@ pub(super) struct Answer<'a> {
     pub(super) region: Option<&'a str>,
 }
 
-/// Whom was asked.
+impl<'a> Answer<'a> {
+    /// The error's code; without a body of S3's, that which the status stands for.
+    pub(super) fn code(&self) -> &'a str {
+        match (
+            self.fault.map_or("", |fault| fault.code.as_str()),
+            self.status,
+        ) {
+            ("", 405) => "MethodNotAllowed",
+            ("", 409) => "ConditionalRequestConflict",
+            ("", 412) => "PreconditionFailed",
+            ("", 501) => "NotImplemented",
+            (code, _) => code,
+        }
+    }
+}
+
+/// Whom was asked, and for what.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
+    pub(super) operation: Operation,
     pub(super) bucket: &'a str,
     pub(super) region: &'a str,
 }
 
 pub(super) fn meaning(answer: &Answer<'_>, asked: Asked<'_>) -> Meaning {
-    let Asked { bucket, region } = asked;
+    let Asked {
+        operation,
+        bucket,
+        region,
+    } = asked;
     let status = answer.status;
     let code = answer.fault.map_or("", |fault| fault.code.as_str());
     let said = if code.is_empty() {
@@ -45,16 +73,20 @@ pub(super) fn meaning(answer: &Answer<'_>, asked: Asked<'_>) -> Meaning {
     match (code, status) {
         (
             "SlowDown"
-            | "InternalError"
-            | "ServiceUnavailable"
             | "RequestTimeout"
             | "Throttling"
             | "ThrottlingException"
             | "TooManyRequests"
-            | "OperationAborted",
+            | "OperationAborted"
+            | "ConditionalRequestConflict",
             _,
-        ) => Meaning::Again(said),
-        ("RequestTimeTooSkewed", _) => Meaning::Again(format!(
+        )
+        | ("", 409 | 429) => Meaning::Busy(said),
+        ("InternalError" | "ServiceUnavailable", _) => Meaning::Again(said),
+        ("NotImplemented", _) | ("", 501) => {
+            Meaning::Unsupported(format!("{said}: this server does not know the operation"))
+        }
+        ("RequestTimeTooSkewed", _) => Meaning::Busy(format!(
             "{said}: this machine's clock and its own differ; set the clock"
         )),
         (
@@ -71,9 +103,7 @@ pub(super) fn meaning(answer: &Answer<'_>, asked: Asked<'_>) -> Meaning {
         ) => Meaning::Renew(format!(
             "{said}: check the access key, and that it has not expired"
         )),
-        ("AccessDenied", _) => Meaning::Final(format!(
-            "{said}: allow s3:ListBucket on the bucket `{bucket}` and s3:GetObject on what is in it"
-        )),
+        ("AccessDenied", _) => Meaning::Denied(format!("{said}: {}", operation.way_out(bucket))),
         ("NoSuchBucket", _) => Meaning::Final(format!(
             "{said}: there is no bucket `{bucket}`; check `bucket`, and `endpoint` or `region`"
         )),
@@ -86,9 +116,13 @@ pub(super) fn meaning(answer: &Answer<'_>, asked: Asked<'_>) -> Meaning {
         }
         ("", 404) if answer.is_head => Meaning::Absent,
         ("", 404) => Meaning::Final(format!("{said}, and not as S3 does: check `endpoint`")),
-        (_, 401 | 403) => Meaning::Final(format!(
+        (_, 401 | 403) if operation.is_read() => Meaning::Denied(format!(
             "{said}: check the access key, and that it may list the bucket `{bucket}` and read what is \
              in it"
+        )),
+        (_, 401 | 403) => Meaning::Denied(format!(
+            "{said}: check the access key, and {}",
+            operation.way_out(bucket)
         )),
         (_, 408 | 429 | 500..) => Meaning::Again(said),
         _ => Meaning::Final(said),
@@ -125,6 +159,7 @@ mod tests {
     use super::*;
 
     const ASKED: Asked<'_> = Asked {
+        operation: Operation::ListObjects,
         bucket: "registry",
         region: "us-east-1",
     };
@@ -155,7 +190,6 @@ mod tests {
             (404, ""),
             (404, "NoSuchBucket"),
             (404, "NotFound"),
-            (403, "AccessDenied"),
             (200, "NoSuchKey"),
             (410, ""),
         ] {
@@ -163,6 +197,10 @@ mod tests {
                 matches!(plain(status, code), Meaning::Final(_)),
                 "{status} {code}"
             );
+        }
+        for status in [200, 403] {
+            let denied = plain(status, "AccessDenied");
+            assert!(matches!(denied, Meaning::Denied(_)), "{denied:?}");
         }
         let head = Answer {
             status: 404,
@@ -177,17 +215,33 @@ mod tests {
     fn what_passes_is_asked_again_and_old_keys_are_renewed() {
         for (status, code) in [
             (503, "SlowDown"),
-            (500, "InternalError"),
-            (200, "InternalError"),
             (400, "RequestTimeout"),
             (403, "RequestTimeTooSkewed"),
-            (503, ""),
-            (500, ""),
+            (409, "ConditionalRequestConflict"),
             (429, ""),
         ] {
             assert!(
-                matches!(plain(status, code), Meaning::Again(_)),
+                matches!(plain(status, code), Meaning::Busy(_)),
                 "{status} {code}"
+            );
+        }
+        for (status, code) in [
+            (500, "InternalError"),
+            (200, "InternalError"),
+            (503, "ServiceUnavailable"),
+            (503, ""),
+            (500, ""),
+            (504, ""),
+        ] {
+            assert!(
+                matches!(plain(status, code), Meaning::Again(_)),
+                "{status} {code}: it may have been done"
+            );
+        }
+        for code in ["", "NotImplemented"] {
+            assert!(
+                matches!(plain(501, code), Meaning::Unsupported(_)),
+                "{code}"
             );
         }
         for (status, code) in [(400, "ExpiredToken"), (403, "InvalidAccessKeyId")] {
@@ -201,7 +255,7 @@ mod tests {
     #[test]
     fn each_refusal_says_what_to_do() {
         let last = |meaning| match meaning {
-            Meaning::Final(text) => text,
+            Meaning::Final(text) | Meaning::Denied(text) => text,
             other => panic!("{other:?}"),
         };
         let region = "it answered 301 (PermanentRedirect): the bucket is in the region `eu-west-1`, and \
@@ -236,5 +290,44 @@ mod tests {
         );
         assert!(last(plain(404, "NoSuchBucket")).contains("check `bucket`"));
         assert!(last(plain(302, "")).contains("check `region`"));
+    }
+
+    #[test]
+    fn a_denial_names_the_right_that_is_missing() {
+        for (operation, right) in [
+            (Operation::GetBucketVersioning, "s3:GetBucketVersioning"),
+            (
+                Operation::GetBucketLifecycleConfiguration,
+                "s3:GetLifecycleConfiguration",
+            ),
+            (Operation::ListObjectVersions, "s3:ListBucketVersions"),
+            (Operation::PutObject, "s3:PutObject"),
+            (Operation::DeleteObject, "s3:DeleteObject on"),
+            (Operation::DeleteObjects, "s3:DeleteObject on"),
+            (Operation::DeleteObjectVersion, "s3:DeleteObjectVersion on"),
+            (Operation::CopyObject, "s3:GetObject and s3:PutObject"),
+            (Operation::AbortMultipartUpload, "s3:AbortMultipartUpload"),
+        ] {
+            let fault = Fault {
+                code: "AccessDenied".to_owned(),
+                ..Fault::default()
+            };
+            for fault in [Some(&fault), None] {
+                let answer = Answer {
+                    status: 403,
+                    fault,
+                    is_head: false,
+                    region: None,
+                };
+                let asked = Asked { operation, ..ASKED };
+                match meaning(&answer, asked) {
+                    Meaning::Denied(text) => assert!(
+                        text.contains(&format!("allow {right}")) && text.contains("`registry`"),
+                        "{text}"
+                    ),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
     }
 }

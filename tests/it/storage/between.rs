@@ -23,6 +23,8 @@ pub(super) enum Fault {
     Rewritten(Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// This instead, and the server is not asked.
     Answer(u16, &'static [(&'static str, &'static str)], String),
+    /// The server is asked and does it, and this is what is told of it.
+    Instead(u16, String),
     /// Nothing, ever.
     Silence,
 }
@@ -34,17 +36,26 @@ impl Fault {
 
     /// An error as S3 tells it.
     pub(super) fn error(status: u16, code: &str) -> Self {
-        let body = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
-             <Message>so it is</Message><RequestId>1</RequestId></Error>"
-        );
-        Self::Answer(status, &[("content-type", "application/xml")], body)
+        Self::Answer(status, &[("content-type", "application/xml")], error(code))
     }
+
+    /// The same, after it was done.
+    pub(super) fn late_error(status: u16, code: &str) -> Self {
+        Self::Instead(status, error(code))
+    }
+}
+
+fn error(code: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
+         <Message>so it is</Message><RequestId>1</RequestId></Error>"
+    )
 }
 
 /// One request, and what the server itself answered to it.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
+    pub(super) method: String,
     pub(super) path: String,
     pub(super) answer: String,
 }
@@ -58,10 +69,19 @@ impl Seen {
 #[derive(Default)]
 struct Script {
     upstream: String,
-    /// On listings only: of these numbers, counted from 0.
-    rules: Vec<(std::ops::Range<usize>, Fault)>,
-    lists: usize,
+    rules: Vec<Rule>,
     seen: Vec<Seen>,
+}
+
+/// Of a method, and of `PATH?QUERY`.
+type Asked = Box<dyn Fn(&str, &str) -> bool + Send>;
+
+/// Of the requests of which this is true, counted from 0, those of these numbers.
+struct Rule {
+    asked: Asked,
+    numbers: std::ops::Range<usize>,
+    count: usize,
+    fault: Fault,
 }
 
 pub(super) struct Between {
@@ -92,9 +112,32 @@ impl Between {
 
     /// From now on pages are counted anew, and those of these numbers go wrong.
     pub(super) fn on(&self, pages: std::ops::Range<usize>, fault: Fault) {
+        self.heal();
+        self.when(pages, fault, |_method, path| path.contains("list-type=2"));
+    }
+
+    /// From now on those requests of which this is true (of the method, and of `PATH?QUERY`) go wrong whose
+    /// numbers these are, counted from 0; besides what was said before.
+    pub(super) fn when(
+        &self,
+        numbers: std::ops::Range<usize>,
+        fault: Fault,
+        asked: impl Fn(&str, &str) -> bool + Send + 'static,
+    ) {
+        let rule = Rule {
+            asked: Box::new(asked),
+            numbers,
+            count: 0,
+            fault,
+        };
         let mut script = self.script.lock().expect("no handler panics with it");
-        script.rules = vec![(pages, fault)];
-        script.lists = 0;
+        script.rules.push(rule);
+    }
+
+    /// Nothing goes wrong any more, and nothing was seen.
+    pub(super) fn heal(&self) {
+        let mut script = self.script.lock().expect("no handler panics with it");
+        script.rules.clear();
         script.seen.clear();
     }
 
@@ -109,17 +152,22 @@ async fn pass_on(State(script): State<Arc<Mutex<Script>>>, request: Request) -> 
     let path = request.uri().path_and_query().expect("it has a path");
     let path = path.to_string();
     let (method, headers) = (request.method().clone(), request.headers().clone());
+    let sent = axum::body::to_bytes(request.into_body(), usize::MAX).await;
+    let sent = sent.expect("a test's client sends all that it announces");
     let (fault, upstream, number) = {
         let mut script = script.lock().expect("no handler panics with it");
-        let number = script.lists;
-        let is_list = path.contains("list-type=2");
-        script.lists += usize::from(is_list);
-        let rule = script
-            .rules
-            .iter()
-            .find(|(pages, _)| is_list && pages.contains(&number));
-        let fault = rule.map(|(_, fault)| fault.clone());
+        let mut fault = None;
+        for rule in &mut script.rules {
+            if (rule.asked)(method.as_str(), &path) {
+                let is_struck = rule.numbers.contains(&rule.count);
+                rule.count += 1;
+                if is_struck && fault.is_none() {
+                    fault = Some(rule.fault.clone());
+                }
+            }
+        }
         script.seen.push(Seen {
+            method: method.to_string(),
             path: path.clone(),
             answer: String::new(),
         });
@@ -138,14 +186,14 @@ async fn pass_on(State(script): State<Arc<Mutex<Script>>>, request: Request) -> 
             return response;
         }
         Some(Fault::Silence) => return std::future::pending().await,
-        Some(Fault::Broken | Fault::Rewritten(_)) | None => {}
+        Some(Fault::Broken | Fault::Rewritten(_) | Fault::Instead(..)) | None => {}
     }
     // The `Host` of the client goes with it: it is signed.
     let asked = client().request(method, format!("http://{upstream}{path}"));
-    let Ok(answer) = asked.headers(headers).send().await else {
+    let Ok(answer) = asked.headers(headers).body(sent).send().await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
-    let (status, headers) = (answer.status(), kept(answer.headers(), fault.is_some()));
+    let (mut status, headers) = (answer.status(), kept(answer.headers(), fault.is_some()));
     let Ok(body) = answer.bytes().await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
@@ -160,11 +208,17 @@ async fn pass_on(State(script): State<Arc<Mutex<Script>>>, request: Request) -> 
     }
     let body = match fault {
         Some(Fault::Broken) => {
+            // What has no body cannot break in its midst.
+            status = StatusCode::OK;
             let half = body.slice(..body.len() / 2);
             let broken = Err(std::io::Error::other("cut"));
             Body::from_stream(stream::iter([Ok::<Bytes, _>(half), broken]))
         }
         Some(Fault::Rewritten(change)) => Body::from(change(&text)),
+        Some(Fault::Instead(told, body)) => {
+            status = StatusCode::from_u16(told).expect("a status");
+            Body::from(body)
+        }
         _ => Body::from(body),
     };
     (status, headers, body).into_response()

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::fs::{XattrFlags, setxattr};
 use tempfile::TempDir;
 
 use super::parts;
@@ -19,17 +20,46 @@ pub(crate) struct S3 {
     _process: Process,
     port: u16,
     directory: TempDir,
+    /// Where versions are kept that are not what their key is.
+    _versions: Option<TempDir>,
 }
 
 impl S3 {
     /// With one empty bucket.
     pub(crate) async fn start() -> Self {
+        Self::launch(None).await
+    }
+
+    /// With one empty bucket, whose versioning is enabled.
+    pub(crate) async fn start_with_versions() -> Self {
+        let versions = tempfile::tempdir().expect("a temporary directory");
+        let s3 = Self::launch(Some(versions)).await;
+        s3.set_versioning(true);
+        s3
+    }
+
+    /// As `PutBucketVersioning` does it, to Enabled or to Suspended.
+    pub(crate) fn set_versioning(&self, is_enabled: bool) {
+        let flags = XattrFlags::empty();
+        setxattr(
+            self.bucket(),
+            "user.versioning",
+            &[u8::from(is_enabled)],
+            flags,
+        )
+        .expect("the file system has attributes");
+    }
+
+    async fn launch(versions: Option<TempDir>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(directory.path().join(BUCKET)).expect("it is empty");
         let port = free_port();
         let mut command = Command::new(parts::path("versitygw"));
+        command.args(["--port", &format!("127.0.0.1:{port}"), "posix"]);
+        if let Some(versions) = &versions {
+            command.arg("--versioning-dir").arg(versions.path());
+        }
         command
-            .args(["--port", &format!("127.0.0.1:{port}"), "posix"])
             .arg(directory.path())
             .env("ROOT_ACCESS_KEY", ACCESS_KEY)
             .env("ROOT_SECRET_KEY", SECRET_KEY);
@@ -39,6 +69,7 @@ impl S3 {
             _process: process,
             port,
             directory,
+            _versions: versions,
         }
     }
 
