@@ -176,12 +176,12 @@ pub fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let Arguments { global, command } = arguments;
     match command {
-        Command::Demo(arguments) => demo::run(arguments, &global).await,
+        Command::Demo(arguments) => Box::pin(demo::run(arguments, &global)).await,
         Command::Serve(arguments) => serve::run(arguments, &global).await,
         Command::Verify(arguments) => verify::run(arguments, &global).await,
         Command::Explain(arguments) => explain::run(*arguments, &global).await,
         Command::Inventory(arguments) => inventory::run(arguments, &global).await,
-        Command::Gc(command) => gc::run(command, &global).await,
+        Command::Gc(command) => Box::pin(gc::run(command, &global)).await,
         Command::Baseline(arguments) => baseline::run(&arguments, &global),
         Command::Config(arguments) => config::run(arguments, &global),
         Command::Completions { shell } => {

@@ -31,7 +31,8 @@
 //!   answers are never another's.
 //! - I6. A round costs one request for a tag and one for a distinct object, however many images share
 //!   it, and never fetches a manifest twice in its life.
-//! - I7. Nothing here writes to a registry.
+//! - I7. Nothing here writes to a registry, and to its storage only [`vault`] does, with a permit that only
+//!   [`collection::gate`] makes.
 //!
 //! # Where things are
 //!

@@ -307,7 +307,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, kind, maxConcurrency, mirrors, plainHttp, proxy, requestsPerSecond, storage, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, kind, maxConcurrency, mirrors, plainHttp, proxy, replicaEndpoints, requestsPerSecond, single, storage, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",
@@ -867,9 +867,11 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
     assert_eq!(config.http.metrics, default.http.metrics);
     assert_eq!(config.http.ui, default.http.ui);
     assert_eq!(config.metrics, default.metrics);
-    // Windows have no default to show.
+    // These have no default to show.
     let gc = Gc {
         windows: Vec::new(),
+        acknowledged: Vec::new(),
+        max_collect_bytes: None,
         ..config.gc
     };
     assert_eq!(gc, default.gc);
@@ -1060,8 +1062,8 @@ registries:
             keeps_untagged: false,
             keeps_tag_history: false,
             minimum_age: Duration::from_hours(2),
-            windows: Vec::new(),
             alarm_percent: 80.0,
+            ..Gc::default()
         }
     );
     let Some(Storage::S3(s3)) = &bucket.storage else {
@@ -1071,14 +1073,14 @@ registries:
     assert!(bucket.gc.keeps_tag_history && !bucket.gc.keeps_untagged);
     check(
         "\
-gc: {mode: purge, repositories: [], minimumAge: 5, alarmPercent: 101, gate: {}}
+gc: {mode: sweep, repositories: [], minimumAge: 5, alarmPercent: 101, gate: {}}
 registries:
   - {host: a.b, storage: {}}
   - {host: c.d, storage: {filesystem: {root: a}, s3: {region: r, bucket: b}}, gc: {repositories: [\"/a\"]}}
   - {host: e.f, storage: {s3: {region: \"a b\", prefix: a/../b, endpoint: \"http://h/x\"}}}
 ",
         &[
-            "1:12 gc.mode: expected plan, found `purge`",
+            "1:12 gc.mode: expected plan or quarantine or purge, found `sweep`",
             "1:33 gc.repositories: it is empty: nothing would be collected; write [\"**\"] for all",
             "1:49 gc.minimumAge: expected text, as \"10m\", found the number 5",
             "1:66 gc.alarmPercent: expected a number from 0 to 100, found the number 101",

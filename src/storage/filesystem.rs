@@ -24,6 +24,9 @@ use crate::second::Second;
 /// A link has 71 bytes; what is longer is none.
 const LINK_BYTES_MAX: usize = 128;
 
+/// Of a repository's links a thread reads so many before others may.
+const LINKS_AT_ONCE: usize = 256;
+
 /// Of a directory's entries so much is asked for at once.
 const ENTRIES_BYTES: usize = 32 << 10;
 
@@ -35,9 +38,36 @@ enum Task {
     Names(Place),
     Layers(Arc<str>, Place),
     Revisions(Arc<str>, Place),
+    /// Some of the links of a repository that has many.
+    Links(Links, Arc<str>, Arc<Place>, Vec<(CString, FileType)>),
     Tags(Arc<str>, Place),
     Tag(Arc<str>, Place),
     Uploads(Arc<str>, Place),
+}
+
+/// What a repository links.
+#[derive(Debug, Clone, Copy)]
+enum Links {
+    Layers,
+    Revisions,
+}
+
+impl Links {
+    fn listed(self, repository: &Arc<str>, digest: Digest, modified: Option<Second>) -> Listed {
+        let repository = Arc::clone(repository);
+        match self {
+            Self::Layers => Listed::Layer {
+                repository,
+                digest,
+                modified,
+            },
+            Self::Revisions => Listed::Revision {
+                repository,
+                digest,
+                modified,
+            },
+        }
+    }
 }
 
 /// A directory, and its path below the root.
@@ -162,20 +192,14 @@ impl Filesystem {
             Task::Shard(place) => self.shard(&place, found),
             Task::Names(place) => self.names(&place, more, found),
             Task::Layers(repository, place) => {
-                let layer = |digest, modified| Listed::Layer {
-                    repository: Arc::clone(&repository),
-                    digest,
-                    modified,
-                };
-                self.links(&repository, &place, found, layer)
+                self.parts(Links::Layers, &repository, place, more, found)
             }
             Task::Revisions(repository, place) => {
-                let revision = |digest, modified| Listed::Revision {
-                    repository: Arc::clone(&repository),
-                    digest,
-                    modified,
-                };
-                self.links(&repository, &place, found, revision)
+                self.parts(Links::Revisions, &repository, place, more, found)
+            }
+            Task::Links(links, repository, place, some) => {
+                let listed = |digest, modified| links.listed(&repository, digest, modified);
+                self.links(&repository, &place, some, found, listed)
             }
             Task::Tags(repository, place) => {
                 for (name, kind) in entries(&place)? {
@@ -305,15 +329,43 @@ impl Filesystem {
         Ok(())
     }
 
+    /// The links of a repository; where they are many, each thread reads some.
+    fn parts(
+        &self,
+        links: Links,
+        repository: &Arc<str>,
+        place: Place,
+        more: &mut Vec<Task>,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        let mut all = entries(&place)?;
+        if all.len() <= LINKS_AT_ONCE {
+            let listed = |digest, modified| links.listed(repository, digest, modified);
+            return self.links(repository, &place, all, found, listed);
+        }
+        let place = Arc::new(place);
+        while !all.is_empty() {
+            let some = all.split_off(all.len().saturating_sub(LINKS_AT_ONCE));
+            more.push(Task::Links(
+                links,
+                Arc::clone(repository),
+                Arc::clone(&place),
+                some,
+            ));
+        }
+        Ok(())
+    }
+
     /// Directories with a link in each, which names what its path names.
     fn links(
         &self,
         repository: &Arc<str>,
         place: &Place,
+        all: Vec<(CString, FileType)>,
         found: &mut Vec<Listed>,
         listed: impl Fn(Digest, Option<Second>) -> Listed,
     ) -> Result<(), Unlisted> {
-        for (entry, kind) in entries(place)? {
+        for (entry, kind) in all {
             let Some(digest) = digest(&entry).filter(|_| kind == FileType::Directory) else {
                 found.push(odd(Some(repository), place, &entry, kind));
                 continue;
@@ -380,7 +432,7 @@ impl Filesystem {
                             digest,
                             modified,
                         };
-                        self.links(repository, &all, found, history)?;
+                        self.links(repository, &all, entries(&all)?, found, history)?;
                     }
                 }
                 _ => found.push(odd(Some(repository), place, &entry, kind)),

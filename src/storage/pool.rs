@@ -27,31 +27,42 @@ pub(super) fn run<T: Send, E: Send>(
     let changed = Condvar::new();
     std::thread::scope(|scope| {
         let each = || {
-            let mut more = Vec::new();
+            let (mut more, mut some) = (Vec::new(), Vec::new());
             loop {
                 let mut shared = queue.lock().expect("no thread panics with it");
-                let task = loop {
+                loop {
                     if shared.failed.is_some() || (shared.waiting.is_empty() && shared.busy == 0) {
                         changed.notify_all();
                         return;
                     }
-                    match shared.waiting.pop() {
-                        Some(task) => break task,
-                        None => {
-                            shared = changed.wait(shared).expect("no thread panics with it");
-                        }
+                    // Of many small tasks several at once, and always some for the others.
+                    let count = (shared.waiting.len() / (2 * threads.max(1))).clamp(1, PART);
+                    let left = shared.waiting.len().saturating_sub(count);
+                    some.extend(shared.waiting.drain(left..));
+                    if !some.is_empty() {
+                        break;
                     }
-                };
+                    shared = changed.wait(shared).expect("no thread panics with it");
+                }
                 shared.busy += 1;
                 drop(shared);
-                let done = work(task, &mut more);
+                let mut failed = None;
+                for task in some.drain(..) {
+                    if let Err(error) = work(task, &mut more) {
+                        failed = Some(error);
+                        break;
+                    }
+                }
                 let mut shared = queue.lock().expect("no thread panics with it");
                 shared.busy -= 1;
+                let has_news = !more.is_empty() || failed.is_some() || shared.busy == 0;
                 shared.waiting.append(&mut more);
-                if let Err(error) = done {
+                if let Some(error) = failed {
                     shared.failed.get_or_insert(error);
                 }
-                changed.notify_all();
+                if has_news {
+                    changed.notify_all();
+                }
             }
         };
         for _ in 0..threads.max(1) {

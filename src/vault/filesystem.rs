@@ -26,6 +26,9 @@ use crate::storage::layout;
 
 mod lock;
 
+/// Notes the canary of a drill that is under way.
+const DRILL: &str = "drill";
+
 pub use lock::{Lock, LockError};
 
 /// What came of a batch: where each item is now, and the first thing that went wrong.
@@ -162,31 +165,46 @@ impl Vault {
             epoch: 0,
         };
         let path = item.path();
+        self.clear_drill()
+            .map_err(|error| format!("what a drill before left cannot be removed: {error}"))?;
+        let noted = format!("{run} {path}");
         let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        self.write(DRILL, noted.as_bytes())
+            .map_err(failed("it could not be noted"))?;
         self.write_at_path(&path, content.as_bytes())
             .map_err(failed("it could not be written"))?;
-        let items = [item];
         let mut moving = Moving::new(self, run);
-        let told = self.drilled(&mut moving, &items, &path, content.as_bytes());
+        let told = self.drilled(&mut moving, &item, content.as_bytes());
         // Whatever came of it, nothing of it stays.
-        let [item] = &items;
-        let removed = moving
-            .put_back(&path)
-            .and_then(|_| self.unlink(&item.path()));
-        let pruned = self.prune(run);
+        let cleared = self.clear_drill();
         told?;
-        removed.map_err(failed("it could not be removed"))?;
-        pruned.map_err(failed("its quarantine could not be removed"))
+        cleared.map_err(failed("it could not be removed"))
     }
 
-    fn drilled(
-        &self,
-        moving: &mut Moving<'_>,
-        items: &[Item; 1],
-        path: &str,
-        content: &[u8],
-    ) -> Result<(), String> {
-        let [item] = items;
+    /// Removes what a drill left whose process died.
+    pub fn clear_drill(&self) -> io::Result<()> {
+        let Some(noted) = self.read(DRILL)? else {
+            return Ok(());
+        };
+        let noted = String::from_utf8_lossy(&noted);
+        let (run, path) = noted.split_once(' ').unwrap_or_default();
+        // A run of epoch 0 is nobody's but a drill's.
+        if let Ok(run) = run.parse::<RunId>()
+            && run.epoch == 0
+        {
+            for path in [path.to_owned(), format!("{}/{path}", quarantine(run))] {
+                match self.unlink(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            self.prune(run)?;
+        }
+        self.remove(DRILL)
+    }
+
+    fn drilled(&self, moving: &mut Moving<'_>, item: &Item, content: &[u8]) -> Result<(), String> {
+        let path = &*item.path();
         let expect = |what: &str, found: io::Result<Outcome>, wanted| match found {
             Ok(found) if found == wanted => Ok(()),
             Ok(found) => Err(format!("{what}: it is {found:?}, not {wanted:?}")),
@@ -219,7 +237,10 @@ impl Vault {
     /// Removes a file and its directory, where that is empty then.
     fn unlink(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path, false)?;
-        unlinkat(&parent, &*name, AtFlags::empty())?;
+        match unlinkat(&parent, &*name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
         let (directory, _) = path.rsplit_once('/').unwrap_or_default();
         let (above, name) = self.parent(directory, false)?;
         remove_empty(above.as_fd(), &name)

@@ -2,6 +2,7 @@
 
 mod boundaries;
 mod cli;
+mod collection;
 mod credentials;
 mod daemon;
 mod depth;

@@ -11,7 +11,7 @@
 
 mod bytes;
 mod case;
-mod checker;
+pub(crate) mod checker;
 mod daemon;
 mod kind;
 mod links;
@@ -25,9 +25,9 @@ mod peers;
 mod pushed;
 mod roots;
 mod rows;
-mod served;
+pub(crate) mod served;
 mod shared;
 mod store;
 mod symlinks;
-mod tree;
+pub(crate) mod tree;
 mod why;

@@ -154,6 +154,13 @@ impl<'a> Session<'a> {
                     drained_at: lock.drained_at(),
                 };
                 self.lock = Some(lock);
+                if let Err(error) = self.vault.clear_drill() {
+                    warn!(%error, "the canary of a drill that was cut off cannot be removed");
+                }
+                // It was for whoever had the lock before.
+                if let Err(error) = self.vault.remove("stop") {
+                    warn!(%error, "pullproof/stop cannot be removed: this stops before its first batch");
+                }
                 event
             }
             Err(error) => {
@@ -169,7 +176,8 @@ impl<'a> Session<'a> {
 
     fn wait_until(&self, until: Second) {
         while self.now() < until && !self.work.stop.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(200));
+            let moment = tokio::time::sleep(Duration::from_millis(200));
+            self.work.runtime.block_on(moment);
         }
     }
 

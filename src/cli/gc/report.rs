@@ -1,0 +1,137 @@
+//! What came of a session, in words and as JSON.
+
+use serde::Serialize;
+
+use crate::app::collector::{Report, Sum};
+use crate::cli::explain::text::{counted, size};
+use crate::cli::output::{Output, structured};
+use crate::cli::terminal::Paint;
+use crate::collection::machine::Ending;
+use crate::gc::refusal::Refusal;
+
+#[derive(Debug, Serialize)]
+struct View<'a> {
+    schema: &'static str,
+    storage: &'a str,
+    result: &'static str,
+    run: Option<String>,
+    quarantined: SumView,
+    restored: SumView,
+    purged: SumView,
+    left: LeftView,
+    failed: Option<&'a str>,
+    told: &'a [String],
+    refusals: &'a [Refusal],
+}
+
+#[derive(Debug, Serialize)]
+struct SumView {
+    items: usize,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LeftView {
+    rehearsal: usize,
+    share: usize,
+    unsettled: usize,
+}
+
+impl From<Sum> for SumView {
+    fn from(sum: Sum) -> Self {
+        let Sum { items, bytes } = sum;
+        Self { items, bytes }
+    }
+}
+
+/// The contract's names of results.
+fn result(report: &Report) -> &'static str {
+    match report.ending {
+        Some(Ending::Refused) => "refused",
+        Some(Ending::Failed) | None => "failed",
+        Some(Ending::Restored) => "restored",
+        Some(Ending::Done) if report.purged.items > 0 => "purged",
+        Some(Ending::Done) if report.taken.items > 0 => "quarantined",
+        Some(Ending::Done) if report.restored.items > 0 => "restored",
+        Some(Ending::Done) => "planned",
+    }
+}
+
+pub(super) fn text(
+    storage: &str,
+    report: &Report,
+    output: Output,
+    paint: Paint,
+) -> anyhow::Result<String> {
+    let view = View {
+        schema: "pullproof.dev/gc-run/v1",
+        storage,
+        result: result(report),
+        run: report.run.map(|run| run.to_string()),
+        quarantined: report.taken.into(),
+        restored: report.restored.into(),
+        purged: report.purged.into(),
+        left: LeftView {
+            rehearsal: report.left.rehearsal,
+            share: report.left.share,
+            unsettled: report.left.unsettled,
+        },
+        failed: report.failed.as_deref(),
+        told: &report.told,
+        refusals: &report.refusals,
+    };
+    Ok(structured(output, &view)?.unwrap_or_else(|| words(&view, report, paint)))
+}
+
+fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
+    let mut text = format!("{}  {}", paint.bold(view.storage), view.result);
+    if let Some(run) = &view.run {
+        text.push_str(&format!(", run {run}"));
+    }
+    text.push('\n');
+    for (sum, what) in [
+        (report.purged, "purged: gone for good"),
+        (report.restored, "put back where they were"),
+        (report.taken, "in quarantine"),
+    ] {
+        if sum.items > 0 {
+            let files = counted(sum.items, "file", "files");
+            text.push_str(&format!("  {files}, {}, {what}\n", size(sum.bytes)));
+        }
+    }
+    if let (Some(run), true) = (&view.run, report.taken.items > report.restored.items) {
+        text.push_str(&format!("  back with: pullproof gc restore --run {run}\n"));
+    }
+    for (count, why) in [
+        (
+            report.left.rehearsal,
+            "were not in every plan for `gc.rehearsal`",
+        ),
+        (report.left.share, "are more than a run takes"),
+        (
+            report.left.unsettled,
+            "may be believed in by a replica's cache: they go once it has none (`gc.settle.cache`)",
+        ),
+    ] {
+        if count > 0 {
+            text.push_str(&format!("  left: {count} {why}\n"));
+        }
+    }
+    if let Some(problem) = view.failed {
+        text.push_str(&format!("{} {problem}\n", paint.bold("failed")));
+    }
+    for told in view.told {
+        text.push_str(&format!("told, and closes nothing: {told}\n"));
+    }
+    if !view.refusals.is_empty() {
+        text.push_str("refused:\n");
+    }
+    for refusal in view.refusals {
+        text.push_str(&format!(
+            "  {}: {}\n",
+            paint.bold(refusal.code.as_str()),
+            refusal.message
+        ));
+    }
+    text
+}

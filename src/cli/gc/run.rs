@@ -1,0 +1,237 @@
+//! `pullproof gc run`, `purge` and `restore`: one session of a collection, through the gate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
+
+use super::keep;
+use super::plan::chosen;
+use super::report;
+use crate::app::collector::{self, Report, Restore, Task, Work};
+use crate::app::registries::Registries;
+use crate::cli::given::GivenSources;
+use crate::cli::output::Output;
+use crate::cli::terminal::{self, Paint};
+use crate::cli::{Exit, Global};
+use crate::clock::{Clock, SystemClock};
+use crate::collection::item::RunId;
+use crate::collection::machine::Ending;
+use crate::config::{Config, LogLevel, Registry};
+use crate::credential_source::Sources;
+use crate::gc::refusal::{Code, Refusal};
+use crate::gc::window;
+use crate::oci::digest::Digest;
+use crate::registry::manifest_cache::InMemory;
+use crate::registry::stats::Stats;
+
+/// Nothing is begun so shortly before a window ends.
+const MARGIN: SignedDuration = SignedDuration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    given: GivenSources,
+    /// Take more than `gc.alarmPercent` allows, if it is this plan
+    #[arg(long, value_name = "PLAN", env = "PULLPROOF_ACCEPT")]
+    accept: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PurgeArguments {
+    #[command(flatten)]
+    given: GivenSources,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RestoreArguments {
+    /// Everything that this run took
+    #[arg(long, value_name = "RUN", env = "PULLPROOF_RUN")]
+    run: Option<RunId>,
+    /// Whatever of this digest is in quarantine
+    #[arg(
+        long,
+        value_name = "DIGEST",
+        conflicts_with = "run",
+        env = "PULLPROOF_DIGEST"
+    )]
+    digest: Option<Digest>,
+    /// Everything that is in quarantine
+    #[arg(long, conflicts_with_all = ["run", "digest"], env = "PULLPROOF_ALL")]
+    all: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What all of them take.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// Whose storage, by the registry's host [default: the only one that has a storage]
+    #[arg(long, value_name = "HOST", env = "PULLPROOF_STORAGE")]
+    pub(super) storage: Option<String>,
+    #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
+    pub(super) output: Output,
+}
+
+pub async fn run(arguments: RunArguments, global: &Global) -> anyhow::Result<Exit> {
+    let RunArguments {
+        given,
+        accept,
+        common,
+    } = arguments;
+    session(Task::Run, given, accept, &common, global).await
+}
+
+pub async fn purge(arguments: PurgeArguments, global: &Global) -> anyhow::Result<Exit> {
+    let PurgeArguments { given, common } = arguments;
+    session(Task::Purge, given, None, &common, global).await
+}
+
+pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Result<Exit> {
+    let RestoreArguments {
+        run,
+        digest,
+        all,
+        common,
+    } = arguments;
+    let restore = match (run, digest, all) {
+        (Some(run), _, _) => Restore::Run(run),
+        (None, Some(digest), _) => Restore::Digest(digest),
+        (None, None, true) => Restore::All,
+        (None, None, false) => {
+            terminal::complain(
+                "error: say what is to be put back: --run RUN, --digest DIGEST, or --all; `pullproof gc \
+                 status` tells what is in quarantine",
+            );
+            return Ok(Exit::Usage);
+        }
+    };
+    let given = GivenSources::default();
+    session(Task::Restore(restore), given, None, &common, global).await
+}
+
+async fn session(
+    task: Task,
+    given: GivenSources,
+    accepted: Option<String>,
+    common: &Common,
+    global: &Global,
+) -> anyhow::Result<Exit> {
+    let (config, _) = match global.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    global.start_log(&config, Some(LogLevel::Warn));
+    let registry = match chosen(&config, common.storage.as_deref()) {
+        Ok(registry) => registry.clone(),
+        Err(problem) => {
+            terminal::complain(&format!("error: {problem}"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let is_restore = matches!(task, Task::Restore(_));
+    let report = match until(&registry, clock.now(), is_restore) {
+        Err(refusal) => Report {
+            ending: Some(Ending::Refused),
+            refusals: vec![refusal],
+            ..Report::default()
+        },
+        Ok(until) => {
+            let work = work(config, registry.clone(), given, clock, until, accepted);
+            carried_out(work, task).await?
+        }
+    };
+    let text = report::text(&registry.host, &report, common.output, Paint::for_stdout())?;
+    terminal::print(&text)?;
+    Ok(match report.ending {
+        Some(Ending::Done) => Exit::Done,
+        Some(Ending::Refused) => Exit::Unknown,
+        Some(Ending::Restored) => Exit::Broken,
+        Some(Ending::Failed) | None => Exit::CouldNotRun,
+    })
+}
+
+/// On a thread of its own; Ctrl-C and SIGTERM stop it within a batch.
+async fn carried_out(work: Work, task: Task) -> anyhow::Result<Report> {
+    let stop = Arc::clone(&work.stop);
+    let session = tokio::task::spawn_blocking(move || collector::run(&work, &task));
+    tokio::pin!(session);
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    loop {
+        tokio::select! {
+            report = &mut session => return Ok(report?),
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+        }
+        terminal::complain("stopping after this batch; what was taken stays in quarantine");
+        stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The hard stop: the end of the window that is open.
+fn until(registry: &Registry, now: Timestamp, is_restore: bool) -> Result<Timestamp, Refusal> {
+    if is_restore {
+        return Ok(Timestamp::MAX);
+    }
+    let windows = &registry.gc.windows;
+    if let Some(opening) = window::open_at(windows, now) {
+        return Ok(window::opening::stop_by(&opening, MARGIN));
+    }
+    let message = match window::next(windows, now) {
+        Some(next) => format!(
+            "no window is open; the next is {} at {:.0} (`pullproof gc windows`)",
+            next.windows.join(" and "),
+            next.start
+        ),
+        None => "no window is configured, and nothing is taken outside of one: write `gc: {windows: [{name: \
+                 sunday, schedule: \"0 2 * * 0\", timeZone: Europe/Berlin, duration: 3h}]}`"
+            .to_owned(),
+    };
+    Err(Refusal::new(Code::WindowClosed, message))
+}
+
+fn work(
+    config: Config,
+    registry: Registry,
+    given: GivenSources,
+    clock: Arc<dyn Clock>,
+    until: Timestamp,
+    accepted: Option<String>,
+) -> Work {
+    let config = Arc::new(config);
+    let runtime = Handle::current();
+    let read_kept = {
+        let (config, registry) = (Arc::clone(&config), registry.clone());
+        let (clock, runtime) = (Arc::clone(&clock), runtime.clone());
+        move || runtime.block_on(keep::read(&given, &config, &registry, &clock))
+    };
+    Work {
+        registries: Registries {
+            config: Arc::clone(&config),
+            named: std::collections::BTreeSet::new(),
+            plain_http: std::collections::BTreeSet::new(),
+            personal: Arc::default(),
+            sources: Sources::default(),
+            stats: Stats::default(),
+            manifests: Arc::new(InMemory::default()),
+            depth: None,
+            memory: None,
+            exchanges: None,
+            clock: Arc::clone(&clock),
+        },
+        config,
+        registry,
+        read_kept: Box::new(read_kept),
+        clock,
+        runtime,
+        until,
+        stop: Arc::new(AtomicBool::new(false)),
+        accepted,
+    }
+}

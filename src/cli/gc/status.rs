@@ -1,0 +1,204 @@
+//! `pullproof gc status`, and the marks of an operator: `stop`, `pause` and `resume`.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::plan::chosen;
+use super::run::Common;
+use crate::app::collector::journals::Journals;
+use crate::cli::explain::text::{counted, size};
+use crate::cli::output::structured;
+use crate::cli::terminal::{self, Paint};
+use crate::cli::{Exit, Global};
+use crate::clock::{Clock as _, SystemClock};
+use crate::collection::item::RunId;
+use crate::collection::journal::Replayed;
+use crate::collection::run::{Place, Proof};
+use crate::config::{LogLevel, Registry, Storage};
+use crate::vault::filesystem::Vault;
+
+#[derive(Debug, clap::Args)]
+pub struct StatusArguments {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MarkArguments {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What an operator says to whoever collects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    Stop,
+    Pause,
+    Resume,
+}
+
+#[derive(Debug, Serialize)]
+struct View {
+    schema: &'static str,
+    storage: String,
+    paused: bool,
+    stopping: bool,
+    /// Those that hold something, or have something open; the oldest first.
+    runs: Vec<RunView>,
+    ended_runs: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct RunView {
+    run: RunId,
+    items: usize,
+    bytes: u64,
+    /// Of which nobody knows yet whether it was moved.
+    open: usize,
+    proof: Proof,
+    settled: bool,
+    returning: bool,
+    /// When it may be purged, at the earliest.
+    due: Option<Timestamp>,
+}
+
+impl RunView {
+    fn of(id: RunId, replayed: &Replayed, quarantine_for: Duration) -> Self {
+        let run = &replayed.run;
+        let held: Vec<_> = run.at(Place::Held).collect();
+        let bytes = held.iter().filter_map(|item| replayed.items.get(item));
+        let due = run.last_taken().map(Timestamp::from);
+        Self {
+            run: id,
+            items: held.len(),
+            bytes: bytes.map(|item| item.bytes).sum(),
+            open: run.open().count(),
+            proof: run.proof(),
+            settled: run.is_settled(),
+            returning: run.returns().is_some(),
+            due: due.and_then(|at| at.checked_add(quarantine_for).ok()),
+        }
+    }
+}
+
+pub fn status(arguments: &StatusArguments, global: &Global) -> anyhow::Result<Exit> {
+    let (registry, vault) = match opened(&arguments.common, global)? {
+        Ok(opened) => opened,
+        Err(exit) => return Ok(exit),
+    };
+    let journals = Journals::read(&vault)?;
+    let is_open = |replayed: &Replayed| replayed.run.holds();
+    let view = View {
+        schema: "pullproof.dev/gc-status/v1",
+        storage: registry.host.clone(),
+        paused: vault.has("pause")?,
+        stopping: vault.has("stop")?,
+        runs: journals
+            .iter()
+            .filter(|(_, replayed)| is_open(replayed))
+            .map(|(id, replayed)| RunView::of(id, replayed, registry.gc.quarantine_for))
+            .collect(),
+        ended_runs: journals.iter().filter(|(_, it)| !is_open(it)).count(),
+    };
+    let text = structured(arguments.common.output, &view)?;
+    terminal::print(&text.unwrap_or_else(|| words(&view, Paint::for_stdout())))?;
+    Ok(Exit::Done)
+}
+
+fn words(view: &View, paint: Paint) -> String {
+    let mut text = String::new();
+    if view.paused {
+        text.push_str("paused: nothing is taken or purged until `pullproof gc resume`\n");
+    }
+    if view.stopping {
+        text.push_str("stopping: whoever collects stops after its batch\n");
+    }
+    if view.runs.is_empty() {
+        text.push_str(&format!(
+            "{}: nothing is in quarantine",
+            paint.bold(&view.storage)
+        ));
+        let ended = counted(view.ended_runs, "run has", "runs have");
+        text.push_str(&format!("; {ended} ended\n"));
+        return text;
+    }
+    for run in &view.runs {
+        let files = counted(run.items, "file", "files");
+        text.push_str(&format!(
+            "{}  {files}, {}",
+            paint.bold(&run.run.to_string()),
+            size(run.bytes)
+        ));
+        if run.returning {
+            text.push_str(", on the way back");
+        }
+        text.push_str(match run.proof {
+            Proof::Clean => ", proven since",
+            Proof::Missing => ", not proven since: the next session does it",
+            Proof::Unknown => ", of which not everything could be proven: it is not purged",
+            Proof::Worse => ", and an image got worse by it",
+        });
+        if !run.settled {
+            text.push_str(", not settled");
+        }
+        if run.open > 0 {
+            text.push_str(&format!(", {} open", run.open));
+        }
+        if let Some(due) = run.due {
+            text.push_str(&format!(", purged from {due:.0} at the earliest"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+pub fn mark(arguments: &MarkArguments, mark: Mark, global: &Global) -> anyhow::Result<Exit> {
+    let (registry, vault) = match opened(&arguments.common, global)? {
+        Ok(opened) => opened,
+        Err(exit) => return Ok(exit),
+    };
+    // For whoever finds it there.
+    let content = format!("since {:.0}\n", SystemClock.now());
+    let text = match mark {
+        Mark::Stop => {
+            vault.write("stop", content.as_bytes())?;
+            "whoever collects it stops after its batch; what was taken stays in quarantine"
+        }
+        Mark::Pause => {
+            vault.write("pause", content.as_bytes())?;
+            "nothing is taken or purged until `pullproof gc resume`; what is in quarantine stays there"
+        }
+        Mark::Resume => {
+            vault.remove("pause")?;
+            vault.remove("stop")?;
+            "collections go on in their windows"
+        }
+    };
+    terminal::print(&format!("{}: {text}\n", registry.host))?;
+    Ok(Exit::Done)
+}
+
+/// The storage, for whoever only looks, or leaves a mark.
+fn opened(common: &Common, global: &Global) -> anyhow::Result<Result<(Registry, Vault), Exit>> {
+    let (config, _) = match global.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(Err(exit)),
+    };
+    global.start_log(&config, Some(LogLevel::Warn));
+    let registry = match chosen(&config, common.storage.as_deref()) {
+        Ok(registry) => registry.clone(),
+        Err(problem) => {
+            terminal::complain(&format!("error: {problem}"));
+            return Ok(Err(Exit::Usage));
+        }
+    };
+    let Some(Storage::Filesystem(root)) = &registry.storage else {
+        terminal::complain("error: a bucket is not collected yet: only `storage.filesystem` is");
+        return Ok(Err(Exit::Usage));
+    };
+    let vault = Vault::open(root).with_context(|| format!("opening {}", root.display()))?;
+    Ok(Ok((registry, vault)))
+}

@@ -1,0 +1,11 @@
+//! Collections carried out on real storage trees under real registries.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod desk;
+mod killed;
+mod whole;

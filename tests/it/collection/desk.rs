@@ -1,0 +1,178 @@
+//! A storage tree, the registry that serves it, and whoever collects it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jiff::{SignedDuration, Unit};
+use pullproof::clock::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::plan::tree::{Tree, files, sound};
+use crate::support::daemon;
+use crate::support::http::client;
+use crate::support::registry::{Options, Registry, Version};
+
+/// Files with their bytes.
+pub(crate) type Content = BTreeMap<PathBuf, Vec<u8>>;
+
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) tree: Tree,
+    pub(crate) registry: Registry,
+    home: TempDir,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) code: Option<i32>,
+    pub(crate) view: Value,
+    #[expect(dead_code, reason = "shown where a test fails")]
+    pub(crate) stderr: String,
+}
+
+impl Answered {
+    pub(crate) fn codes(&self) -> Vec<&str> {
+        let all = self.view["refusals"].as_array();
+        let all = all.unwrap_or_else(|| panic!("{self:?}")).iter();
+        all.map(|it| it["code"].as_str().unwrap()).collect()
+    }
+
+    pub(crate) fn result(&self) -> &str {
+        let result = self.view["result"].as_str();
+        result.unwrap_or_else(|| panic!("{self:?}"))
+    }
+
+    pub(crate) fn run(&self) -> String {
+        self.view["run"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Desk {
+    /// An image with a tag and one that nothing leads to, under a registry without cache.
+    pub(crate) async fn start(version: Version) -> Self {
+        let tree = sound();
+        tree.age();
+        let options = Options::new(version, tree.root()).with_deletes();
+        let registry = Registry::start(options).await;
+        let desk = Self {
+            tree,
+            registry,
+            home: tempfile::tempdir().unwrap(),
+        };
+        desk.configure("quarantine", "");
+        desk.keep(&["app:v1"]);
+        desk
+    }
+
+    pub(crate) fn at(&self, reference: &str) -> String {
+        format!("{}/{reference}", self.registry.host())
+    }
+
+    /// What is in use.
+    pub(crate) fn keep(&self, references: &[&str]) {
+        let lines = references.iter().map(|it| self.at(it) + "\n");
+        let text: String = lines.collect();
+        fs::write(self.home.path().join("keep.txt"), text).unwrap();
+    }
+
+    /// With everything that waits turned down, in a window that is open, unless `more` says otherwise.
+    pub(crate) fn configure(&self, mode: &str, more: &str) {
+        let now = SystemClock.now() - SignedDuration::from_mins(10);
+        let opened = now
+            .round(Unit::Minute)
+            .unwrap()
+            .to_zoned(jiff::tz::TimeZone::UTC);
+        let schedule = format!("{} {} * * *", opened.minute(), opened.hour());
+        let window = json!({"name": "now", "schedule": schedule, "duration": "2h"});
+        let mut gc = json!({
+            "mode": mode, "untagged": "delete", "tagHistory": "delete", "rehearsal": "0s",
+            "minimumAge": "1h", "longestRequest": "1s", "watchEvery": "1s", "quarantineFor": "1s",
+            "maxCollectPercent": 100, "alarmPercent": 100, "settle": {"cache": "none"},
+            "windows": [window],
+        });
+        let more: Value = serde_json::from_str(&format!("{{{more}}}")).unwrap();
+        for (key, value) in more.as_object().unwrap() {
+            gc[key] = value.clone();
+        }
+        let text = json!({
+            "inventory": {"references": [{"name": "keep", "file": "keep.txt"}]},
+            "registries": [{
+                "host": self.registry.host(), "plainHttp": true, "kind": "distribution",
+                "storage": {"filesystem": {"root": self.tree.root()}},
+            }],
+            "gc": gc,
+            "state": {"directory": self.home.path().join("state")},
+        });
+        fs::write(self.home.path().join("pullproof.yaml"), text.to_string()).unwrap();
+    }
+
+    pub(crate) async fn gc(&self, words: &[&str]) -> Answered {
+        self.gc_below(&[], words).await
+    }
+
+    /// Below another program.
+    pub(crate) async fn gc_below(&self, above: &[OsString], words: &[&str]) -> Answered {
+        let mut command = daemon::command(self.home.path());
+        if let Some((first, rest)) = above.split_first() {
+            let plain = command;
+            command = Command::new(first);
+            command.env_clear().current_dir(self.home.path()).args(rest);
+            command.arg(plain.get_program());
+            for (name, value) in plain.get_envs() {
+                command.env(name, value.unwrap_or_default());
+            }
+        }
+        command.arg("gc").args(words).args(["-o", "json"]);
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let ended = ended.await.unwrap();
+        Answered {
+            code: ended.status.code(),
+            view: serde_json::from_slice(&ended.stdout).unwrap_or_default(),
+            stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
+        }
+    }
+
+    /// The registry again, with a cache in memory.
+    pub(crate) async fn cache(&mut self) {
+        let options = Options::new(Version::V3, self.tree.root());
+        self.registry.stop();
+        self.registry = Registry::start(options.with_deletes().with_descriptor_cache()).await;
+        self.configure("quarantine", "");
+        self.keep(&["app:v1"]);
+    }
+
+    pub(crate) async fn head(&self, repository: &str, digest: &str) {
+        let url = format!("{}/v2/{repository}/blobs/{digest}", self.registry.url());
+        let answer = client().head(url).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.tree.root()
+    }
+
+    /// Every file of the registry's own, with its content.
+    pub(crate) fn content(&self) -> Content {
+        let all = files(&self.tree.v2()).into_iter();
+        all.map(|file| {
+            let content = fs::read(&file).unwrap();
+            (file, content)
+        })
+        .collect()
+    }
+
+    /// Files that a run holds, below its quarantine.
+    pub(crate) fn held(&self) -> Vec<PathBuf> {
+        let quarantine = self.root().join("pullproof/quarantine");
+        if quarantine.exists() {
+            files(&quarantine)
+        } else {
+            Vec::new()
+        }
+    }
+}
