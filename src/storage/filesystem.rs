@@ -521,7 +521,9 @@ impl Filesystem {
     /// Opens what is below a directory: through no symbolic link (`ELOOP`), and on the same file system
     /// (`EXDEV`).
     fn within(&self, parent: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let bounds = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        // What a directory lists is never `..` nor absolute, so that it need not be kept below by the kernel:
+        // `BENEATH` takes a lock of the whole machine for each call (`path_is_under`), and threads wait for it.
+        let bounds = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         match openat2(parent, path, flags, Mode::empty(), bounds) {
             // An old kernel, or a sandbox that does not let it through.
             Err(Errno::NOSYS | Errno::PERM) => {}

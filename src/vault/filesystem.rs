@@ -10,10 +10,11 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, fdatasync, flock, fstat, fsync, linkat,
-    mkdirat, openat, openat2, renameat, statat, syncfs, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, chmodat, chownat, fdatasync, flock, fstat,
+    fsync, linkat, mkdirat, openat, openat2, renameat, statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
 use super::{OWN, journal, quarantine};
 use crate::collection::gate::Permit;
@@ -404,9 +405,21 @@ impl Vault {
         };
         let parent = parent.as_ref().unwrap_or(&self.top);
         match mkdirat(parent, name, directory_mode()) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(error),
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(()),
+            Err(error) => return Err(error),
         }
+        // The registry has to write into its directories, whoever made them: as into the one above.
+        let above = fstat(parent)?;
+        let (owner, group) = (Uid::from_raw(above.st_uid), Gid::from_raw(above.st_gid));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        match chownat(parent, name, Some(owner), Some(group), flags) {
+            // Only root may give away what is its own.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(error) => return Err(error),
+        }
+        let mode = Mode::from_raw_mode(above.st_mode);
+        chmodat(parent, name, mode, AtFlags::empty())
     }
 
     /// What is at a path; `None` where nothing is.

@@ -746,14 +746,13 @@ impl<'a> Session<'a> {
             return (Proof::Unknown, Vec::new());
         };
         let proofs = self.proofs(&kept);
-        // What was proven when the run was let through the gate, and is still kept.
-        let began = self.journals.iter().map(|(run, _)| run.began).min();
+        // What was proven when the gate opened last, and is still kept.
+        let last = memory.proven.values().max().copied();
         let before: BTreeSet<String> = memory
             .proven
             .iter()
-            .filter(|(_, at)| began.is_none_or(|began| at.get() + 86_400 * 30 >= began.get()))
+            .filter(|(reference, at)| Some(**at) == last && proofs.contains_key(*reference))
             .map(|(reference, _)| reference.clone())
-            .filter(|reference| proofs.contains_key(reference))
             .collect();
         let (broken, unknown) = proven::worse(&before, &proofs);
         let wanted = match self.planned(&kept, self.work.clock.now()) {

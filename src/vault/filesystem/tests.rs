@@ -161,6 +161,24 @@ fn nothing_is_overwritten_by_what_goes_back() {
 }
 
 #[test]
+fn what_is_made_in_the_registrys_tree_is_the_registrys() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let items = items(1);
+    let tree = Tree::new(&items);
+    let lock = tree.lock();
+    tree.vault
+        .take(&lock, run(), &items, &permit(1), Second::new(NOW));
+    let path = tree.directory.path().join(items[0].path());
+    let (leaf, above) = (path.parent().unwrap(), path.ancestors().nth(2).unwrap());
+    fs::remove_dir(leaf).unwrap();
+    fs::set_permissions(above, fs::Permissions::from_mode(0o2775)).unwrap();
+    assert_eq!(tree.vault.put_back(run(), &items).outcomes, [Outcome::Live]);
+    let told = fs::metadata(leaf).unwrap();
+    assert_eq!(told.permissions().mode() & 0o7777, 0o2775);
+    assert_eq!(told.uid(), fs::metadata(above).unwrap().uid());
+}
+
+#[test]
 fn what_died_between_its_two_names_is_found_live() {
     let items = items(1);
     let tree = Tree::new(&items);
