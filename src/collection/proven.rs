@@ -55,6 +55,18 @@ impl Memory {
         }
     }
 
+    /// What was proven when the gate asked last, and is still kept. Without memory nobody knows, and all of it
+    /// may have been.
+    pub fn proven_last(&self, proofs: &Proofs) -> BTreeSet<String> {
+        if self.since.is_none() {
+            return proofs.keys().cloned().collect();
+        }
+        let last = self.proven.values().max();
+        let proven = self.proven.iter();
+        let proven = proven.filter(|(it, at)| Some(*at) == last && proofs.contains_key(*it));
+        proven.map(|(reference, _)| reference.clone()).collect()
+    }
+
     /// Whether it may ever have been whole, for all that is known.
     fn may_have_been(&self, reference: &str) -> bool {
         self.since.is_none()
@@ -160,6 +172,23 @@ mod tests {
             Second::new(2),
         );
         assert!(memory.doubted.is_empty());
+    }
+
+    #[test]
+    fn what_the_gate_proved_last_is_what_must_stay_proven() {
+        let mut memory = Memory::default();
+        let all: Proofs = ["a", "b", "c"]
+            .map(|it| (it.to_owned(), Found::Proven))
+            .into();
+        // Without memory, everything that is kept.
+        assert_eq!(memory.proven_last(&all).len(), 3);
+        memory.take(&all, Second::new(1));
+        // One was lost since, and that is known; one is kept by nobody any more.
+        let mut later = all.clone();
+        later.insert("b".to_owned(), broken(true));
+        memory.take(&later, Second::new(2));
+        later.remove("c");
+        assert_eq!(memory.proven_last(&later), ["a".to_owned()].into());
     }
 
     #[test]

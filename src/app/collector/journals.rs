@@ -63,11 +63,7 @@ impl Journals {
             .collect()
     }
 
-    /// What is known of a run, its items and what it went by.
-    pub fn get(&self, run: RunId) -> Option<&Replayed> {
-        self.runs.get(&run).map(|one| &one.replayed)
-    }
-
+    /// What is known of each run, its items and what it went by.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (RunId, &Replayed)> {
         let runs = self.runs.iter();
         runs.map(|(id, one)| (*id, &one.replayed))

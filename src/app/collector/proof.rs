@@ -44,19 +44,8 @@ pub(super) fn references(
     all
 }
 
-/// Asks for all of them with the registry entry's own credential, whoever may pull them.
+/// Asks for all of them with the registry entry's own credential, whoever may pull them; with who asked.
 pub(super) async fn prove(
-    registries: &Registries,
-    host: &str,
-    references: &BTreeSet<String>,
-    clock: &Arc<dyn Clock>,
-) -> Proofs {
-    let (proofs, _) = prove_with(registries, host, references, clock).await;
-    proofs
-}
-
-/// The same, with who asked.
-pub(super) async fn prove_with(
     registries: &Registries,
     host: &str,
     references: &BTreeSet<String>,
@@ -105,15 +94,14 @@ pub(super) async fn prove_with(
     (proofs, prover)
 }
 
-/// For each item whether a replica still answers for it. Bytes are asked for by their links.
-pub(super) async fn believed(
+/// Whoever asks a replica, known by a round over `some`; `None` where it cannot be asked at all.
+pub(super) async fn asker(
     registries: &Registries,
     host: &str,
-    replica: &Endpoint,
+    replica: Endpoint,
     some: &BTreeSet<String>,
-    items: &[Item],
     clock: &Arc<dyn Clock>,
-) -> Vec<bool> {
+) -> Option<Prover> {
     let mut config = Config::clone(&registries.config);
     for registry in config.registries.iter_mut().filter(|it| it.host == host) {
         registry.endpoint = replica.clone();
@@ -123,20 +111,21 @@ pub(super) async fn believed(
         config: Arc::new(config),
         ..registries.clone()
     };
-    // By a round it is known as whom to ask.
-    let (_, prover) = prove_with(&registries, host, some, clock).await;
-    let prover = match prover {
-        Some(prover) => prover,
-        None => match registries.prover(&host.into(), Rotation::default(), Arc::default()) {
-            Ok(prover) => prover,
-            Err(_cannot_be_asked) => return vec![true; items.len()],
-        },
+    let (_, prover) = prove(&registries, host, some, clock).await;
+    prover.or_else(|| {
+        let prover = registries.prover(&host.into(), Rotation::default(), Arc::default());
+        prover.ok()
+    })
+}
+
+/// For each item whether a replica still answers for it. Bytes are asked for by their links.
+pub(super) async fn believed(asker: Option<&Prover>, items: &[Item]) -> Vec<bool> {
+    // What cannot be asked may believe in everything.
+    let Some(prover) = asker else {
+        return vec![true; items.len()];
     };
-    let auth = prover
-        .learnt()
-        .1
-        .first()
-        .map_or(AuthId::default(), |target| target.content);
+    let auth = prover.learnt().1.first();
+    let auth = auth.map_or(AuthId::default(), |target| target.content);
     let client = prover.client();
     let ask = async |item: &Item| match (&item.repository, item.class) {
         (Some(repository), Class::Revision) => {

@@ -1,5 +1,10 @@
 //! Each effect of the machine, carried out.
 
+use std::fmt::Display;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::{
     BTreeMap, BTreeSet, Code, Duration, Event, Journals, Kept, Lock, LockError, Ordering, Refusal,
     Report, RunId, Second, Storage, Timestamp, Vault, Work, error, info, json, planning, proof,
@@ -16,6 +21,7 @@ use crate::config::Cache;
 use crate::config::endpoint::Endpoint;
 use crate::gc::plan::{Garbage, Plan};
 use crate::oci::digest::Digest;
+use crate::prover::Prover;
 use crate::storage::Progress;
 use crate::vault::filesystem::Moved;
 
@@ -36,6 +42,8 @@ pub(super) struct Session<'a> {
     kept: Option<Kept>,
     plan: Option<Plan>,
     selection: Selection,
+    /// One for each replica, once something was to be asked for.
+    askers: Vec<Option<Prover>>,
     report: Report,
 }
 
@@ -52,6 +60,7 @@ impl<'a> Session<'a> {
             kept: None,
             plan: None,
             selection: Selection::default(),
+            askers: Vec::new(),
             report: Report::default(),
         }
     }
@@ -372,11 +381,6 @@ impl<'a> Session<'a> {
         let now = self.work.clock.now();
         let plan = self.planned(&kept, now)?;
         let gc = &self.work.registry.gc;
-        let held: BTreeMap<String, (RunId, ItemId)> = self
-            .journals
-            .held()
-            .map(|(run, id, item)| (item.path(), (run, id)))
-            .collect();
         let counts = plan.counts();
         let rehearsed = self.rehearsed(&plan, now)?;
         let percent = gc.max_collect_percent / 100.0;
@@ -394,14 +398,13 @@ impl<'a> Session<'a> {
         };
         let all = select::select(&plan, &limits);
         // What is in quarantine already would go, and so it stays there; what would not is wanted.
-        let goes = planned_paths(&plan);
-        let mut wanted: BTreeMap<RunId, Vec<ItemId>> = BTreeMap::new();
-        for (path, (run, id)) in &held {
-            if !goes.contains(path) {
-                wanted.entry(*run).or_default().push(*id);
-            }
-        }
-        self.selection = without(all, &|item| held.contains_key(&item.path()));
+        let wanted = self.wanted_by(&plan);
+        let held: BTreeSet<String> = self
+            .journals
+            .held()
+            .map(|(_, _, item)| item.path())
+            .collect();
+        self.selection = without(all, &|item| held.contains(&item.path()));
         self.report.left = self.selection.left;
         self.facts.met(Code::ListingIncomplete);
         let too_much = planning::too_much(&plan, &self.work.registry);
@@ -443,21 +446,9 @@ impl<'a> Session<'a> {
             );
             Refusal::new(Code::Rehearsal, message)
         };
-        let before = match self.vault.read(PLANNED) {
-            Ok(None) => Rehearsed::default(),
-            Ok(Some(text)) => serde_json::from_slice(&text)
-                .map_err(|error| refused(format!("pullproof/{PLANNED} cannot be read: {error}")))?,
-            Err(error) => {
-                return Err(refused(format!(
-                    "pullproof/{PLANNED} cannot be read: {error}"
-                )));
-            }
-        };
-        let after = before.with(plan.garbage(), now.into());
-        let text = serde_json::to_vec(&after).expect("it is text and numbers");
-        self.vault
-            .write(PLANNED, &text)
-            .map_err(|error| refused(format!("pullproof/{PLANNED} cannot be written: {error}")))?;
+        let before: Option<Rehearsed> = self.remembered(PLANNED).map_err(refused)?;
+        let after = before.unwrap_or_default().with(plan.garbage(), now.into());
+        self.remember(PLANNED, &after).map_err(refused)?;
         Ok(after)
     }
 
@@ -565,30 +556,21 @@ impl<'a> Session<'a> {
             })
         };
         let references = proof::references(&kept.set, &self.work.registry, &stored);
-        self.work.runtime.block_on(proof::prove(
+        let (proofs, _) = self.work.runtime.block_on(proof::prove(
             &self.work.registries,
             &self.work.registry.host,
             &references,
             &self.work.clock,
-        ))
+        ));
+        proofs
     }
 
     /// What the proofs say to the gate, and what is remembered of them.
     fn judge(&mut self, proofs: &Proofs) {
-        self.memory = match self.vault.read(PROVEN) {
-            Ok(None) => Memory::default(),
-            Ok(Some(text)) => match serde_json::from_slice(&text) {
-                Ok(memory) => memory,
-                Err(error) => {
-                    let message = format!(
-                        "pullproof/{PROVEN} cannot be read, and with it goes what was ever proven: {error}"
-                    );
-                    self.facts.refused(Refusal::new(Code::ProofStale, message));
-                    return;
-                }
-            },
-            Err(error) => {
-                let message = format!("pullproof/{PROVEN} cannot be read: {error}");
+        self.memory = match self.remembered(PROVEN) {
+            Ok(memory) => memory.unwrap_or_default(),
+            Err(problem) => {
+                let message = format!("{problem}, and with it goes what was ever proven");
                 self.facts.refused(Refusal::new(Code::ProofStale, message));
                 return;
             }
@@ -609,11 +591,23 @@ impl<'a> Session<'a> {
             self.report.told.push(told);
         }
         self.memory.take(proofs, self.now());
-        let text = serde_json::to_vec(&self.memory).expect("it is text and numbers");
-        if let Err(error) = self.vault.write(PROVEN, &text) {
-            let message = format!("pullproof/{PROVEN} cannot be written: {error}");
-            self.facts.refused(Refusal::new(Code::ProofStale, message));
+        if let Err(problem) = self.remember(PROVEN, &self.memory) {
+            self.facts.refused(Refusal::new(Code::ProofStale, problem));
         }
+    }
+
+    /// What a file of ours beside the journal says; `None` where there is none.
+    fn remembered<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
+        let problem = |error: &dyn Display| format!("pullproof/{name} cannot be read: {error}");
+        let text = self.vault.read(name).map_err(|error| problem(&error))?;
+        let parsed = text.map(|text| serde_json::from_slice(&text));
+        parsed.transpose().map_err(|error| problem(&error))
+    }
+
+    fn remember<T: Serialize>(&self, name: &str, what: &T) -> Result<(), String> {
+        let text = serde_json::to_vec(what).expect("it is text and numbers");
+        let written = self.vault.write(name, &text);
+        written.map_err(|error| format!("pullproof/{name} cannot be written: {error}"))
     }
 
     /// A canary goes the way of all that is taken, and comes back.
@@ -698,23 +692,15 @@ impl<'a> Session<'a> {
     /// Whether some replica still answers for each.
     fn ask(&mut self, run: RunId, ids: &[ItemId]) -> Vec<bool> {
         let items = self.journals.items(run, ids);
-        let kept = self.kept.as_ref();
-        let some: BTreeSet<String> = kept
-            .map(|kept| proof::references(&kept.set, &self.work.registry, &|_| false))
-            .unwrap_or_default()
-            .into_iter()
-            .take(1)
-            .collect();
+        if self.askers.is_empty() {
+            self.askers = self.askers();
+        }
         let mut believed = vec![false; items.len()];
-        for replica in replicas(self.work) {
-            let found = self.work.runtime.block_on(proof::believed(
-                &self.work.registries,
-                &self.work.registry.host,
-                &replica,
-                &some,
-                &items,
-                &self.work.clock,
-            ));
+        for asker in &self.askers {
+            let found = self
+                .work
+                .runtime
+                .block_on(proof::believed(asker.as_ref(), &items));
             for (believed, found) in believed.iter_mut().zip(found) {
                 *believed |= found;
             }
@@ -736,24 +722,39 @@ impl<'a> Session<'a> {
         believed
     }
 
+    /// Whoever asks each replica; `None` for one that cannot be asked.
+    fn askers(&self) -> Vec<Option<Prover>> {
+        let kept = self.kept.as_ref();
+        let all = kept.map(|kept| proof::references(&kept.set, &self.work.registry, &|_| false));
+        // By one round it is known as whom to ask.
+        let one: BTreeSet<String> = all.unwrap_or_default().into_iter().take(1).collect();
+        let replicas = replicas(self.work).into_iter();
+        let asker = |replica| {
+            self.work.runtime.block_on(proof::asker(
+                &self.work.registries,
+                &self.work.registry.host,
+                replica,
+                &one,
+                &self.work.clock,
+            ))
+        };
+        replicas.map(asker).collect()
+    }
+
     /// Everything that was proven before is proven again, and what new links want is told.
     fn prove(&mut self) -> (Proof, Vec<Event>) {
-        let memory = match self.vault.read(PROVEN) {
-            Ok(Some(text)) => serde_json::from_slice(&text).unwrap_or_default(),
-            Ok(None) | Err(_) => Memory::default(),
+        let memory: Memory = match self.remembered(PROVEN) {
+            Ok(memory) => memory.unwrap_or_default(),
+            Err(problem) => {
+                self.fail(problem);
+                return (Proof::Unknown, Vec::new());
+            }
         };
         let Some(kept) = self.read_kept() else {
             return (Proof::Unknown, Vec::new());
         };
         let proofs = self.proofs(&kept);
-        // What was proven when the gate opened last, and is still kept.
-        let last = memory.proven.values().max().copied();
-        let before: BTreeSet<String> = memory
-            .proven
-            .iter()
-            .filter(|(reference, at)| Some(**at) == last && proofs.contains_key(*reference))
-            .map(|(reference, _)| reference.clone())
-            .collect();
+        let before = memory.proven_last(&proofs);
         let (broken, unknown) = proven::worse(&before, &proofs);
         let wanted = match self.planned(&kept, self.work.clock.now()) {
             Ok(plan) => self.wanted_by(&plan),
