@@ -73,10 +73,6 @@ impl Permit {
     pub fn holds(&self, epoch: u32, now: Second) -> bool {
         self.epoch == epoch && now < self.until
     }
-
-    pub fn until(&self) -> Second {
-        self.until
-    }
 }
 
 /// Opens the gate, or says all that closes it. The permit ends at `until`, the hard stop of the window.

@@ -263,11 +263,6 @@ impl Machine {
         &self.runs
     }
 
-    /// The run in which this session takes things, if it has begun one.
-    pub fn own_run(&self) -> Option<RunId> {
-        self.session.as_ref()?.own
-    }
-
     /// Takes what happened at a time, and says what to do next. `None` where that was decided before: it
     /// is under way.
     pub fn step(mut self, event: Event, now: Second) -> (Self, Option<Effect>) {

@@ -15,7 +15,7 @@ use super::auth::{self, AuthFault, Keys};
 use super::challenge::{self, Challenge};
 use super::exchange::{self, Exchanges};
 use super::fault::{self, Meaning};
-use super::hosts::{Host, Visit};
+use super::hosts::{Host, Turn, Visit};
 use super::limiter::Outcome as Load;
 use super::quota::Kind;
 use super::retry::{Delays, Patience};
@@ -521,18 +521,7 @@ impl Transport {
 
     /// Asks once, as nobody, and follows nothing. Whatever is answered is an answer.
     pub(super) async fn look(&self, path: &str) -> Result<Response, Failure> {
-        let visit = Visit {
-            credential: "",
-            kind: Kind::Other,
-            share: self.options.quota_share,
-            requests_per_second: self.options.requests_per_second,
-            wait_max: self.options.patience.retry_after_max,
-        };
-        let turn = self
-            .host
-            .turn(visit, self.clock.as_ref())
-            .await
-            .map_err(|reason| Failure::new(Code::RateLimited, reason))?;
+        let turn = self.turn("", Kind::Other).await?;
         let mut url = self.options.base.clone();
         url.set_path(&format!("{}{path}", self.base_path));
         let request = reqwest::Request::new(Method::GET, url);
@@ -541,6 +530,19 @@ impl Transport {
         let headers = result.as_ref().ok().map(Response::headers);
         turn.end(headers, operation as usize, took, load(result.as_ref()));
         result
+    }
+
+    /// Waits until a request may be sent.
+    async fn turn<'a>(&'a self, credential: &'a str, kind: Kind) -> Result<Turn<'a>, Failure> {
+        let visit = Visit {
+            credential,
+            kind,
+            share: self.options.quota_share,
+            requests_per_second: self.options.requests_per_second,
+            wait_max: self.options.patience.retry_after_max,
+        };
+        let turn = self.host.turn(visit, self.clock.as_ref()).await;
+        turn.map_err(|reason| Failure::new(Code::RateLimited, reason))
     }
 
     async fn send_once(
@@ -559,18 +561,8 @@ impl Transport {
             return Err(Failure::new(Code::Untrusted, message));
         }
         let is_pull = wanted.is_manifest && wanted.method == Method::GET;
-        let visit = Visit {
-            credential,
-            kind: if is_pull { Kind::Pull } else { Kind::Other },
-            share: self.options.quota_share,
-            requests_per_second: self.options.requests_per_second,
-            wait_max: self.options.patience.retry_after_max,
-        };
-        let turn = self
-            .host
-            .turn(visit, self.clock.as_ref())
-            .await
-            .map_err(|reason| Failure::new(Code::RateLimited, reason))?;
+        let kind = if is_pull { Kind::Pull } else { Kind::Other };
+        let turn = self.turn(credential, kind).await?;
         let client = if wanted.is_fresh {
             &self.fresh
         } else {

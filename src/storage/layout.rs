@@ -192,6 +192,11 @@ pub fn revision(repository: &str, digest: &Digest) -> String {
     )
 }
 
+/// Where what a tag names is written.
+pub fn current(repository: &str, tag: &str) -> String {
+    format!("repositories/{repository}/_manifests/tags/{tag}/current/link")
+}
+
 /// That a tag named a manifest, or names it.
 pub fn history(repository: &str, tag: &str, digest: &Digest) -> String {
     format!(

@@ -63,30 +63,16 @@ impl Vault {
         permit: &Permit,
         now: Second,
     ) -> Moved {
-        let mut moving = Moving::new(self, run);
         if !permit.holds(lock.epoch(), now) {
-            let problem = "the permit does not hold any more";
-            return Moving::refuse(items.len(), io::Error::other(problem));
+            return Moving::refuse(items.len());
         }
-        for item in items {
-            moving.each(|moving| moving.take(item));
-        }
-        moving.finish(items.len())
+        Moving::new(self, run).until_one_fails(items, Moving::take)
     }
 
     /// Puts items back from the quarantine of a run. Nothing is overwritten. One that cannot be does not
     /// keep the others from it.
     pub fn put_back(&self, run: RunId, items: &[Item]) -> Moved {
-        let mut moving = Moving::new(self, run);
-        for item in items {
-            let (outcome, error) = match moving.put_back(&item.path()) {
-                Ok(outcome) => (outcome, None),
-                Err(error) => (Outcome::Unknown, Some(error)),
-            };
-            moving.outcomes.push(outcome);
-            moving.failed = moving.failed.take().or(error);
-        }
-        moving.finish(items.len())
+        Moving::new(self, run).each(items, |moving, item| moving.put_back(&item.path()))
     }
 
     /// Purges items from the quarantine of a run: they are gone. After the first error nothing more is.
@@ -98,29 +84,15 @@ impl Vault {
         permit: &Permit,
         now: Second,
     ) -> Moved {
-        let mut moving = Moving::new(self, run);
         if !permit.holds(lock.epoch(), now) {
-            let problem = "the permit does not hold any more";
-            return Moving::refuse(items.len(), io::Error::other(problem));
+            return Moving::refuse(items.len());
         }
-        for item in items {
-            moving.each(|moving| moving.purge(item));
-        }
-        moving.finish(items.len())
+        Moving::new(self, run).until_one_fails(items, Moving::purge)
     }
 
     /// Where items are.
     pub fn look(&self, run: RunId, items: &[Item]) -> Moved {
-        let mut moving = Moving::new(self, run);
-        for item in items {
-            let (outcome, error) = match moving.look(&item.path()) {
-                Ok(outcome) => (outcome, None),
-                Err(error) => (Outcome::Unknown, Some(error)),
-            };
-            moving.outcomes.push(outcome);
-            moving.failed = moving.failed.take().or(error);
-        }
-        moving.finish(items.len())
+        Moving::new(self, run).each(items, |moving, item| moving.look(&item.path()))
     }
 
     /// The bytes of a blob that a run holds, if they are no more than a manifest's.
@@ -455,22 +427,39 @@ impl<'a> Moving<'a> {
         }
     }
 
-    /// Does it, unless something failed before.
-    fn each(&mut self, act: impl FnOnce(&mut Self) -> io::Result<Outcome>) {
-        let outcome = match &self.failed {
-            Some(_) => Outcome::Unknown,
-            None => act(self).unwrap_or_else(|error| {
-                self.failed = Some(error);
+    /// Does it to each, whatever comes of the others.
+    fn each(
+        mut self,
+        items: &[Item],
+        act: impl Fn(&mut Self, &Item) -> io::Result<Outcome>,
+    ) -> Moved {
+        for item in items {
+            let outcome = act(&mut self, item).unwrap_or_else(|error| {
+                self.failed.get_or_insert(error);
                 Outcome::Unknown
-            }),
-        };
-        self.outcomes.push(outcome);
+            });
+            self.outcomes.push(outcome);
+        }
+        self.finish(items.len())
     }
 
-    fn refuse(count: usize, error: io::Error) -> Moved {
+    /// Does it to each until something fails.
+    fn until_one_fails(
+        self,
+        items: &[Item],
+        act: impl Fn(&mut Self, &Item) -> io::Result<Outcome>,
+    ) -> Moved {
+        self.each(items, |moving, item| match moving.failed {
+            Some(_) => Ok(Outcome::Unknown),
+            None => act(moving, item),
+        })
+    }
+
+    /// Without a permit that holds nothing is done.
+    fn refuse(count: usize) -> Moved {
         Moved {
             outcomes: vec![Outcome::Unknown; count],
-            failed: Some(error),
+            failed: Some(io::Error::other("the permit does not hold any more")),
         }
     }
 

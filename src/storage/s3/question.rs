@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::oci::digest::Digest;
 use crate::second::Second;
-use crate::storage::Listed;
+use crate::storage::{Listed, layout};
 
 /// `sha256:` and 64 digits. What is of another size holds no digest.
 pub(super) const LINK_BYTES: u64 = 71;
@@ -29,7 +29,7 @@ impl Question {
     pub(super) fn path(&self) -> String {
         match self {
             Self::Link(listed) => link_path(listed),
-            Self::Current { repository, tag } => current_path(repository, tag),
+            Self::Current { repository, tag } => layout::current(repository, tag),
             Self::Started { repository, id } => {
                 format!("repositories/{repository}/_uploads/{id}/startedat")
             }
@@ -141,26 +141,20 @@ fn digest_mut(listed: &mut Listed) -> Option<&mut Digest> {
     }
 }
 
-pub(super) fn current_path(repository: &str, tag: &str) -> String {
-    format!("repositories/{repository}/_manifests/tags/{tag}/current/link")
-}
-
 fn link_path(listed: &Listed) -> String {
-    let (repository, directory, digest) = match listed {
+    match listed {
         Listed::Layer {
             repository, digest, ..
-        } => (repository, "_layers".to_owned(), digest),
+        } => layout::layer(repository, digest),
         Listed::Revision {
             repository, digest, ..
-        } => (repository, "_manifests/revisions".to_owned(), digest),
+        } => layout::revision(repository, digest),
         Listed::TagHistory {
             repository,
             tag,
             digest,
             ..
-        } => (repository, format!("_manifests/tags/{tag}/index"), digest),
-        _ => return String::new(),
-    };
-    let hex = digest.hex();
-    format!("repositories/{repository}/{directory}/sha256/{hex}/link")
+        } => layout::history(repository, tag, digest),
+        _ => String::new(),
+    }
 }

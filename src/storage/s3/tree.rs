@@ -10,10 +10,10 @@ use std::sync::Arc;
 use md5::{Digest as _, Md5};
 
 use super::page::Object;
-use super::question::{LINK_BYTES, Question, current_path, damage, no_digest};
+use super::question::{LINK_BYTES, Question, damage, no_digest};
 use crate::oci::digest::Digest;
 use crate::storage::Listed;
-use crate::storage::layout::Entry;
+use crate::storage::layout::{self, Entry};
 
 /// What one range of keys holds.
 #[derive(Debug, Default)]
@@ -271,7 +271,7 @@ impl Tag {
             None => found.push(listed),
             Some(Current { size, .. }) => match no_digest(size) {
                 Some(problem) => {
-                    let path = current_path(&repository, &tag);
+                    let path = layout::current(&repository, &tag);
                     found.extend([damage(&listed, path, problem), listed]);
                 }
                 None => questions.push(Question::Current { repository, tag }),
