@@ -11,7 +11,9 @@
 //!
 //! Nothing here decides. What takes or purges asks for a permit, which only the gate makes.
 
-pub mod filesystem;
+mod filesystem;
+
+pub use filesystem::{Lock, LockError, Moved, Vault};
 
 /// Of all that pullproof keeps in a storage.
 pub const OWN: &str = "pullproof";

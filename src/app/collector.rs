@@ -3,15 +3,13 @@
 //! It blocks: it is for a thread of its own. What it knows of the world it asks for when it is needed, and
 //! whatever could not be found out is told as such.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 use tokio::runtime::Handle;
-use tracing::{error, info, warn};
 
 use self::journals::{Journals, Unreadable};
 use self::session::Session;
@@ -23,11 +21,10 @@ use crate::collection::item::RunId;
 use crate::collection::machine::{Ending, Event, Goal, Machine, Rules};
 use crate::collection::run::Why;
 use crate::collection::select::Left;
-use crate::config::{Config, Mode, Registry};
+use crate::config::{Mode, Registry};
 use crate::gc::refusal::{Code, Refusal};
-use crate::second::Second;
 use crate::storage::Storage;
-use crate::vault::filesystem::{Lock, LockError, Vault};
+use crate::vault::Vault;
 
 pub mod journals;
 mod proof;
@@ -41,7 +38,6 @@ pub type ReadKept = dyn Fn() -> anyhow::Result<Result<Kept, Vec<Refusal>>> + Sen
 
 /// Whom a session works for, and by what.
 pub struct Work {
-    pub config: Arc<Config>,
     pub registry: Registry,
     pub registries: Registries,
     pub read_kept: Box<ReadKept>,

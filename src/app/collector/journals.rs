@@ -9,7 +9,7 @@ use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::journal::{self, Replayed, Writer};
 use crate::collection::run::{Entry, Place, Run};
 use crate::second::Second;
-use crate::vault::filesystem::Vault;
+use crate::vault::Vault;
 
 /// All runs that are remembered.
 #[derive(Debug, Default)]

@@ -225,7 +225,6 @@ fn work(
             exchanges: None,
             clock: Arc::clone(&clock),
         },
-        config,
         registry,
         read_kept: Box::new(read_kept),
         clock,

@@ -18,7 +18,7 @@ use crate::collection::item::RunId;
 use crate::collection::journal::Replayed;
 use crate::collection::run::{Place, Proof};
 use crate::config::{LogLevel, Registry, Storage};
-use crate::vault::filesystem::Vault;
+use crate::vault::Vault;
 
 #[derive(Debug, clap::Args)]
 pub struct StatusArguments {

@@ -1,0 +1,231 @@
+//! What the gate is told, and what it says.
+
+use std::collections::BTreeSet;
+
+use tracing::warn;
+
+use super::Session;
+use super::proving::replicas;
+use crate::app::collector::proof;
+use crate::app::plan::Kept;
+use crate::collection::gate::{self, Facts, Permit};
+use crate::collection::proven::{self, Proofs};
+use crate::gc::refusal::{Code, Refusal};
+use crate::oci::digest::Digest;
+use crate::vault::Lock;
+
+/// Beside the journal: what was ever proven.
+pub(super) const PROVEN: &str = "proven.json";
+
+impl Session<'_> {
+    /// What can be told before anything is listed.
+    pub(super) fn check_gate(&mut self) -> bool {
+        self.facts = Facts::default();
+        self.standing_facts();
+        let refusals = self.facts.refusals();
+        let is_open = refusals.is_empty();
+        self.refuse(refusals);
+        is_open
+    }
+
+    pub(super) fn standing_facts(&mut self) {
+        let gc = &self.work.registry.gc;
+        let facts = &mut self.facts;
+        // Told before a session begins, and by the lock that it holds.
+        for code in [
+            Code::PlanOnly,
+            Code::WindowClosed,
+            Code::StorageUnsupported,
+            Code::NotLeader,
+            Code::RegistryWritable,
+        ] {
+            facts.met(code);
+        }
+        let is_paused = self.vault.has("pause");
+        facts.check(
+            Code::Paused,
+            match is_paused {
+                Ok(false) => Ok(()),
+                Ok(true) => {
+                    Err("an operator paused it; `pullproof gc resume` ends that".to_owned())
+                }
+                Err(error) => Err(format!("whether it is paused cannot be told: {error}")),
+            },
+        );
+        let replicas = replicas(self.work);
+        facts.check(
+            Code::ReplicasUnknown,
+            if replicas.is_empty() {
+                Err(
+                    "nobody said how many replicas the registry has: write `single: true`, or name each under \
+                     `replicaEndpoints`"
+                        .to_owned(),
+                )
+            } else {
+                Ok(())
+            },
+        );
+        let left = self.work.until.duration_since(self.work.clock.now());
+        facts.check(
+            Code::WindowShort,
+            if left.as_secs() > 0 {
+                Ok(())
+            } else {
+                Err("the window ends now".to_owned())
+            },
+        );
+        // A fact against a declaration closes it until the declaration is another.
+        let unsettled = self.vault.read("unsettled");
+        let declared = gc.cache.as_str();
+        facts.check(
+            Code::CacheUnsettled,
+            match unsettled {
+                Ok(None) => Ok(()),
+                Ok(Some(text)) if text != declared.as_bytes() => Ok(()),
+                Ok(Some(_)) => Err(format!(
+                    "`gc.cache` says {declared}, and a replica answered for what was taken: write what \
+                     is so, or remove pullproof/unsettled"
+                )),
+                Err(error) => Err(format!("pullproof/unsettled cannot be read: {error}")),
+            },
+        );
+    }
+
+    /// The gate, by an inventory that is read after the listing, and by proofs of now.
+    pub(super) fn decide(&mut self) -> Option<Permit> {
+        let selected = std::mem::take(&mut self.facts);
+        for code in [
+            Code::ListingIncomplete,
+            Code::ShareExceeded,
+            Code::Rehearsal,
+        ] {
+            if selected.is_met(code) == Some(true) {
+                self.facts.met(code);
+            }
+        }
+        for refusal in selected.refusals() {
+            self.facts.refused(refusal);
+        }
+        self.standing_facts();
+        let kept = self.read_kept();
+        if let (Some(kept), Some(before)) = (&kept, &self.kept) {
+            // What came since must not be among what goes.
+            let taken: BTreeSet<Digest> = self.selection.items.iter().map(|it| it.digest).collect();
+            let new = kept.needed.digests.iter().find(|digest| {
+                before.needed.digests.binary_search(digest).is_err() && taken.contains(digest)
+            });
+            if let Some(digest) = new {
+                let message = format!("{digest} has come into use since the listing; try again");
+                self.facts.refused(Refusal::new(Code::ProofStale, message));
+            }
+        }
+        if let Some(kept) = kept {
+            let proofs = self.proofs(&kept);
+            self.judge(&proofs);
+            self.kept = Some(kept);
+        }
+        self.drill();
+        let epoch = self.lock.as_ref().map_or(0, Lock::epoch);
+        match gate::decide(&self.facts, epoch, self.work.until.into()) {
+            Ok(permit) => Some(permit),
+            Err(refusals) => {
+                self.refuse(refusals);
+                None
+            }
+        }
+    }
+
+    pub(super) fn proofs(&self, kept: &Kept) -> Proofs {
+        let plan = self.plan.as_ref();
+        let stored = |digest: &Digest| {
+            plan.is_some_and(|plan| {
+                let graph = plan.graph();
+                graph
+                    .find(digest)
+                    .is_some_and(|id| graph.object(id).size().is_some())
+            })
+        };
+        let references = proof::references(&kept.set, &self.work.registry, &stored);
+        let (proofs, _) = self.work.runtime.block_on(proof::prove(
+            &self.work.registries,
+            &self.work.registry.host,
+            &references,
+            &self.work.clock,
+        ));
+        proofs
+    }
+
+    /// What the proofs say to the gate, and what is remembered of them.
+    pub(super) fn judge(&mut self, proofs: &Proofs) {
+        self.memory = match self.remembered(PROVEN) {
+            Ok(memory) => memory.unwrap_or_default(),
+            Err(problem) => {
+                let message = format!("{problem}, and with it goes what was ever proven");
+                self.facts.refused(Refusal::new(Code::ProofStale, message));
+                return;
+            }
+        };
+        let is_acknowledged = |reference: &str| self.work.is_acknowledged(reference);
+        let judged = proven::judge(proofs, &self.memory, &is_acknowledged);
+        for code in [Code::ImageBroken, Code::ImageUnknown, Code::ProofStale] {
+            self.facts.met(code);
+        }
+        for refusal in judged.refusals {
+            self.facts.refused(refusal);
+        }
+        for told in judged.told {
+            warn!(
+                storage = self.work.registry.host,
+                "it closes nothing: {told}"
+            );
+            self.report.told.push(told);
+        }
+        self.memory.take(proofs, self.now());
+        if let Err(problem) = self.remember(PROVEN, &self.memory) {
+            self.facts.refused(Refusal::new(Code::ProofStale, problem));
+        }
+    }
+
+    /// A canary goes the way of all that is taken, and comes back.
+    pub(super) fn drill(&mut self) {
+        let drilled = self.vault.drill(self.now());
+        self.facts.check(
+            Code::DrillStale,
+            drilled.map_err(|error| {
+                format!("a canary was to be moved and put back as what is garbage is, and: {error}")
+            }),
+        );
+    }
+
+    pub(super) fn read_kept(&mut self) -> Option<Kept> {
+        match (self.work.read_kept)() {
+            Ok(Ok(kept)) => {
+                for code in [
+                    Code::InventoryIncomplete,
+                    Code::InventoryShrunk,
+                    Code::LedgerMissing,
+                ] {
+                    self.facts.met(code);
+                }
+                for refusal in &kept.refusals {
+                    self.facts.refused(refusal.clone());
+                }
+                Some(kept)
+            }
+            Ok(Err(refusals)) => {
+                for refusal in &refusals {
+                    self.facts.refused(refusal.clone());
+                }
+                self.refuse(refusals);
+                None
+            }
+            Err(error) => {
+                let message = format!("the sources cannot be read: {error:#}");
+                let refusal = Refusal::new(Code::InventoryIncomplete, message);
+                self.facts.refused(refusal.clone());
+                self.refuse(vec![refusal]);
+                None
+            }
+        }
+    }
+}

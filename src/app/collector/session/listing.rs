@@ -1,0 +1,222 @@
+//! What is listed, what of it would go, and whether a second listing says the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::Session;
+use crate::app::plan::{self as planning, Kept};
+use crate::collection::item::{Item, ItemId, RunId};
+use crate::collection::machine::Listed;
+use crate::collection::rehearsed::Rehearsed;
+use crate::collection::select::{self, Limits, Selection};
+use crate::config::Cache;
+use crate::gc::plan::{Garbage, Plan};
+use crate::gc::refusal::{Code, Refusal};
+use crate::oci::digest::Digest;
+use crate::storage::Progress;
+
+/// Beside the journal: since when each thing was planned.
+const PLANNED: &str = "planned.json";
+
+impl Session<'_> {
+    /// Everything once, live and in quarantine, and what would go of it.
+    pub(super) fn list(&mut self) -> Result<Listed, Refusal> {
+        let kept = self.read_kept().ok_or_else(|| {
+            let message = "what must stay is not known";
+            Refusal::new(Code::InventoryIncomplete, message)
+        })?;
+        let now = self.work.clock.now();
+        let plan = self.planned(&kept, now)?;
+        let gc = &self.work.registry.gc;
+        let counts = plan.counts();
+        let rehearsed = self.rehearsed(&plan, now)?;
+        let percent = gc.max_collect_percent / 100.0;
+        let takes_manifests = gc.cache != Cache::Unknown;
+        let limits = Limits {
+            blobs: portion(counts.blobs as u64, percent)
+                .try_into()
+                .unwrap_or(usize::MAX),
+            bytes: portion(counts.bytes, percent).min(gc.max_collect_bytes.unwrap_or(u64::MAX)),
+            is_rehearsed: &|row: &Garbage<'_>| {
+                rehearsed.has(row, gc.rehearsal, self.work.clock.now())
+            },
+            takes_manifests,
+            takes_unlinked: gc.cache == Cache::None,
+        };
+        let all = select::select(&plan, &limits);
+        // What is in quarantine already would go, and so it stays there; what would not is wanted.
+        let wanted = self.wanted_by(&plan);
+        let held: BTreeSet<String> = self
+            .journals
+            .held()
+            .map(|(_, _, item)| item.path())
+            .collect();
+        self.selection = without(all, &|item| held.contains(&item.path()));
+        self.report.left = self.selection.left;
+        self.facts.met(Code::ListingIncomplete);
+        let too_much = planning::too_much(&plan, &self.work.registry);
+        let is_accepted =
+            self.work.accepted.as_deref() == Some(&*plan.id(&self.work.registry.host));
+        match too_much {
+            Some(refusal) if !is_accepted => self.facts.refused(refusal),
+            _ => self.facts.met(Code::ShareExceeded),
+        }
+        let waits = self.selection.left.rehearsal > 0 && self.selection.items.is_empty();
+        self.facts.check(
+            Code::Rehearsal,
+            if waits && wanted.is_empty() {
+                Err(format!(
+                    "none of the {} that may go was in a recorded plan {} ago (`gc.rehearsal`): `serve` and `gc \
+                     plan --record` record one",
+                    self.selection.left.rehearsal,
+                    crate::config::duration::shown(gc.rehearsal),
+                ))
+            } else {
+                Ok(())
+            },
+        );
+        let listed = Listed {
+            wanted,
+            ..self.selection.listed()
+        };
+        self.plan = Some(plan);
+        self.kept = Some(kept);
+        Ok(listed)
+    }
+
+    /// Since when each row was in every plan, this one included.
+    pub(super) fn rehearsed(&self, plan: &Plan, now: Timestamp) -> Result<Rehearsed, Refusal> {
+        let refused = |problem: String| {
+            let message = format!(
+                "{problem}: what was planned before is not known; put it right, or remove the file and wait for \
+                 `gc.rehearsal` again"
+            );
+            Refusal::new(Code::Rehearsal, message)
+        };
+        let before: Option<Rehearsed> = self.remembered(PLANNED).map_err(refused)?;
+        let after = before.unwrap_or_default().with(plan.garbage(), now.into());
+        self.remember(PLANNED, &after).map_err(refused)?;
+        Ok(after)
+    }
+
+    pub(super) fn planned(&self, kept: &Kept, now: Timestamp) -> Result<Plan, Refusal> {
+        let held = self.journals.held();
+        let held: Vec<(RunId, Item)> = held.map(|(run, _, item)| (run, item.clone())).collect();
+        let read_held = |run: RunId, digest: &Digest| self.vault.read_held(run, digest);
+        planning::plan_with(
+            &self.storage,
+            &self.work.registry,
+            &kept.needed,
+            &planning::Held {
+                items: &held,
+                read: &read_held,
+            },
+            now,
+            &Progress::default(),
+        )
+    }
+
+    /// A second listing says the same of what is old.
+    pub(super) fn confirm(&mut self) -> bool {
+        let (Some(kept), Some(first)) = (&self.kept, &self.plan) else {
+            return false;
+        };
+        let second = match self.planned(kept, self.work.clock.now()) {
+            Ok(second) => second,
+            Err(refusal) => {
+                self.refuse(vec![refusal]);
+                return false;
+            }
+        };
+        let goes = planned_paths(&second);
+        let changed = self
+            .selection
+            .items
+            .iter()
+            .find(|item| !goes.contains(&item.path()));
+        let lost = first.graph().objects().find(|(_, object)| {
+            let there = second.graph().find(&object.digest);
+            object.size().is_some()
+                && there.is_none_or(|id| second.graph().object(id).size().is_none())
+        });
+        let problem = match (changed, lost) {
+            (None, None) => return true,
+            (Some(item), _) => format!(
+                "{} would go, and by a second listing it would not",
+                item.path()
+            ),
+            (None, Some((_, object))) => format!(
+                "{} was listed, and is not in a second listing: something else takes content away, or the \
+                 storage hides it",
+                object.digest
+            ),
+        };
+        self.refuse(vec![Refusal::new(Code::ListingIncomplete, problem)]);
+        false
+    }
+
+    pub(super) fn wanted_by(&self, plan: &Plan) -> BTreeMap<RunId, Vec<ItemId>> {
+        let goes = planned_paths(plan);
+        let mut wanted: BTreeMap<RunId, Vec<ItemId>> = BTreeMap::new();
+        for (run, id, item) in self.journals.held() {
+            if !goes.contains(&item.path()) {
+                wanted.entry(run).or_default().push(id);
+            }
+        }
+        wanted
+    }
+}
+
+/// The paths of all that would go.
+fn planned_paths(plan: &Plan) -> BTreeSet<String> {
+    let limits = Limits {
+        blobs: usize::MAX,
+        bytes: u64::MAX,
+        is_rehearsed: &|_| true,
+        takes_manifests: true,
+        takes_unlinked: true,
+    };
+    let all = select::select(plan, &limits);
+    all.items.iter().map(Item::path).collect()
+}
+
+/// The selection without some items, and with the others' numbers.
+fn without(all: Selection, is_left_out: &dyn Fn(&Item) -> bool) -> Selection {
+    let stays: Vec<bool> = all.items.iter().map(|item| !is_left_out(item)).collect();
+    let mut next = 0;
+    let numbers: Vec<Option<ItemId>> = stays
+        .iter()
+        .map(|stays| {
+            stays.then(|| {
+                let number = ItemId(next);
+                next += 1;
+                number
+            })
+        })
+        .collect();
+    let number = |id: ItemId| numbers.get(id.index()).copied().flatten();
+    let pairs = all.items.into_iter().zip(all.needs).zip(&stays);
+    let (items, needs) = pairs
+        .filter(|(_, stays)| **stays)
+        .map(|((item, needs), _)| (item, needs.into_iter().filter_map(number).collect()))
+        .unzip();
+    Selection {
+        items,
+        needs,
+        left: all.left,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a share of a count need not be exact, and is at least one"
+)]
+fn portion(all: u64, share: f64) -> u64 {
+    if share >= 1.0 {
+        return u64::MAX;
+    }
+    ((all as f64 * share) as u64).max(1)
+}

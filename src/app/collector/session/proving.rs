@@ -1,0 +1,156 @@
+//! Whether replicas still answer for what was taken, and whether all that was proven can still be pulled.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use tracing::warn;
+
+use super::Session;
+use super::gate::PROVEN;
+use crate::app::collector::{Work, proof};
+use crate::collection::item::{ItemId, RunId};
+use crate::collection::machine::Event;
+use crate::collection::proven::{self, Memory};
+use crate::collection::run::{Proof, Why};
+use crate::config::Cache;
+use crate::config::endpoint::Endpoint;
+use crate::prover::Prover;
+
+impl Session<'_> {
+    /// Whether some replica still answers for each.
+    pub(super) fn ask(&mut self, run: RunId, ids: &[ItemId]) -> Vec<bool> {
+        let items = self.journals.items(run, ids);
+        if self.askers.is_empty() {
+            self.askers = self.askers();
+        }
+        let mut believed = vec![false; items.len()];
+        for asker in &self.askers {
+            let found = self
+                .work
+                .runtime
+                .block_on(proof::believed(asker.as_ref(), &items));
+            for (believed, found) in believed.iter_mut().zip(found) {
+                *believed |= found;
+            }
+        }
+        let count = believed.iter().filter(|it| **it).count();
+        if count > 0 {
+            warn!(
+                storage = self.work.registry.host,
+                count, "a replica still answers for what was taken; it goes back (cache_unsettled)"
+            );
+            self.report.left.unsettled += count;
+            if self.work.registry.gc.cache == Cache::None {
+                let declared = Cache::None.as_str();
+                if let Err(error) = self.vault.write("unsettled", declared.as_bytes()) {
+                    self.fail(format!("pullproof/unsettled cannot be written: {error}"));
+                }
+            }
+        }
+        believed
+    }
+
+    /// Whoever asks each replica; `None` for one that cannot be asked.
+    pub(super) fn askers(&self) -> Vec<Option<Prover>> {
+        let kept = self.kept.as_ref();
+        let all = kept.map(|kept| proof::references(&kept.set, &self.work.registry, &|_| false));
+        // By one round it is known as whom to ask.
+        let one: BTreeSet<String> = all.unwrap_or_default().into_iter().take(1).collect();
+        let replicas = replicas(self.work).into_iter();
+        let asker = |replica| {
+            self.work.runtime.block_on(proof::asker(
+                &self.work.registries,
+                &self.work.registry.host,
+                replica,
+                &one,
+                &self.work.clock,
+            ))
+        };
+        replicas.map(asker).collect()
+    }
+
+    /// Everything that was proven before is proven again, and what new links want is told.
+    pub(super) fn prove(&mut self) -> (Proof, Vec<Event>) {
+        let memory: Memory = match self.remembered(PROVEN) {
+            Ok(memory) => memory.unwrap_or_default(),
+            Err(problem) => {
+                self.fail(problem);
+                return (Proof::Unknown, Vec::new());
+            }
+        };
+        let Some(kept) = self.read_kept() else {
+            return (Proof::Unknown, Vec::new());
+        };
+        let proofs = self.proofs(&kept);
+        let before = memory.proven_last(&proofs);
+        let (broken, unknown) = proven::worse(&before, &proofs);
+        let wanted = match self.planned(&kept, self.work.clock.now()) {
+            Ok(plan) => self.wanted_by(&plan),
+            Err(refusal) => {
+                warn!(
+                    storage = self.work.registry.host,
+                    "after the quarantine: {refusal}"
+                );
+                return (Proof::Unknown, Vec::new());
+            }
+        };
+        let events = wanted
+            .into_iter()
+            .map(|(run, items)| Event::Wanted(run, Why::Wanted, Some(items)));
+        let proof = if let Some(first) = broken.first() {
+            self.fail(format!(
+                "{} that could be pulled before cannot be now, the first: {first}; everything goes back",
+                broken.len()
+            ));
+            Proof::Worse
+        } else if let Some(first) = unknown.first() {
+            warn!(
+                storage = self.work.registry.host,
+                "it cannot be told of everything: {first}"
+            );
+            Proof::Unknown
+        } else {
+            Proof::Clean
+        };
+        (proof, events.collect())
+    }
+
+    pub(super) fn watch(&mut self) -> Event {
+        let every = self.work.registry.gc.watch_every;
+        let until = self
+            .work
+            .clock
+            .now()
+            .saturating_add(every)
+            .unwrap_or(self.work.until);
+        self.wait_until(until.into());
+        if self.work.stop.load(Ordering::Relaxed) {
+            return Event::NotWatched;
+        }
+        let Some(kept) = self.read_kept() else {
+            return Event::NotWatched;
+        };
+        match self.planned(&kept, self.work.clock.now()) {
+            Ok(plan) => Event::Watched(self.wanted_by(&plan)),
+            Err(refusal) => {
+                warn!(
+                    storage = self.work.registry.host,
+                    "new links cannot be looked at: {refusal}"
+                );
+                Event::NotWatched
+            }
+        }
+    }
+}
+
+/// Where each replica is asked; none where nobody said how many there are.
+pub(super) fn replicas(work: &Work) -> Vec<Endpoint> {
+    let registry = &work.registry;
+    if !registry.replica_endpoints.is_empty() {
+        return registry.replica_endpoints.clone();
+    }
+    if registry.single || registry.endpoint.is_loopback() {
+        return vec![registry.endpoint.clone()];
+    }
+    Vec::new()
+}
