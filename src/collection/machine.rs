@@ -184,6 +184,9 @@ struct Session {
     writes: VecDeque<(RunId, Entry)>,
     /// When the look at new links began that is under way, or the last one that ended.
     watch_began: Option<Second>,
+    /// The last item of each run that was asked for once nothing that began before it was taken can still
+    /// be under way.
+    asked_last: BTreeMap<RunId, ItemId>,
 }
 
 /// What is to be remembered of a session.
@@ -283,6 +286,7 @@ impl Machine {
                 notes: BTreeSet::new(),
                 writes: VecDeque::new(),
                 watch_began: None,
+                asked_last: BTreeMap::new(),
             });
             return (self, Some(Effect::Lock));
         }
@@ -527,10 +531,14 @@ impl Machine {
         Some(write(session, own, Entry::Intent(items)))
     }
 
-    /// Until no push that began before can name what was taken.
+    /// Until no push that began before can name what was taken, and no replica believes in it.
     fn settling(&self, session: &mut Session, now: Second) -> Option<Effect> {
-        let unsettled = self.runs.iter().find(|(_, run)| {
-            run.at(Place::Held).next().is_some() && !run.is_settled() && run.returns().is_none()
+        // What could not be put back is as it was: the next session looks at all of it again.
+        let unsettled = self.runs.iter().find(|(id, run)| {
+            run.at(Place::Held).next().is_some()
+                && !run.is_settled()
+                && run.returns().is_none()
+                && !session.given_up.contains(id)
         });
         let (id, run) = unsettled?;
         if session.has(Note::Blind) {
@@ -542,12 +550,27 @@ impl Machine {
         let last = session.watch_began.filter(|_| session.has(Note::Watched));
         let is_over = last.is_some_and(|began| began.get() > ends);
         if is_over || !self.has(Guard::Watch) {
-            return Some(write(session, *id, Entry::Settled));
+            let asking = self.asking_last(session, *id, run);
+            return Some(asking.unwrap_or_else(|| write(session, *id, Entry::Settled)));
         }
         session.watch_began = Some(now);
         session.notes.remove(&Note::Watched);
         session.doing = Doing::Watching;
         Some(Effect::Watch)
+    }
+
+    /// Everything is asked for once more, of whatever session: one that died had not asked, and a registry
+    /// that looked into its storage before something was taken may have remembered it since.
+    fn asking_last(&self, session: &mut Session, id: RunId, run: &Run) -> Option<Effect> {
+        if !self.has(Guard::Settling) {
+            return None;
+        }
+        let last = session.asked_last.get(&id);
+        let items = run.at(Place::Held).filter(|item| last < Some(item));
+        let items: Vec<ItemId> = items.take(self.rules.batch).collect();
+        session.asked_last.insert(id, *items.last()?);
+        session.doing = Doing::Asking(id, items.clone());
+        Some(Effect::Ask(id, items))
     }
 
     /// What has nothing in quarantine any more has ended.

@@ -264,6 +264,64 @@ fn who_is_killed_before_any_effect_loses_nothing_and_takes_nothing_twice() {
     panic!("it never ended");
 }
 
+/// The session that died had not asked, and what stands in a cache stays there.
+#[test]
+fn what_a_session_took_that_died_is_asked_for_by_the_next() {
+    let mut world = World::new(rules(), 2);
+    world.believed = vec![ItemId(0)];
+    let died = world.session_until(Goal::Collect, |effect| matches!(effect, Effect::Ask(..)));
+    assert_eq!(died, None);
+    world.crash();
+    assert_eq!(world.session(Goal::Tend), Ending::Done);
+    assert_eq!(world.done, ["take [0, 1]", "prove", "back [1, 0]"]);
+}
+
+/// The registry looked into its storage before something was taken, and remembers what it saw after it was
+/// asked.
+#[test]
+fn what_is_believed_in_only_later_goes_back() {
+    let mut world = World::new(rules(), 3);
+    world.garbage[0] = vec![ItemId(1)];
+    let mut effect = world.step(Event::Started(Goal::Collect)).unwrap();
+    let ending = loop {
+        if let Effect::Done(ending) = effect {
+            break ending;
+        }
+        if effect == Effect::Watch {
+            world.believed = vec![ItemId(0)];
+        }
+        let event = world.answer(effect).unwrap();
+        effect = world.step(event).unwrap();
+    };
+    assert_eq!(ending, Ending::Done);
+    assert_eq!(
+        world.done,
+        ["take [0, 1]", "take [2]", "prove", "back [1, 0]"]
+    );
+    let run = &world.machine.runs()[&world.run()];
+    assert!(run.is_settled());
+    assert_eq!(run.place(ItemId(2)), Place::Held);
+}
+
+#[test]
+fn what_could_not_be_put_back_settles_in_no_session_that_failed() {
+    let mut world = World::new(rules(), 1);
+    world.believed = vec![ItemId(0)];
+    let mut effect = world.step(Event::Started(Goal::Collect)).unwrap();
+    let ending = loop {
+        let event = match effect {
+            Effect::Done(ending) => break ending,
+            Effect::PutBack(_, items) => moved(&items, Outcome::Held),
+            effect => world.answer(effect).unwrap(),
+        };
+        effect = world.step(event).unwrap();
+    };
+    assert_eq!(ending, Ending::Failed);
+    assert!(!world.machine.runs()[&world.run()].is_settled());
+    assert_eq!(world.session(Goal::Tend), Ending::Done);
+    assert_eq!(world.done.last().unwrap(), "back [0]");
+}
+
 #[test]
 fn what_cannot_be_written_is_not_begun_and_what_was_taken_goes_back() {
     let mut world = World::new(rules(), 3);
