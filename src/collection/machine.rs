@@ -166,6 +166,8 @@ struct Session {
     /// The run of this session, once something is to be taken.
     own: Option<RunId>,
     passed: Passed,
+    /// When the listing began.
+    listed_at: Option<Second>,
     permit: Option<Permit>,
     /// What is still to be taken, the next last.
     queue: Vec<ItemId>,
@@ -276,6 +278,7 @@ impl Machine {
                 epoch: 0,
                 own: None,
                 passed: Passed::Nothing,
+                listed_at: None,
                 permit: None,
                 queue: Vec::new(),
                 needs: Vec::new(),
@@ -447,29 +450,31 @@ impl Machine {
         }
         let (doing, effect) = match session.passed {
             Passed::Nothing => (Doing::CheckingGate, Effect::CheckGate),
-            Passed::FirstGate => (Doing::Listing, Effect::List),
+            Passed::FirstGate => {
+                session.listed_at = Some(now);
+                (Doing::Listing, Effect::List)
+            }
             Passed::Listing => (Doing::Deciding, Effect::Decide),
             Passed::SecondGate if self.has(Guard::SecondListing) => {
                 (Doing::Confirming, Effect::Confirm)
             }
             Passed::SecondGate | Passed::Confirmation => {
-                return self
-                    .purging(session, now)
-                    .or_else(|| self.taking(session, now));
+                return self.purging(session).or_else(|| self.taking(session, now));
             }
         };
         session.doing = doing;
         Some(effect)
     }
 
-    /// What nobody wanted for long enough.
-    fn purging(&self, session: &mut Session, now: Second) -> Option<Effect> {
+    /// What nobody wanted for long enough, by a listing that began after that.
+    fn purging(&self, session: &mut Session) -> Option<Effect> {
         if !self.rules.purges {
             return None;
         }
+        let listed_at = session.listed_at?;
         for (id, run) in &self.runs {
             let is_due = if self.has(Guard::TwoPhases) {
-                session.own != Some(*id) && self.is_due(run, now)
+                session.own != Some(*id) && self.is_due(run, listed_at)
             } else {
                 true
             };
@@ -484,11 +489,17 @@ impl Machine {
         None
     }
 
-    fn is_due(&self, run: &Run, now: Second) -> bool {
-        let since = run.last_taken().map_or(i64::MAX, Second::get);
-        let has_waited = now.get() >= since.saturating_add(self.rules.quarantine_for);
-        (has_waited || !self.has(Guard::Hold))
-            && (run.is_settled() || !self.has(Guard::Settling))
+    /// Whether a listing that began at a time may speak for a run: it has to be younger than the hold, and
+    /// than every push that anything let through before the run settled.
+    fn is_due(&self, run: &Run, listed_at: Second) -> bool {
+        let ended = |since: Option<Second>, long: i64| {
+            since.map_or(i64::MAX, |since| since.get().saturating_add(long))
+        };
+        let listed_at = listed_at.get();
+        let is_held = listed_at >= ended(run.last_taken(), self.rules.quarantine_for);
+        let is_settled = listed_at > ended(run.settled_at(), self.rules.longest_request);
+        (is_held || !self.has(Guard::Hold))
+            && (is_settled || !self.has(Guard::Settling))
             && (run.proof() == Proof::Clean || !self.has(Guard::Proof))
     }
 

@@ -174,6 +174,42 @@ fn what_nobody_wanted_for_long_enough_is_purged_in_a_later_session() {
     assert!(world.machine.runs()[&world.run()].has_ended());
 }
 
+/// What was in use when it was listed is older than the end of its time.
+#[test]
+fn what_becomes_due_during_a_session_is_purged_by_a_later_one() {
+    let mut world = World::new(rules(), 1);
+    world.session(Goal::Collect);
+    world.done.clear();
+    world.now += 50;
+    let mut effect = world.step(Event::Started(Goal::Collect)).unwrap();
+    while effect != Effect::Done(Ending::Done) {
+        if effect == Effect::Decide {
+            world.now += 100;
+        }
+        let event = world.answer(effect).unwrap();
+        effect = world.step(event).unwrap();
+    }
+    assert!(world.done.is_empty(), "{:?}", world.done);
+    assert_eq!(world.session(Goal::Purge), Ending::Done);
+    assert_eq!(world.done, ["purge [0]"]);
+}
+
+/// A push that was let through by what a cache believed in, and has forgotten since, ends after that listing.
+#[test]
+fn what_settles_during_a_session_is_purged_by_a_later_one() {
+    let mut world = World::new(rules(), 1);
+    world.session_until(Goal::Collect, |effect| *effect == Effect::Watch);
+    world.crash();
+    world.now += 200;
+    assert_eq!(world.session(Goal::Purge), Ending::Done);
+    assert_eq!(world.done, ["take [0]", "prove"]);
+    assert_eq!(world.session(Goal::Purge), Ending::Done);
+    assert_eq!(world.done, ["take [0]", "prove"]);
+    world.now += 11;
+    assert_eq!(world.session(Goal::Purge), Ending::Done);
+    assert_eq!(world.done.last().unwrap(), "purge [0]");
+}
+
 #[test]
 fn what_is_wanted_again_goes_back_and_the_rest_is_purged() {
     let mut world = World::new(rules(), 3);
@@ -233,37 +269,6 @@ fn what_a_replica_believes_in_goes_back_with_all_it_needs() {
     );
 }
 
-#[test]
-fn who_is_killed_before_any_effect_loses_nothing_and_takes_nothing_twice() {
-    let mut whole = World::new(rules(), 3);
-    whole.session(Goal::Collect);
-    for killed in 0..60 {
-        let mut world = World::new(rules(), 3);
-        let steps = std::cell::Cell::new(0);
-        let ended = world.session_until(Goal::Collect, |_| {
-            steps.set(steps.get() + 1);
-            steps.get() > killed
-        });
-        if ended.is_some() {
-            assert_eq!(world.done, whole.done);
-            assert!(killed > 10, "{killed}");
-            return;
-        }
-        world.crash();
-        world.session(Goal::Tend);
-        for (id, run) in world.machine.runs() {
-            assert_eq!(run.open().count(), 0, "{killed} {id}");
-            assert!(
-                run.has_ended() || run.proof() == Proof::Clean,
-                "{killed} {id}"
-            );
-            assert!(run.has_ended() || run.is_settled(), "{killed} {id}");
-        }
-        assert!(!world.done.iter().any(|it| it.starts_with("purge")));
-    }
-    panic!("it never ended");
-}
-
 /// The session that died had not asked, and what stands in a cache stays there.
 #[test]
 fn what_a_session_took_that_died_is_asked_for_by_the_next() {
@@ -320,6 +325,37 @@ fn what_could_not_be_put_back_settles_in_no_session_that_failed() {
     assert!(!world.machine.runs()[&world.run()].is_settled());
     assert_eq!(world.session(Goal::Tend), Ending::Done);
     assert_eq!(world.done.last().unwrap(), "back [0]");
+}
+
+#[test]
+fn who_is_killed_before_any_effect_loses_nothing_and_takes_nothing_twice() {
+    let mut whole = World::new(rules(), 3);
+    whole.session(Goal::Collect);
+    for killed in 0..60 {
+        let mut world = World::new(rules(), 3);
+        let steps = std::cell::Cell::new(0);
+        let ended = world.session_until(Goal::Collect, |_| {
+            steps.set(steps.get() + 1);
+            steps.get() > killed
+        });
+        if ended.is_some() {
+            assert_eq!(world.done, whole.done);
+            assert!(killed > 10, "{killed}");
+            return;
+        }
+        world.crash();
+        world.session(Goal::Tend);
+        for (id, run) in world.machine.runs() {
+            assert_eq!(run.open().count(), 0, "{killed} {id}");
+            assert!(
+                run.has_ended() || run.proof() == Proof::Clean,
+                "{killed} {id}"
+            );
+            assert!(run.has_ended() || run.is_settled(), "{killed} {id}");
+        }
+        assert!(!world.done.iter().any(|it| it.starts_with("purge")));
+    }
+    panic!("it never ended");
 }
 
 #[test]
