@@ -305,7 +305,13 @@ impl Machine {
                 session.note(Note::Stopped);
                 None
             }
-            event => Some(self.happened(&mut session, event, now)),
+            event => {
+                let mut effect = self.happened(&mut session, event, now);
+                while !self.has(Guard::Intent) && is_intent(&effect) {
+                    effect = self.happened(&mut session, Event::Written, now);
+                }
+                Some(effect)
+            }
         };
         if !matches!(effect, Some(Effect::Done(_))) {
             self.session = Some(session);
@@ -595,11 +601,24 @@ impl Machine {
     }
 }
 
+/// Whether it announces what is done next.
+fn is_intent(effect: &Effect) -> bool {
+    let Effect::Write(_, entry) = effect else {
+        return false;
+    };
+    matches!(
+        entry,
+        Entry::Intent(_) | Entry::ReturnIntent(..) | Entry::PurgeIntent(_)
+    )
+}
+
 /// Has something written.
 fn write(session: &mut Session, run: RunId, entry: Entry) -> Effect {
     session.doing = Doing::Writing(run, entry.clone());
     Effect::Write(run, entry)
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;
