@@ -9,4 +9,5 @@
 mod desk;
 mod killed;
 mod sequences;
+mod served;
 mod whole;
