@@ -8,7 +8,7 @@ use tracing::warn;
 use super::Session;
 use super::gate::PROVEN;
 use crate::app::collector::{Reading, proof};
-use crate::collection::item::{ItemId, RunId};
+use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Event;
 use crate::collection::proven::{self, Memory};
 use crate::collection::run::{Proof, Why};
@@ -30,7 +30,7 @@ impl Session<'_> {
                 .work
                 .runtime
                 .block_on(proof::believed(asker.as_ref(), &items));
-            let count = found.iter().filter(|it| **it).count();
+            let count = self.lies(&items, &found);
             if count > 0 {
                 *self
                     .report
@@ -42,7 +42,7 @@ impl Session<'_> {
                 *believed |= found;
             }
         }
-        let count = believed.iter().filter(|it| **it).count();
+        let count = self.lies(&items, &believed);
         if count > 0 {
             warn!(
                 storage = self.work.registry.host,
@@ -57,6 +57,13 @@ impl Session<'_> {
             }
         }
         believed
+    }
+
+    /// For how much a replica answers that is not there: what was pushed again meanwhile is.
+    fn lies(&self, items: &[Item], believed: &[bool]) -> usize {
+        let believed = items.iter().zip(believed).filter(|(_, it)| **it);
+        let is_live = |item: &Item| self.storage.has(&item.path()).unwrap_or(false);
+        believed.filter(|(item, _)| !is_live(item)).count()
     }
 
     /// Whoever asks each replica; `None` for one that cannot be asked.

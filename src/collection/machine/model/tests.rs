@@ -129,7 +129,7 @@ fn a_cache_of_everything_and_a_crash_lose_nothing_in_a_million_states() {
 fn a_registry_that_takes_every_manifest_loses_layers() {
     let slow = Scenario {
         clients: Clients::Slow,
-        ..Scenario::small()
+        ..Scenario::tiny()
     };
     Found::everywhere(slow).is_sound("slow clients");
     let scenario = Scenario {
