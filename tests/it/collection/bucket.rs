@@ -1,0 +1,6 @@
+//! The same in a bucket, with versions and without, under real registries whose storage it is.
+
+mod desk;
+mod killed;
+mod refused;
+mod whole;
