@@ -336,3 +336,63 @@ impl Vault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(runtime: &Handle) -> Lock {
+        let settings = crate::config::S3 {
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            bucket: "registry".to_owned(),
+            prefix: String::new(),
+            access_key: None,
+            ca: None,
+            max_concurrency: 1,
+        };
+        let state = State {
+            epoch: 1,
+            holder: "a test".to_owned(),
+            nonce: 1,
+            renewed: Second::new(0),
+            released: false,
+        };
+        let held = Held {
+            state,
+            etag: Etag::new("1").unwrap(),
+            written: Instant::now(),
+        };
+        Lock {
+            shared: Arc::new(Shared {
+                s3: Arc::new(S3::new(&settings).unwrap()),
+                seen: Mutex::new(Some(held.written)),
+                held: tokio::sync::Mutex::new(held),
+            }),
+            runtime: runtime.clone(),
+            epoch: 1,
+            drained_at: None,
+            _beat: mpsc::channel().0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_seen_to_be_ours_for_long_takes_nothing_away() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let lock = lock(&Handle::current());
+        assert!(lock.fence()());
+        tokio::time::advance(FRESH - Duration::from_secs(1)).await;
+        assert!(lock.fence()());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!lock.fence()());
+        *lock.shared.seen.lock().unwrap() = None;
+        assert!(!lock.fence()());
+    }
+
+    /// Who takes it over waits until nothing may be sent by it any more, and what was sent has arrived.
+    #[test]
+    fn who_is_taken_to_be_dead_takes_nothing_away_any_more() {
+        let fresh = i64::try_from(FRESH.as_secs()).unwrap();
+        assert!(BEAT * 2 < FRESH && fresh < ALIVE && ALIVE < DRAIN - fresh);
+    }
+}

@@ -376,3 +376,26 @@ async fn many_are_taken_in_batches() {
         }
     }
 }
+
+/// Whoever may not do it any more sends nothing.
+#[tokio::test]
+async fn behind_a_fence_nothing_is_taken_away() {
+    require!("versitygw");
+    let bed = Bed::with_versions().await;
+    let path = bed.push_blob(b"one").await;
+    let version = bed.version(&path).await;
+    let closed = Fence(&|| false);
+    bed.between.heal();
+    let problem = bed.s3.take(&[(&path, &version)], closed).await.remove(0);
+    let problem = problem.unwrap_err().to_string();
+    assert!(problem.contains("it was not asked"), "{problem}");
+    let etag = bed.etag(&path).await;
+    bed.s3.remove(&path, &etag, closed).await.unwrap_err();
+    assert_eq!(bed.content(&path).await.unwrap(), b"one");
+    take_one(&bed, &path, &version).await.unwrap();
+    bed.s3.purge(&path, &version, closed).await.unwrap_err();
+    is_taken(&bed, &path, &version).await;
+    assert_eq!((bed.asked(is_bulk), bed.asked(is_delete)), (1, 0));
+    bed.s3.put_back(&path, &version).await.unwrap();
+    assert_eq!(bed.content(&path).await.unwrap(), b"one");
+}
