@@ -9,4 +9,5 @@
 mod bucket;
 mod desk;
 mod killed;
+mod served;
 mod whole;

@@ -70,8 +70,7 @@ pub(super) fn find(work: &Work, vault: &Vault, journals: &mut Journals) -> Resul
                 Refusal::new(Code::StorageUnsupported, message)
             })?;
         for (_, item) in items {
-            sum.items += 1;
-            sum.bytes = sum.bytes.saturating_add(item.bytes);
+            sum.add(&item);
             info!(
                 target: "pullproof::audit",
                 storage = work.registry.host,

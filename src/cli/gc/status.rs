@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::runtime::Handle;
 
 use super::plan::chosen;
 use super::run::Common;
@@ -206,7 +205,7 @@ fn opened(common: &Common, global: &Global) -> anyhow::Result<Result<(Registry, 
             return Ok(Err(Exit::Usage));
         }
     };
-    match collector::vault(&registry, &Handle::current()) {
+    match collector::vault(&registry) {
         Ok(vault) => Ok(Ok((registry, vault))),
         Err(refusal) => anyhow::bail!("{}", refusal.message),
     }
