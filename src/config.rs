@@ -38,7 +38,7 @@ mod wanted;
 mod windows;
 
 use cidr::Cidr;
-pub use collection::{Acknowledged, Cache, Gc, Mode, S3, Storage};
+pub use collection::{Acknowledged, Cache, Gc, Mode, PurgeBy, S3, Storage};
 use endpoint::{Endpoint, Listen};
 use files::NamedFile;
 use problem::{Problems, Report};

@@ -284,7 +284,7 @@ def dry_run(bench, command, storage, tree):
 
 
 @contextlib.contextmanager
-def gateway(bench, tree, milliseconds):
+def gateway(bench, tree, milliseconds, versions=None):
     """The bucket behind a latency: its host, and what was asked, which is known after the end."""
     program = bench.testbed / "versitygw"
     if not program.is_file():
@@ -293,7 +293,8 @@ def gateway(bench, tree, milliseconds):
     access.unlink(missing_ok=True)
     asked = collections.Counter()
     # Without the first, each request has a connection of its own, which no S3 asks for.
-    command = [program, "--keep-alive", "--quiet", "--access-log", access, "--port", host, "posix", tree.root.parent]
+    command = [program, "--keep-alive", "--quiet", "--access-log", access, "--port", host, "posix",
+               *(("--versioning-dir", versions) if versions else ()), tree.root.parent]
     environment = bench.environment | {"ROOT_ACCESS_KEY": USER, "ROOT_SECRET_KEY": SECRET}
     with server(command, log, environment) as child:
         wait_for("versitygw", lambda: answers(f"http://{host}/"), child, log)

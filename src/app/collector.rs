@@ -22,16 +22,18 @@ use crate::collection::item::{Item, RunId};
 use crate::collection::machine::{Ending, Event, Goal, Machine, Rules};
 use crate::collection::run::Why;
 use crate::collection::select::Left;
-use crate::config::{Mode, Registry};
+use crate::config::{Mode, PurgeBy, Registry};
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::OpeningId;
 use crate::inventory::keepset::LedTo;
 use crate::second::Second;
 use crate::storage::Storage;
-use crate::vault::Vault;
+use crate::storage::s3::S3;
+use crate::vault::{BucketRules, Vault};
 
 mod copied;
+mod expired;
 pub mod journals;
 mod memory;
 mod proof;
@@ -226,11 +228,23 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
             "`gc.mode` is `plan`: nothing is taken; set it to `quarantine`, which can be undone";
         return Err(Refusal::new(Code::PlanOnly, message));
     }
+    let is_disk = matches!(
+        work.registry.storage,
+        Some(crate::config::Storage::Filesystem(_))
+    );
+    if is_disk && gc.purge_by == PurgeBy::Lifecycle && matches!(task, Task::Run | Task::Purge) {
+        let message = "`gc.purge` is `by: lifecycle`, and a directory purges nothing by itself: write `by: \
+                       pullproof`";
+        return Err(Refusal::new(Code::StorageUnsupported, message));
+    }
     let (storage, vault) = open(&work.registry)?;
-    let journals = Journals::read(&vault).map_err(|error| unreadable(&error))?;
-    let mut session = Session::new(work, storage, vault, journals)?;
+    let mut journals = Journals::read(&vault).map_err(|error| unreadable(&error))?;
+    let expired = expired::find(work, &vault, &mut journals)?;
+    let purges = gc.mode == Mode::Purge || *task == Task::Purge;
+    let mut session = Session::new(work, storage, vault, purges, journals)?;
     let rules = Rules {
-        purges: (gc.mode == Mode::Purge || *task == Task::Purge) && session.may_purge(),
+        // What the bucket purges by itself is not purged from here.
+        purges: purges && gc.purge_by == PurgeBy::Pullproof && session.may_purge(),
         quarantine_for: seconds(gc.quarantine_for),
         longest_request: seconds(gc.longest_request),
         batch: BATCH,
@@ -265,7 +279,11 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
         let Some(event) = event else { break };
         (machine, next) = machine.step(event, session.now());
     }
-    Ok(session.report())
+    let mut report = session.report();
+    report.purged.items += expired.items;
+    report.purged.blobs += expired.blobs;
+    report.purged.bytes = report.purged.bytes.saturating_add(expired.bytes);
+    Ok(report)
 }
 
 fn why(task: &Task) -> Why {
@@ -319,14 +337,32 @@ fn open(registry: &Registry) -> Result<(Storage, Vault), Refusal> {
         ));
     };
     let opened = planning::open(storage)?;
-    let crate::config::Storage::Filesystem(root) = storage else {
-        let message = "a bucket can be planned for, and is not collected yet: only `filesystem` is";
-        return Err(unsupported(message.to_owned()));
+    Ok((opened, vault(registry)?))
+}
+
+/// What a collection does to a registry's storage, for whoever only looks, or leaves a mark, too.
+pub fn vault(registry: &Registry) -> Result<Vault, Refusal> {
+    let unsupported = |message: String| Refusal::new(Code::StorageUnsupported, message);
+    let Some(storage) = &registry.storage else {
+        return Err(unsupported(
+            "the registry's entry has no storage".to_owned(),
+        ));
     };
-    let vault = Vault::open(root).map_err(|error| {
-        unsupported(format!("{}: it cannot be opened: {error}", root.display()))
-    })?;
-    Ok((opened, vault))
+    match storage {
+        crate::config::Storage::Filesystem(root) => Vault::filesystem(root).map_err(|error| {
+            unsupported(format!("{}: it cannot be opened: {error}", root.display()))
+        }),
+        crate::config::Storage::S3(settings) => {
+            let s3 = S3::new(settings).map_err(|problem| {
+                unsupported(format!("{}: {problem}", planning::shown(storage)))
+            })?;
+            let rules = BucketRules {
+                is_purged_by_lifecycle: registry.gc.purge_by == PurgeBy::Lifecycle,
+                purges_without_versions: registry.gc.purges_without_versions,
+            };
+            Ok(Vault::bucket(s3, Handle::current(), rules))
+        }
+    }
 }
 
 fn unreadable(error: &Unreadable) -> Refusal {

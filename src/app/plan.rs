@@ -2,6 +2,7 @@
 //!
 //! Nothing is written. Whatever could not be listed or read in full is a refusal, and then there is no plan.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::collection::item::{Class, Item, RunId};
 use crate::config::{self, Config, Registry};
-use crate::gc::graph::{Builder, Graph, ObjectId};
+use crate::gc::graph::{Builder, Graph, ObjectId, Parsed};
 use crate::gc::needed::Needed;
 use crate::gc::plan::{self, Plan, Policy};
 use crate::gc::refusal::{Code, Refusal};
@@ -102,11 +103,14 @@ pub struct Kept {
     pub refusals: Vec<Refusal>,
 }
 
+/// Reads the bytes of items that runs hold, in their order. It may block.
+pub type ReadHeld<'a> = dyn Fn(&[(RunId, &Item)]) -> Vec<io::Result<Vec<u8>>> + Sync + 'a;
+
 /// What is in quarantine, of all runs, and how its bytes are read. It is planned for as if it were live: what
 /// would not go then is wanted back.
 pub struct Held<'a> {
     pub items: &'a [(RunId, Item)],
-    pub read: &'a (dyn Fn(RunId, &Digest) -> io::Result<Vec<u8>> + Sync),
+    pub read: &'a ReadHeld<'a>,
 }
 
 impl std::fmt::Debug for Held<'_> {
@@ -119,7 +123,10 @@ impl Held<'_> {
     /// Where nothing is.
     pub const NONE: Held<'static> = Held {
         items: &[],
-        read: &|_, _| Err(io::Error::from(io::ErrorKind::NotFound)),
+        read: &|items| {
+            let absent = |_: &_| Err(io::Error::from(io::ErrorKind::NotFound));
+            items.iter().map(absent).collect()
+        },
     };
 
     fn add_to(&self, builder: &mut Builder) {
@@ -143,10 +150,18 @@ impl Held<'_> {
         }
     }
 
-    fn read(&self, digest: &Digest) -> Option<io::Result<Vec<u8>>> {
-        let mut items = self.items.iter();
-        let (run, _) = items.find(|(_, item)| item.class.is_data() && item.digest == *digest)?;
-        Some((self.read)(*run, digest))
+    /// The bytes of those of them that are held, by their digests.
+    fn read(&self, digests: &HashSet<Digest>) -> HashMap<Digest, io::Result<Vec<u8>>> {
+        let mut found = HashMap::new();
+        if !digests.is_empty() {
+            for (run, item) in self.items {
+                if item.class.is_data() && digests.contains(&item.digest) {
+                    found.entry(item.digest).or_insert((*run, item));
+                }
+            }
+        }
+        let (digests, items): (Vec<Digest>, Vec<_>) = found.into_iter().unzip();
+        digests.into_iter().zip((self.read)(&items)).collect()
     }
 }
 
@@ -313,24 +328,24 @@ fn read_part(
     progress: &Progress,
 ) -> Result<(), Refusal> {
     let digests: Vec<Digest> = part.iter().map(|id| graph.object(*id).digest).collect();
-    let parsed = storage.read_each(&digests, MANIFEST_MAX, |at, body| {
+    let all = storage.read_each(&digests, MANIFEST_MAX, |at, body| {
         progress.read.fetch_add(1, Ordering::Relaxed);
         let id = *part.get(at).expect("it is one of them");
-        let body = match body {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let digest = &graph.object(id).digest;
-                held.read(digest).unwrap_or(Err(error))
-            }
-            body => body,
-        };
-        match body {
-            Ok(body) => Ok((id, graph.parse(id, &body))),
-            // Only this cannot be read: whose it is keeps everything.
-            Err(error) if is_damage(&error) => Ok((id, Err(error.to_string()))),
-            Err(error) => Err((id, error)),
-        }
+        parsed(graph, id, body)
     });
-    for one in parsed {
+    let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let absent = all.iter().filter_map(|one| one.as_ref().err());
+    let absent = absent.filter(|(_, error)| is_absent(error));
+    let absent = absent.map(|(id, _)| graph.object(*id).digest).collect();
+    let mut bodies = held.read(&absent);
+    for one in all {
+        let one = match one {
+            Err((id, error)) if is_absent(&error) => {
+                let held = bodies.remove(&graph.object(id).digest);
+                parsed(graph, id, held.unwrap_or(Err(error)))
+            }
+            one => one,
+        };
         match one {
             Ok((id, parsed)) => graph.put(id, parsed),
             Err((id, error)) => {
@@ -348,6 +363,19 @@ fn read_part(
         }
     }
     Ok(())
+}
+
+fn parsed(
+    graph: &Graph,
+    id: ObjectId,
+    body: io::Result<Vec<u8>>,
+) -> Result<(ObjectId, Result<Parsed, String>), (ObjectId, io::Error)> {
+    match body {
+        Ok(body) => Ok((id, graph.parse(id, &body))),
+        // Only this cannot be read: whose it is keeps everything.
+        Err(error) if is_damage(&error) => Ok((id, Err(error.to_string()))),
+        Err(error) => Err((id, error)),
+    }
 }
 
 /// Of the content, and not of the way to it.

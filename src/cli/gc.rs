@@ -39,12 +39,12 @@ pub async fn run(command: GcCommand, global: &Global) -> anyhow::Result<Exit> {
     match command {
         GcCommand::Plan(arguments) => plan::run(arguments, global).await,
         GcCommand::Run(arguments) => run::run(arguments, global).await,
-        GcCommand::Status(arguments) => status::status(&arguments, global),
+        GcCommand::Status(arguments) => status::status(arguments, global).await,
         GcCommand::Restore(arguments) => run::restore(arguments, global).await,
         GcCommand::Purge(arguments) => run::purge(arguments, global).await,
-        GcCommand::Stop(arguments) => status::mark(&arguments, Mark::Stop, global),
-        GcCommand::Pause(arguments) => status::mark(&arguments, Mark::Pause, global),
-        GcCommand::Resume(arguments) => status::mark(&arguments, Mark::Resume, global),
+        GcCommand::Stop(arguments) => status::mark(arguments, Mark::Stop, global).await,
+        GcCommand::Pause(arguments) => status::mark(arguments, Mark::Pause, global).await,
+        GcCommand::Resume(arguments) => status::mark(arguments, Mark::Resume, global).await,
         GcCommand::Windows(arguments) => windows::run(&arguments, global),
     }
 }

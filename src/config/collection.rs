@@ -71,6 +71,17 @@ pub struct Gc {
     pub longest_request: Duration,
     /// How often new links are looked at while something settles.
     pub watch_every: Duration,
+    pub purge_by: PurgeBy,
+    /// What was copied in a bucket without versions may be purged, although then nothing brings it back.
+    pub purges_without_versions: bool,
+}
+
+/// Who purges what was held for long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PurgeBy {
+    Pullproof,
+    /// A versioned bucket's own rule: pullproof needs no right to delete versions.
+    Lifecycle,
 }
 
 /// What a collection may do.
@@ -132,6 +143,8 @@ impl Default for Gc {
             cache: Cache::Unknown,
             longest_request: Duration::from_mins(15),
             watch_every: Duration::from_mins(1),
+            purge_by: PurgeBy::Pullproof,
+            purges_without_versions: false,
         }
     }
 }
@@ -155,6 +168,8 @@ impl Checker<'_, '_> {
             settle,
             longest_request,
             watch_every,
+            purge,
+            r#unsafe,
         } = raw;
         let mut lasts = |key: &str, text: Option<String>, default| {
             text.map_or(default, |text| {
@@ -201,6 +216,15 @@ impl Checker<'_, '_> {
                 Some(raw::SettleCache::None) => Cache::None,
                 Some(raw::SettleCache::SafePut) => Cache::SafePut,
             },
+            purge_by: match purge.and_then(|purge| purge.by) {
+                None => defaults.purge_by,
+                Some(raw::PurgeBy::Pullproof) => PurgeBy::Pullproof,
+                Some(raw::PurgeBy::Lifecycle) => PurgeBy::Lifecycle,
+            },
+            purges_without_versions: r#unsafe.map_or(defaults.purges_without_versions, |all| {
+                let wanted = |it: &raw::Unsafe| matches!(it, raw::Unsafe::PurgeWithoutVersions);
+                all.iter().any(wanted)
+            }),
             windows: match windows {
                 None => defaults.windows.clone(),
                 Some(windows) => self.windows(&format!("{path}.windows"), windows),

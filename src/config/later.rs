@@ -16,15 +16,7 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 /// Of the collection itself.
-const GC: &[&str] = &[
-    "gate",
-    "readOnly",
-    "purge",
-    "executor",
-    "unsafe",
-    "conflicts",
-    "collector",
-];
+const GC: &[&str] = &["gate", "readOnly", "executor", "conflicts", "collector"];
 
 /// How caches are made to forget.
 const SETTLE: &[&str] = &["restart", "within", "redis"];

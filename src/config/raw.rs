@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 pub(super) use self::collection::{
-    Acknowledged, Fate, Filesystem, Gc, GcMode, S3, SettleCache, Storage, Window,
+    Acknowledged, Fate, Filesystem, Gc, GcMode, PurgeBy, S3, SettleCache, Storage, Unsafe, Window,
 };
 
 mod collection;

@@ -40,11 +40,13 @@ mod question;
 mod ranges;
 mod refusal;
 mod remove;
+mod revive;
 mod take;
 mod tree;
 mod upload;
 mod versions;
 
+pub use self::client::Fence;
 pub use self::copy::{Bounds as CopyBounds, Copied};
 pub use self::etag::Etag;
 pub use self::history::{Content, History, Version, VersionId};
@@ -220,6 +222,11 @@ impl S3 {
             Some(Some(size)) => Ok(Some(size)),
             Some(None) => Err(io::Error::other(format!("the size of {key} is not said"))),
         }
+    }
+
+    /// Whether all keys of the registry's tree begin with this.
+    pub fn has_tree_below(&self, key_prefix: &str) -> bool {
+        self.root.starts_with(key_prefix)
     }
 
     /// The key of what lies there below the `rootdirectory`.

@@ -16,8 +16,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::{OWN, journal, quarantine};
-use crate::collection::gate::Permit;
+use super::{LockError, Moved, OWN, journal, quarantine};
 use crate::collection::item::{Class, Item, RunId};
 use crate::collection::run::Outcome;
 use crate::oci::digest::Digest;
@@ -30,14 +29,7 @@ mod lock;
 /// Notes the canary of a drill that is under way.
 const DRILL: &str = "drill";
 
-pub use lock::{Lock, LockError};
-
-/// What came of a batch: where each item is now, and the first thing that went wrong.
-#[derive(Debug)]
-pub struct Moved {
-    pub outcomes: Vec<Outcome>,
-    pub failed: Option<io::Error>,
-}
+pub(super) use lock::Lock;
 
 /// A registry's `rootdirectory`, for whoever collects it.
 #[derive(Debug)]
@@ -55,17 +47,7 @@ impl Vault {
 
     /// Takes items to the quarantine of a run. What was written since it was planned stays where it is.
     /// After the first error nothing more is taken.
-    pub fn take(
-        &self,
-        lock: &Lock,
-        run: RunId,
-        items: &[Item],
-        permit: &Permit,
-        now: Second,
-    ) -> Moved {
-        if !permit.holds(lock.epoch(), now) {
-            return Moving::refuse(items.len());
-        }
+    pub fn take(&self, run: RunId, items: &[Item]) -> Moved {
         Moving::new(self, run).until_one_fails(items, Moving::take)
     }
 
@@ -76,17 +58,7 @@ impl Vault {
     }
 
     /// Purges items from the quarantine of a run: they are gone. After the first error nothing more is.
-    pub fn purge(
-        &self,
-        lock: &Lock,
-        run: RunId,
-        items: &[Item],
-        permit: &Permit,
-        now: Second,
-    ) -> Moved {
-        if !permit.holds(lock.epoch(), now) {
-            return Moving::refuse(items.len());
-        }
+    pub fn purge(&self, run: RunId, items: &[Item]) -> Moved {
         Moving::new(self, run).until_one_fails(items, Moving::purge)
     }
 
@@ -295,6 +267,18 @@ impl Vault {
         Ok(names)
     }
 
+    /// The journals of all runs. What people put there is theirs.
+    pub fn journals(&self) -> io::Result<Vec<(RunId, Vec<u8>)>> {
+        let mut found = Vec::new();
+        for name in self.names("journal")? {
+            let run = name.strip_suffix(".jsonl").and_then(|it| it.parse().ok());
+            let Some(run) = run else { continue };
+            let text = self.read(&format!("journal/{name}"))?;
+            found.push((run, text.unwrap_or_default()));
+        }
+        Ok(found)
+    }
+
     /// Appends to a run's journal, synced. What was torn before is cut off first; after an error it is as
     /// it was, or that is tried.
     pub fn append(&self, run: RunId, whole: u64, line: &[u8]) -> io::Result<()> {
@@ -453,14 +437,6 @@ impl<'a> Moving<'a> {
             Some(_) => Ok(Outcome::Unknown),
             None => act(moving, item),
         })
-    }
-
-    /// Without a permit that holds nothing is done.
-    fn refuse(count: usize) -> Moved {
-        Moved {
-            outcomes: vec![Outcome::Unknown; count],
-            failed: Some(io::Error::other("the permit does not hold any more")),
-        }
     }
 
     /// What was moved is on the disk when it is told.

@@ -7,7 +7,7 @@
     reason = "a panic is how a test fails"
 )]
 
-mod between;
+pub(crate) mod between;
 mod bucket;
 mod copies;
 mod deletions;
@@ -19,4 +19,4 @@ mod objects;
 mod purges;
 mod removals;
 mod takes;
-mod tree;
+pub(crate) mod tree;

@@ -29,9 +29,8 @@ pub enum Unreadable {
     #[error("the journals cannot be read: {0}")]
     Io(#[from] io::Error),
     #[error(
-        "pullproof/journal/{run}.jsonl is damaged, {damaged}: what is in pullproof/quarantine/{run} is not \
-         touched by itself; move it back by hand, each file to its path below the `rootdirectory`, and the \
-         journal elsewhere"
+        "the journal of {run} is damaged, {damaged}: what that run holds is not touched by itself; put it back by \
+         hand, each file or object to its path below the `rootdirectory`, and the journal elsewhere"
     )]
     Damaged {
         run: RunId,
@@ -43,11 +42,7 @@ impl Journals {
     /// Reads all of them.
     pub fn read(vault: &Vault) -> Result<Self, Unreadable> {
         let mut runs = BTreeMap::new();
-        for name in vault.names("journal")? {
-            let run = name.strip_suffix(".jsonl").and_then(|it| it.parse().ok());
-            // What people put there is theirs.
-            let Some(run) = run else { continue };
-            let text = vault.read(&format!("journal/{name}"))?.unwrap_or_default();
+        for (run, text) in vault.journals()? {
             let replayed = journal::replay(run, &text)
                 .map_err(|damaged| Unreadable::Damaged { run, damaged })?;
             let writer = Writer::new(run, replayed.lines);
@@ -88,6 +83,16 @@ impl Journals {
             .collect()
     }
 
+    /// Finds out of some items of a run which version each is, before anything is written of them.
+    pub fn name_versions(&mut self, vault: &Vault, run: RunId, ids: &[ItemId]) -> io::Result<()> {
+        let mut items = self.items(run, ids);
+        vault.name_versions(&mut items)?;
+        if let Some(one) = self.runs.get_mut(&run) {
+            one.replayed.items.extend(ids.iter().copied().zip(items));
+        }
+        Ok(())
+    }
+
     /// The run of this session, with what may be taken in it.
     pub fn begin(&mut self, run: RunId, items: &[Item], about: Value) {
         let items = (0..).map(ItemId).zip(items.iter().cloned());
@@ -115,7 +120,8 @@ impl Journals {
         let line = one
             .writer
             .line(entry, now, epoch, |id| items.get(&id), about);
-        vault.append(run, one.replayed.bytes as u64, line.as_bytes())?;
+        let (lines, bytes) = (one.replayed.lines, one.replayed.bytes as u64);
+        vault.append(run, lines, bytes, line.as_bytes())?;
         one.writer.written();
         one.replayed.bytes += line.len();
         one.replayed.lines += 1;

@@ -42,6 +42,8 @@ pub(super) struct Session<'a> {
     work: &'a Work,
     storage: Storage,
     vault: Vault,
+    /// Whether what is due is purged.
+    purges: bool,
     journals: Journals,
     lock: Option<Lock>,
     facts: Facts,
@@ -62,12 +64,14 @@ impl<'a> Session<'a> {
         work: &'a Work,
         storage: Storage,
         vault: Vault,
+        purges: bool,
         journals: Journals,
     ) -> Result<Self, Refusal> {
         let mut session = Self {
             work,
             storage,
             vault,
+            purges,
             journals,
             lock: None,
             facts: Facts::default(),
@@ -256,11 +260,16 @@ impl<'a> Session<'a> {
                 event
             }
             Err(error) => {
-                let message = match &error {
-                    LockError::Held(_) => format!("{error}: wait for it, or stop it"),
-                    LockError::Io(_) | LockError::Damaged(_) => error.to_string(),
+                let (code, message) = match &error {
+                    LockError::Held(_) => {
+                        (Code::NotLeader, format!("{error}: wait for it, or stop it"))
+                    }
+                    LockError::Io(_) | LockError::Damaged(_) => {
+                        (Code::NotLeader, error.to_string())
+                    }
+                    LockError::Unsupported(_) => (Code::StorageUnsupported, error.to_string()),
                 };
-                self.refuse(vec![Refusal::new(Code::NotLeader, message)]);
+                self.refuse(vec![Refusal::new(code, message)]);
                 Event::NotLocked
             }
         }
@@ -284,6 +293,12 @@ impl<'a> Session<'a> {
             let about = self.about();
             self.report.run = Some(run);
             self.journals.begin(run, &self.selection.items, about);
+        }
+        if let Entry::Intent(items) = entry
+            && let Err(error) = self.journals.name_versions(&self.vault, run, items)
+        {
+            self.fail(format!("what is to be taken cannot be looked at: {error}"));
+            return Event::NotWritten;
         }
         match self.journals.write(&self.vault, run, entry, now, epoch) {
             Ok(()) => {

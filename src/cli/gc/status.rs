@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::plan::chosen;
 use super::run::Common;
+use crate::app::collector;
 use crate::app::collector::journals::Journals;
 use crate::cli::explain::text::{counted, size};
 use crate::cli::output::structured;
@@ -17,7 +17,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::collection::item::RunId;
 use crate::collection::journal::Replayed;
 use crate::collection::run::{Place, Proof};
-use crate::config::{LogLevel, Registry, Storage};
+use crate::config::{LogLevel, Registry};
 use crate::vault::Vault;
 
 #[derive(Debug, clap::Args)]
@@ -84,14 +84,22 @@ impl RunView {
     }
 }
 
-pub fn status(arguments: &StatusArguments, global: &Global) -> anyhow::Result<Exit> {
+pub async fn status(arguments: StatusArguments, global: &Global) -> anyhow::Result<Exit> {
     let (registry, vault) = match opened(&arguments.common, global)? {
         Ok(opened) => opened,
         Err(exit) => return Ok(exit),
     };
-    let journals = Journals::read(&vault)?;
+    let view = tokio::task::spawn_blocking(move || view(&registry, &vault)).await??;
+    let text = structured(arguments.common.output, &view)?;
+    terminal::print(&text.unwrap_or_else(|| words(&view, Paint::for_stdout())))?;
+    Ok(Exit::Done)
+}
+
+/// It blocks.
+fn view(registry: &Registry, vault: &Vault) -> anyhow::Result<View> {
+    let journals = Journals::read(vault)?;
     let is_open = |replayed: &Replayed| replayed.run.holds();
-    let view = View {
+    Ok(View {
         schema: "pullproof.dev/gc-status/v1",
         storage: registry.host.clone(),
         paused: vault.has("pause")?,
@@ -102,10 +110,7 @@ pub fn status(arguments: &StatusArguments, global: &Global) -> anyhow::Result<Ex
             .map(|(id, replayed)| RunView::of(id, replayed, registry.gc.quarantine_for))
             .collect(),
         ended_runs: journals.iter().filter(|(_, it)| !is_open(it)).count(),
-    };
-    let text = structured(arguments.common.output, &view)?;
-    terminal::print(&text.unwrap_or_else(|| words(&view, Paint::for_stdout())))?;
-    Ok(Exit::Done)
+    })
 }
 
 fn words(view: &View, paint: Paint) -> String {
@@ -155,14 +160,21 @@ fn words(view: &View, paint: Paint) -> String {
     text
 }
 
-pub fn mark(arguments: &MarkArguments, mark: Mark, global: &Global) -> anyhow::Result<Exit> {
+pub async fn mark(arguments: MarkArguments, mark: Mark, global: &Global) -> anyhow::Result<Exit> {
     let (registry, vault) = match opened(&arguments.common, global)? {
         Ok(opened) => opened,
         Err(exit) => return Ok(exit),
     };
+    let text = tokio::task::spawn_blocking(move || leave(mark, &vault)).await??;
+    terminal::print(&format!("{}: {text}\n", registry.host))?;
+    Ok(Exit::Done)
+}
+
+/// It blocks.
+fn leave(mark: Mark, vault: &Vault) -> anyhow::Result<&'static str> {
     // For whoever finds it there.
     let content = format!("since {:.0}\n", SystemClock.now());
-    let text = match mark {
+    Ok(match mark {
         Mark::Stop => {
             vault.write("stop", content.as_bytes())?;
             "whoever collects it stops after its batch; what was taken stays in quarantine"
@@ -176,9 +188,7 @@ pub fn mark(arguments: &MarkArguments, mark: Mark, global: &Global) -> anyhow::R
             vault.remove("stop")?;
             "collections go on in their windows"
         }
-    };
-    terminal::print(&format!("{}: {text}\n", registry.host))?;
-    Ok(Exit::Done)
+    })
 }
 
 /// The storage, for whoever only looks, or leaves a mark.
@@ -195,10 +205,8 @@ fn opened(common: &Common, global: &Global) -> anyhow::Result<Result<(Registry, 
             return Ok(Err(Exit::Usage));
         }
     };
-    let Some(Storage::Filesystem(root)) = &registry.storage else {
-        terminal::complain("error: a bucket is not collected yet: only `storage.filesystem` is");
-        return Ok(Err(Exit::Usage));
-    };
-    let vault = Vault::open(root).with_context(|| format!("opening {}", root.display()))?;
-    Ok(Ok((registry, vault)))
+    match collector::vault(&registry) {
+        Ok(vault) => Ok(Ok((registry, vault))),
+        Err(refusal) => anyhow::bail!("{}", refusal.message),
+    }
 }

@@ -106,6 +106,11 @@ pub(in crate::config) struct Gc {
     /// How often new links are looked at while something settles.
     #[schemars(with = "Option<DurationText>", extend("default" = "60s"))]
     pub(in crate::config) watch_every: Option<String>,
+    /// Who purges what was in quarantine for long enough.
+    pub(in crate::config) purge: Option<Purge>,
+    /// What is done although it cannot be undone.
+    #[schemars(extend("default" = []))]
+    pub(in crate::config) r#unsafe: Option<Vec<Unsafe>>,
     /// A plan that would take more of a storage's blobs or bytes is refused until it is accepted.
     #[schemars(extend("default" = 50), range(min = 0, max = 100))]
     pub(in crate::config) alarm_percent: Option<f64>,
@@ -160,6 +165,30 @@ pub(in crate::config) enum SettleCache {
     Unknown,
     None,
     SafePut,
+}
+
+/// Who purges.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::config) struct Purge {
+    /// `lifecycle`: a versioned bucket's own rule for versions that are not current; pullproof then never
+    /// deletes a version, and needs no right to.
+    #[schemars(extend("default" = "pullproof"))]
+    pub(in crate::config) by: Option<PurgeBy>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::config) enum PurgeBy {
+    Pullproof,
+    Lifecycle,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::config) enum Unsafe {
+    /// Where a bucket has no versions, what was copied to the quarantine is purged all the same.
+    PurgeWithoutVersions,
 }
 
 /// An image that is known to be lost.

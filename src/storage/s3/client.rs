@@ -23,11 +23,13 @@ use crate::clock::{Clock, SystemClock};
 use crate::credential_source::aws::{Keys, Session};
 use crate::registry::retry::{Delays, Patience};
 use crate::registry::transport::Deadlines;
+use crate::second::Second;
 
 mod exchange;
 mod meaning;
 mod signed;
 
+pub use exchange::Fence;
 pub(super) use exchange::{Question, Success};
 
 /// An error's body is read up to this.
@@ -149,6 +151,10 @@ impl Client {
         let (mut unreached, mut renewals) = (0, 0);
         loop {
             let keys = self.session.keys().await.map_err(io::Error::other)?;
+            if !(question.fence.0)() {
+                let problem = "it was not asked: whoever asks may not do it any more";
+                return Err(failed(io::ErrorKind::Other, problem));
+            }
             let (meaning, wait) = match self.send(question, &keys).await {
                 Ok(Sent::Success(success)) => match read(success) {
                     Ok(answer) => return Ok(Ok(answer)),
@@ -257,7 +263,13 @@ impl Client {
                     Err(problem) => return Ok(Sent::Refused(Meaning::Final(problem), None)),
                 }
             };
+            let modified = text("last-modified").and_then(moment);
+            let date = text("date").and_then(moment);
             return Ok(Sent::Success(Success {
+                modified,
+                age: modified
+                    .zip(date)
+                    .map(|(modified, date)| date.get().saturating_sub(modified.get())),
                 size,
                 etag: text("etag").and_then(Etag::new),
                 version: text("x-amz-version-id").and_then(VersionId::new),
@@ -306,6 +318,12 @@ impl Client {
         let built = built.map_err(body::root)?;
         Ok(self.slow.get_or_init(|| built))
     }
+}
+
+/// A time as HTTP has it (RFC 9110, 5.6.7).
+fn moment(text: &str) -> Option<Second> {
+    let at = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(at.timestamp().into())
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

@@ -76,12 +76,9 @@ impl S3 {
         }
         let unnamed = || self.wrong(io::ErrorKind::Other, from, "it has no ETag to name it by");
         let etag = original.etag.as_ref().ok_or_else(unnamed)?;
-        if original.size <= bounds.whole_max {
-            self.copy_whole(&source, etag, &target).await?;
-        } else {
-            self.copy_in_parts(&source, etag, &target, original.size, bounds.part)
-                .await?;
-        }
+        let source = self.copy_source(&source);
+        self.copy_content(&source, etag, &target, original.size, bounds)
+            .await?;
         let lost = || self.wrong(io::ErrorKind::Other, to, "it was copied, and is not there");
         let copy = self.current(to).await?.ok_or_else(lost)?;
         if let Err(problem) = self.is_copy(from, &original, to, &copy).await {
@@ -94,12 +91,29 @@ impl S3 {
         })
     }
 
+    /// Copies what a header names.
+    pub(super) async fn copy_content(
+        &self,
+        source: &str,
+        etag: &Etag,
+        target: &str,
+        size: u64,
+        bounds: Bounds,
+    ) -> io::Result<()> {
+        if size <= bounds.whole_max {
+            self.copy_whole(source, etag, target).await
+        } else {
+            self.copy_in_parts(source, etag, target, size, bounds.part)
+                .await
+        }
+    }
+
     async fn copy_whole(&self, source: &str, etag: &Etag, target: &str) -> io::Result<()> {
         let operation = Operation::CopyObject;
-        let (source, quoted) = (self.copy_source(source), etag.quoted());
+        let quoted = etag.quoted();
         let question = Question {
             headers: &[
-                ("x-amz-copy-source", &source),
+                ("x-amz-copy-source", source),
                 ("x-amz-copy-source-if-match", &quoted),
             ],
             expected: &[CHANGED],
@@ -111,7 +125,7 @@ impl S3 {
         };
         match self.client.put(question, read).await? {
             Ok(_etag) => Ok(()),
-            Err(_code) => Err(was_changed(&source)),
+            Err(_code) => Err(was_changed(source)),
         }
     }
 
@@ -154,7 +168,7 @@ impl S3 {
     }
 
     /// Of what is there, read as a whole, a chunk at a time.
-    async fn digest(&self, path: &str) -> io::Result<Digest> {
+    pub(super) async fn digest(&self, path: &str) -> io::Result<Digest> {
         let key = self.whole(path)?;
         let question = Question {
             is_hashed: true,
@@ -183,7 +197,7 @@ pub(super) fn was_changed(source: &str) -> io::Error {
 }
 
 /// Of a blob's `data`, in the tree or in a quarantine.
-fn digest_of(path: &str) -> Option<Digest> {
+pub(super) fn digest_of(path: &str) -> Option<Digest> {
     let (_before, below) = path.rsplit_once(&format!("{ROOT}/"))?;
     match Entry::parse(below) {
         Entry::Blob(digest) => Some(digest),

@@ -11,6 +11,7 @@ use super::chain::Chain;
 use super::client::{NO_SUCH_KEY, Question, Success};
 use super::copy::CHANGED;
 use super::etag::Etag;
+use super::history::VersionId;
 use super::listing::Listing;
 use super::operation::Operation;
 use super::{OWN, S3};
@@ -45,6 +46,8 @@ pub struct Object {
     pub bytes: Vec<u8>,
     /// To replace it by.
     pub etag: Option<Etag>,
+    /// For so many seconds it has been what it is, by the server's clock alone.
+    pub age: Option<i64>,
 }
 
 /// An object as it is listed.
@@ -63,7 +66,7 @@ impl S3 {
     /// [`PutNew::AlreadyThere`] because of the first time: whoever wants to know reads what is there. A
     /// server that ignores the header writes over what is there; to ask twice for the same path tells.
     pub async fn put_new(&self, path: &str, bytes: &[u8]) -> io::Result<PutNew> {
-        let put = self.put_if(path, bytes, ("if-none-match", "*"), &[CHANGED]);
+        let put = self.put_if(path, bytes, Some(("if-none-match", "*")), &[CHANGED]);
         Ok(match put.await? {
             Some(etag) => PutNew::Written { etag },
             None => PutNew::AlreadyThere,
@@ -75,11 +78,23 @@ impl S3 {
     pub async fn replace(&self, path: &str, bytes: &[u8], etag: &Etag) -> io::Result<Replaced> {
         let quoted = etag.quoted();
         let expected = &[CHANGED, NO_SUCH_KEY];
-        let put = self.put_if(path, bytes, ("if-match", &quoted), expected);
+        let put = self.put_if(path, bytes, Some(("if-match", &quoted)), expected);
         Ok(match put.await? {
             Some(etag) => Replaced::Written { etag },
             None => Replaced::Changed,
         })
+    }
+
+    /// Writes a file of ours, below `pullproof/`, whatever is there; any other path is refused. An answer
+    /// that was lost is an error, and not asked for again by itself.
+    pub async fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        if !path.starts_with(OWN) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("`{path}` is not below {OWN}: nothing is written over there"),
+            ));
+        }
+        self.put_if(path, bytes, None, &[]).await.map(|_etag| ())
     }
 
     /// `None` where the condition did not hold.
@@ -87,7 +102,7 @@ impl S3 {
         &self,
         path: &str,
         bytes: &[u8],
-        condition: (&str, &str),
+        condition: Option<(&str, &str)>,
         expected: &[&'static str],
     ) -> io::Result<Option<Etag>> {
         let key = self.takeable(path)?;
@@ -99,12 +114,13 @@ impl S3 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         let sum = BASE64.encode(Md5::digest(bytes));
+        let mut headers = vec![
+            ("content-md5", sum.as_str()),
+            ("content-type", "application/octet-stream"),
+        ];
+        headers.extend(condition);
         let question = Question {
-            headers: &[
-                ("content-md5", &sum),
-                ("content-type", "application/octet-stream"),
-                condition,
-            ],
+            headers: &headers,
             body: bytes,
             expected,
             ..Question::new(Operation::PutObject, &key)
@@ -130,8 +146,33 @@ impl S3 {
             most,
             ..Question::new(Operation::GetObject, &key)
         };
-        let read = |Success { body, etag, .. }| Ok(Object { bytes: body, etag });
+        let read = |success: Success| {
+            Ok(Object {
+                bytes: success.body,
+                etag: success.etag,
+                age: success.age,
+            })
+        };
         self.client.ask(question, read).await
+    }
+
+    /// Reads a version of at most so many bytes, whatever lies above it. `None` where it is not there.
+    pub async fn get_version(
+        &self,
+        path: &str,
+        version: &VersionId,
+        most: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let key = self.whole(path)?;
+        let question = Question {
+            query: &[("versionId", version.as_str())],
+            most,
+            // versitygw's is the last.
+            expected: &[NO_SUCH_KEY, "NoSuchVersion", "InvalidArgument"],
+            ..Question::new(Operation::GetObject, &key)
+        };
+        let read = self.client.put(question, |success| Ok(success.body));
+        Ok(read.await?.ok())
     }
 
     /// All objects whose paths begin with the prefix, in their order.

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::S3;
+use super::client::Fence;
 use super::history::{History, Version, VersionId};
 
 /// What became of a version that was to be deleted for good.
@@ -21,14 +22,19 @@ impl S3 {
     /// That it is gone is what a listing of the key says afterwards, never the answer to the deletion: most
     /// servers answer the same whether it was there or not. A version that was gone before is gone too, so
     /// that asking again ends what an error left undone.
-    pub async fn purge(&self, path: &str, version: &VersionId) -> io::Result<Purged> {
+    pub async fn purge(
+        &self,
+        path: &str,
+        version: &VersionId,
+        fence: Fence<'_>,
+    ) -> io::Result<Purged> {
         self.takeable(path)?;
         let before = self.history_of(path).await?;
         if let Some(named) = before.as_ref().and_then(|all| all.content(version)) {
             if named.is_latest {
                 return Ok(Purged::Live);
             }
-            self.delete_version(path, version).await?;
+            self.delete_version(path, version, fence).await?;
         }
         let Some(after) = self.history_of(path).await? else {
             return Ok(Purged::Gone);
@@ -41,7 +47,7 @@ impl S3 {
             )));
         }
         for marker in bare(&after) {
-            self.delete_version(path, &marker.id).await?;
+            self.delete_version(path, &marker.id, fence).await?;
         }
         Ok(Purged::Gone)
     }

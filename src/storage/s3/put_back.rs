@@ -3,7 +3,7 @@
 use std::io;
 
 use super::S3;
-use super::client::Question;
+use super::client::{Fence, Question};
 use super::history::{History, Version, VersionId};
 use super::operation::Operation;
 use super::versions::Current;
@@ -59,13 +59,13 @@ impl S3 {
                      somebody goes on deleting it"
                 )));
             }
-            self.delete_version(path, &marker.id).await?;
+            self.delete_version(path, &marker.id, Fence::NONE).await?;
             removed += 1;
         }
     }
 
     /// Whether a `HEAD` finds what the listing says.
-    async fn prove(&self, path: &str, live: &Version) -> io::Result<()> {
+    pub(super) async fn prove(&self, path: &str, live: &Version) -> io::Result<()> {
         let wrong = |problem: String| {
             io::Error::other(format!(
                 "`{path}` in the bucket `{}` is not what its listing says, the version `{}`: {problem}",
@@ -76,6 +76,7 @@ impl S3 {
             version,
             size,
             etag,
+            ..
         }) = self.current(path).await?
         else {
             return Err(wrong("there is nothing for a HEAD".to_owned()));
@@ -97,12 +98,18 @@ impl S3 {
 
     /// Deletes exactly this version, or marker, for good. Whether it was there is not said: servers answer
     /// the same in both cases, or each its own.
-    pub(super) async fn delete_version(&self, path: &str, version: &VersionId) -> io::Result<()> {
+    pub async fn delete_version(
+        &self,
+        path: &str,
+        version: &VersionId,
+        fence: Fence<'_>,
+    ) -> io::Result<()> {
         let key = self.takeable(path)?;
         let question = Question {
             query: &[("versionId", version.as_str())],
             // versitygw's is the last.
             expected: &["NoSuchKey", "NoSuchVersion", "InvalidArgument"],
+            fence,
             ..Question::new(Operation::DeleteObjectVersion, &key)
         };
         let _code = self.client.put(question, |_success| Ok(())).await?;

@@ -10,7 +10,7 @@
 use std::io;
 
 use super::S3;
-use super::client::Question;
+use super::client::{Fence, Question};
 use super::copy::CHANGED;
 use super::etag::Etag;
 use super::operation::Operation;
@@ -31,7 +31,7 @@ impl S3 {
     /// It is looked first, and the deletion carries `If-Match` where the server takes it. An answer that
     /// was lost is an error and never asked for again by itself: what is there then may have been pushed
     /// since. Asked again after it was removed, it is [`Removed::Absent`].
-    pub async fn remove(&self, path: &str, etag: &Etag) -> io::Result<Removed> {
+    pub async fn remove(&self, path: &str, etag: &Etag, fence: Fence<'_>) -> io::Result<Removed> {
         let key = self.takeable(path)?;
         match self.current(path).await? {
             None => return Ok(Removed::Absent),
@@ -42,12 +42,14 @@ impl S3 {
         let fenced = Question {
             headers: &[("if-match", &quoted)],
             expected: &["NoSuchKey", CHANGED, "NotImplemented"],
+            fence,
             ..Question::new(Operation::DeleteObject, &key)
         };
         let deleted = match self.client.put(fenced, |_success| Ok(())).await? {
             Err("NotImplemented") => {
                 let question = Question {
                     expected: &["NoSuchKey"],
+                    fence,
                     ..Question::new(Operation::DeleteObject, &key)
                 };
                 self.client.put(question, |_success| Ok(())).await?

@@ -17,7 +17,7 @@ use md5::{Digest as _, Md5};
 
 use super::S3;
 use super::bulk::{self, Outcome};
-use super::client::{Question, Success};
+use super::client::{Fence, Question, Success};
 use super::history::VersionId;
 use super::operation::Operation;
 use super::refusal::Meaning;
@@ -54,8 +54,13 @@ impl S3 {
     ///
     /// An error says of its key that it is not known to be taken: it was refused, the answer left it out,
     /// or was lost. Asked again, a version that was taken is [`Marked::Before`]. A version that is not
-    /// there is [`io::ErrorKind::NotFound`], and all are refused where versioning is not enabled.
-    pub async fn take(&self, versions: &[(&str, &VersionId)]) -> Vec<io::Result<Marked>> {
+    /// there is [`io::ErrorKind::NotFound`], and all are refused where versioning is not enabled. Where it
+    /// cannot be told of one what it is now, none is taken.
+    pub async fn take(
+        &self,
+        versions: &[(&str, &VersionId)],
+        fence: Fence<'_>,
+    ) -> Vec<io::Result<Marked>> {
         if versions.is_empty() {
             return Vec::new();
         }
@@ -95,8 +100,17 @@ impl S3 {
                 Err(problem) => Err(problem),
             });
         }
+        let is_unknown = |result: &io::Result<Marked>| {
+            let kind = result.as_ref().err().map(io::Error::kind);
+            kind.is_some_and(|kind| kind != io::ErrorKind::NotFound)
+        };
+        let asked: HashSet<usize> = wanted.iter().map(|it| it.number).collect();
+        let mut others = (0..).zip(&results);
+        if others.any(|(number, it)| !asked.contains(&number) && is_unknown(it)) {
+            return results;
+        }
         for batch in wanted.chunks(bulk::KEYS_MAX) {
-            for (number, result) in self.mark(batch).await {
+            for (number, result) in self.mark(batch, fence).await {
                 if let Some(place) = results.get_mut(number) {
                     *place = result;
                 }
@@ -156,12 +170,16 @@ impl S3 {
         }
     }
 
-    async fn mark(&self, batch: &[Wanted<'_>]) -> Vec<(usize, io::Result<Marked>)> {
-        let answer = match self.delete_many(batch).await {
+    async fn mark(
+        &self,
+        batch: &[Wanted<'_>],
+        fence: Fence<'_>,
+    ) -> Vec<(usize, io::Result<Marked>)> {
+        let answer = match self.delete_many(batch, fence).await {
             Ok(Some(answer)) => answer,
             Ok(None) => {
                 let one_by_one = stream::iter(batch)
-                    .map(async |wanted| (wanted.number, self.mark_one(wanted).await))
+                    .map(async |wanted| (wanted.number, self.mark_one(wanted, fence).await))
                     .buffer_unordered(self.most);
                 return one_by_one.collect().await;
             }
@@ -191,6 +209,7 @@ impl S3 {
     async fn delete_many(
         &self,
         batch: &[Wanted<'_>],
+        fence: Fence<'_>,
     ) -> io::Result<Option<std::collections::HashMap<String, Outcome>>> {
         let operation = Operation::DeleteObjects;
         let body = bulk::write(batch.iter().map(|wanted| wanted.key.as_str()));
@@ -202,6 +221,7 @@ impl S3 {
             body: body.as_bytes(),
             most: ANSWER_BYTES_MAX,
             expected: NO_BULK,
+            fence,
             ..Question::new(operation, "")
         };
         let read = |success: Success| {
@@ -211,8 +231,11 @@ impl S3 {
         Ok(self.client.put(question, read).await?.ok())
     }
 
-    async fn mark_one(&self, wanted: &Wanted<'_>) -> io::Result<Marked> {
-        let question = Question::new(Operation::DeleteObject, &wanted.key);
+    async fn mark_one(&self, wanted: &Wanted<'_>, fence: Fence<'_>) -> io::Result<Marked> {
+        let question = Question {
+            fence,
+            ..Question::new(Operation::DeleteObject, &wanted.key)
+        };
         let deleted = self.client.ask(question, Ok).await?;
         let marker = deleted.filter(|it| it.is_marker).and_then(|it| it.version);
         self.told(wanted, marker).await

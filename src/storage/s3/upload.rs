@@ -39,7 +39,7 @@ impl S3 {
         let upload = Upload {
             id: self.begin(target).await?,
             target,
-            source: self.copy_source(source),
+            source: source.to_owned(),
             etag: etag.quoted(),
         };
         let copied = match self.copy_parts(&upload, size, part).await {

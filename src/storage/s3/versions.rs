@@ -12,6 +12,7 @@ use super::lifecycle::{self, Lifecycle};
 use super::operation::Operation;
 use super::page::{Fault, NoPage};
 use super::{OWN, S3};
+use crate::second::Second;
 
 /// Of a page of 1,000 versions, with keys of at most 1,024 bytes, each encoded.
 const PAGE_BYTES_MAX: u64 = 8 << 20;
@@ -38,6 +39,7 @@ pub struct Current {
     pub version: Option<VersionId>,
     pub size: u64,
     pub etag: Option<Etag>,
+    pub modified: Option<Second>,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +100,7 @@ impl S3 {
                 size,
                 etag,
                 version,
+                modified,
                 ..
             } = found;
             let size =
@@ -106,6 +109,7 @@ impl S3 {
                 version,
                 size,
                 etag,
+                modified,
             }));
         }
         let question = Question::new(Operation::GetObject, &key);
@@ -147,7 +151,7 @@ impl S3 {
     }
 
     /// All that there is of one key; `None` where nothing is.
-    pub(super) async fn history_of(&self, path: &str) -> io::Result<Option<History>> {
+    pub async fn history_of(&self, path: &str) -> io::Result<Option<History>> {
         let all = self.history(path).await?;
         Ok(all.into_iter().find(|history| history.path == path))
     }

@@ -10,7 +10,8 @@ use std::os::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Errno, FlockOperation, OFlags, OWN, Second, Vault, flock, fstat, mode, openat, statat, write_at,
+    Errno, FlockOperation, LockError, OFlags, OWN, Second, Vault, flock, fstat, mode, openat,
+    statat, write_at,
 };
 use rustix::fs::{AtFlags, fdatasync, fstatfs};
 
@@ -33,21 +34,6 @@ struct State {
     holder: String,
     renewed: Second,
     released: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// Another process collects this storage.
-    #[error("{0} collects this storage")]
-    Held(String),
-    #[error("the lock in pullproof/lock cannot be taken: {0}")]
-    Io(#[from] io::Error),
-    /// What is in it is not ours: nobody knows which number comes next.
-    #[error(
-        "pullproof/lock holds something else than pullproof writes: {0}; find out who wrote it, and remove \
-         it while no collector runs"
-    )]
-    Damaged(String),
 }
 
 impl Lock {

@@ -16,7 +16,7 @@ use crate::support::server::Server;
 
 /// What is done with one answer.
 #[derive(Clone)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Half of the body, and then the connection breaks.
     Broken,
     /// Another body, as if it were this.
@@ -27,20 +27,29 @@ pub(super) enum Fault {
     Instead(u16, String),
     /// Nothing, ever.
     Silence,
+    /// This happens, the server is not asked, and nothing is answered.
+    Unsent(Hook),
+    /// The server is asked and does it, this happens, and nothing is answered.
+    Unanswered(Hook),
+    /// This happens first.
+    Meanwhile(Hook),
 }
 
+/// Something that happens beside a request.
+pub(crate) type Hook = Arc<dyn Fn() -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
+
 impl Fault {
-    pub(super) fn rewritten(change: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn rewritten(change: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         Self::Rewritten(Arc::new(change))
     }
 
     /// An error as S3 tells it.
-    pub(super) fn error(status: u16, code: &str) -> Self {
+    pub(crate) fn error(status: u16, code: &str) -> Self {
         Self::Answer(status, &[("content-type", "application/xml")], error(code))
     }
 
     /// The same, after it was done.
-    pub(super) fn late_error(status: u16, code: &str) -> Self {
+    pub(crate) fn late_error(status: u16, code: &str) -> Self {
         Self::Instead(status, error(code))
     }
 }
@@ -54,14 +63,14 @@ fn error(code: &str) -> String {
 
 /// One request, and what the server itself answered to it.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) answer: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) answer: String,
 }
 
 impl Seen {
-    pub(super) fn is_list(&self) -> bool {
+    pub(crate) fn is_list(&self) -> bool {
         self.path.contains("list-type=2")
     }
 }
@@ -84,14 +93,14 @@ struct Rule {
     fault: Fault,
 }
 
-pub(super) struct Between {
+pub(crate) struct Between {
     server: Server,
     script: Arc<Mutex<Script>>,
 }
 
 impl Between {
     /// In front of `upstream`, a host with its port.
-    pub(super) fn start(upstream: &str) -> Self {
+    pub(crate) fn start(upstream: &str) -> Self {
         let script = Script {
             upstream: upstream.to_owned(),
             ..Script::default()
@@ -106,19 +115,19 @@ impl Between {
         }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.server.port()
     }
 
     /// From now on pages are counted anew, and those of these numbers go wrong.
-    pub(super) fn on(&self, pages: std::ops::Range<usize>, fault: Fault) {
+    pub(crate) fn on(&self, pages: std::ops::Range<usize>, fault: Fault) {
         self.heal();
         self.when(pages, fault, |_method, path| path.contains("list-type=2"));
     }
 
     /// From now on those requests of which this is true (of the method, and of `PATH?QUERY`) go wrong whose
     /// numbers these are, counted from 0; besides what was said before.
-    pub(super) fn when(
+    pub(crate) fn when(
         &self,
         numbers: std::ops::Range<usize>,
         fault: Fault,
@@ -135,14 +144,14 @@ impl Between {
     }
 
     /// Nothing goes wrong any more, and nothing was seen.
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         let mut script = self.script.lock().expect("no handler panics with it");
         script.rules.clear();
         script.seen.clear();
     }
 
     /// What was asked since this was last called, or a fault was set.
-    pub(super) fn take_seen(&self) -> Vec<Seen> {
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
         let mut script = self.script.lock().expect("no handler panics with it");
         std::mem::take(&mut script.seen)
     }
@@ -186,7 +195,13 @@ async fn pass_on(State(script): State<Arc<Mutex<Script>>>, request: Request) -> 
             return response;
         }
         Some(Fault::Silence) => return std::future::pending().await,
-        Some(Fault::Broken | Fault::Rewritten(_) | Fault::Instead(..)) | None => {}
+        Some(Fault::Unsent(hook)) => {
+            hook().await;
+            return std::future::pending().await;
+        }
+        Some(Fault::Meanwhile(hook)) => hook().await,
+        Some(Fault::Broken | Fault::Rewritten(_) | Fault::Instead(..) | Fault::Unanswered(_))
+        | None => {}
     }
     // The `Host` of the client goes with it: it is signed.
     let asked = client().request(method, format!("http://{upstream}{path}"));
@@ -197,6 +212,10 @@ async fn pass_on(State(script): State<Arc<Mutex<Script>>>, request: Request) -> 
     let Ok(body) = answer.bytes().await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
+    if let Some(Fault::Unanswered(hook)) = &fault {
+        hook().await;
+        return std::future::pending().await;
+    }
     let text = String::from_utf8_lossy(&body).into_owned();
     if let Some(seen) = script
         .lock()

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use pullproof::oci::digest::Digest;
-use pullproof::storage::s3::{CopyBounds, Removed};
+use pullproof::storage::s3::{CopyBounds, Fence, Removed};
 
 use super::between::Fault;
 use super::bucket::{Bed, blob, is_delete};
@@ -66,9 +66,15 @@ async fn a_copy_is_the_content_in_one_piece_or_in_parts() {
         assert_eq!(bed.asked(is_copy), 0);
         // Away, and back.
         let etag = copied.from.etag.clone().unwrap();
-        assert_eq!(bed.s3.remove(&path, &etag).await.unwrap(), Removed::Now);
+        assert_eq!(
+            bed.s3.remove(&path, &etag, Fence::NONE).await.unwrap(),
+            Removed::Now
+        );
         assert_eq!(bed.content(&path).await, None);
-        assert_eq!(bed.s3.remove(&path, &etag).await.unwrap(), Removed::Absent);
+        assert_eq!(
+            bed.s3.remove(&path, &etag, Fence::NONE).await.unwrap(),
+            Removed::Absent
+        );
         let problem = bed.s3.copy(&path, &to, SMALL).await.unwrap_err();
         assert_eq!(problem.kind(), ErrorKind::NotFound, "{problem}");
         bed.s3.copy(&to, &path, SMALL).await.unwrap();
@@ -196,7 +202,10 @@ async fn an_error_in_a_success_is_no_copy() {
         bed.s3.copy(&path, &to, SMALL).await.unwrap();
         assert_eq!(bed.content(&to).await.unwrap(), b"one");
         assert_eq!(
-            bed.other.remove(&to, &bed.etag(&to).await).await.unwrap(),
+            bed.other
+                .remove(&to, &bed.etag(&to).await, Fence::NONE)
+                .await
+                .unwrap(),
             Removed::Now
         );
     }

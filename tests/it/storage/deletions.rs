@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 
-use pullproof::storage::s3::{Marked, PutBack, VersionId};
+use pullproof::storage::s3::{Fence, Marked, PutBack, VersionId};
 
 use super::between::Fault;
 use super::bucket::{Bed, is_bulk, is_delete};
@@ -27,7 +27,7 @@ async fn a_bulk_deletion_is_what_its_answer_says_of_each_key() {
         format!("{}{}", &answer[..start], &answer[end..])
     });
     bed.between.when(0..1, forgets, is_bulk);
-    let results = bed.s3.take(&both).await;
+    let results = bed.s3.take(&both, Fence::NONE).await;
     let problem = results[0].as_ref().unwrap_err().to_string();
     assert!(
         problem.contains("leaves out") && problem.contains(&one),
@@ -35,7 +35,7 @@ async fn a_bulk_deletion_is_what_its_answer_says_of_each_key() {
     );
     assert!(matches!(results[1], Ok(Marked::Now { .. })), "{results:?}");
     bed.between.heal();
-    for result in bed.s3.take(&both).await {
+    for result in bed.s3.take(&both, Fence::NONE).await {
         assert!(matches!(result, Ok(Marked::Before { .. })), "{result:?}");
     }
     for (path, version) in both {
@@ -49,7 +49,7 @@ async fn a_bulk_deletion_is_what_its_answer_says_of_each_key() {
         answer.replace("</DeleteResult>", &format!("{deleted}</DeleteResult>"))
     });
     bed.between.when(0..1, denies, is_bulk);
-    let results = bed.s3.take(&both).await;
+    let results = bed.s3.take(&both, Fence::NONE).await;
     assert!(matches!(results[0], Ok(Marked::Now { .. })), "{results:?}");
     let problem = results[1].as_ref().unwrap_err();
     assert_eq!(problem.kind(), ErrorKind::PermissionDenied);
@@ -166,7 +166,7 @@ async fn a_busy_server_is_asked_again_and_one_without_bulk_one_by_one() {
             .collect();
         bed.between.heal();
         bed.between.when(0..times, fault, is_bulk);
-        for marked in bed.s3.take(&versions).await {
+        for marked in bed.s3.take(&versions, Fence::NONE).await {
             assert!(
                 matches!(marked, Ok(Marked::Now { marker: Some(_) })),
                 "{what}: {marked:?}"

@@ -1,6 +1,6 @@
 //! What a network, a proxy or a server does to a listing of versions: it is refused, or it is the truth.
 
-use pullproof::storage::s3::{History, S3};
+use pullproof::storage::s3::{Fence, History, S3};
 
 use super::between::Fault;
 use super::bucket::Bed;
@@ -24,7 +24,11 @@ async fn bed() -> (Bed, Vec<History>, Vec<String>) {
     let one = bed.push_blob(b"one").await;
     bed.push(&one, b"one").await;
     let version = bed.version(&one).await;
-    bed.s3.take(&[(&one, &version)]).await.remove(0).unwrap();
+    bed.s3
+        .take(&[(&one, &version)], Fence::NONE)
+        .await
+        .remove(0)
+        .unwrap();
     bed.between.heal();
     let truth = histories(&bed.s3).await.unwrap();
     assert_eq!(truth.len(), 1301);

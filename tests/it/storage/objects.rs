@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use pullproof::storage::s3::{CopyBounds, Etag, PutNew, Replaced, VersionId};
+use pullproof::storage::s3::{CopyBounds, Etag, Fence, PutNew, Replaced, VersionId};
 
 use super::between::Fault;
 use super::bucket::{Bed, blob, is_delete};
@@ -236,10 +236,10 @@ async fn a_bucket_that_is_not_there_is_no_absence_of_an_object() {
         nowhere.versioning().await.map(|_| ()),
         nowhere.current(&path).await.map(|_| ()),
         nowhere.history("").await.map(|_| ()),
-        nowhere.purge(&path, &null).await.map(|_| ()),
+        nowhere.purge(&path, &null, Fence::NONE).await.map(|_| ()),
         nowhere.put_back(&path, &null).await.map(|_| ()),
         nowhere.copy(&path, LOCK, bounds).await.map(|_| ()),
-        nowhere.remove(&path, &etag).await.map(|_| ()),
+        nowhere.remove(&path, &etag, Fence::NONE).await.map(|_| ()),
         nowhere.put_new(LOCK, b"").await.map(|_| ()),
         nowhere.replace(LOCK, b"", &etag).await.map(|_| ()),
         nowhere.get(LOCK, 9).await.map(|_| ()),

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use pullproof::storage::s3::{Etag, Removed};
+use pullproof::storage::s3::{Etag, Fence, Removed};
 
 use super::between::Fault;
 use super::bucket::{Bed, is_delete};
@@ -17,7 +17,7 @@ async fn only_what_was_copied_is_removed() {
     let other = Etag::new("other").unwrap();
     bed.between.heal();
     assert_eq!(
-        bed.s3.remove(&path, &other).await.unwrap(),
+        bed.s3.remove(&path, &other, Fence::NONE).await.unwrap(),
         Removed::Changed
     );
     assert_eq!(bed.asked(is_delete), 0);
@@ -27,7 +27,7 @@ async fn only_what_was_copied_is_removed() {
         ("etag", "other".to_owned()),
     ]);
     assert_eq!(
-        bed.s3.remove(&path, &other).await.unwrap(),
+        bed.s3.remove(&path, &other, Fence::NONE).await.unwrap(),
         Removed::Changed
     );
     assert_eq!(bed.asked(is_delete), 1);
@@ -50,12 +50,21 @@ async fn only_what_was_copied_is_removed() {
         bed.between.heal();
         bed.push(&path, b"one").await;
         bed.between.when(0..1, fault, is_delete);
-        let problem = bed.s3.remove(&path, &etag).await.unwrap_err().to_string();
+        let problem = bed
+            .s3
+            .remove(&path, &etag, Fence::NONE)
+            .await
+            .unwrap_err()
+            .to_string();
         for words in ["is not known", "DeleteObject of", &path, "`registry`"] {
             assert!(problem.contains(words), "{what}: {problem}");
         }
         assert_eq!(bed.asked(is_delete), 1, "{what}");
-        assert_eq!(bed.s3.remove(&path, &etag).await.unwrap(), after, "{what}");
+        assert_eq!(
+            bed.s3.remove(&path, &etag, Fence::NONE).await.unwrap(),
+            after,
+            "{what}"
+        );
         assert_eq!(bed.content(&path).await, None, "{what}");
     }
     // A server without conditions.
@@ -63,11 +72,14 @@ async fn only_what_was_copied_is_removed() {
     bed.push(&path, b"one").await;
     bed.between
         .when(0..1, Fault::error(501, "NotImplemented"), is_delete);
-    assert_eq!(bed.s3.remove(&path, &etag).await.unwrap(), Removed::Now);
+    assert_eq!(
+        bed.s3.remove(&path, &etag, Fence::NONE).await.unwrap(),
+        Removed::Now
+    );
     assert_eq!(bed.asked(is_delete), 2);
     assert_eq!(bed.content(&path).await, None);
     for path in ["backups/db.dump", "docker/registry/v2/a/../../b"] {
-        let problem = bed.s3.remove(path, &etag).await.unwrap_err();
+        let problem = bed.s3.remove(path, &etag, Fence::NONE).await.unwrap_err();
         assert_eq!(problem.kind(), ErrorKind::InvalidInput);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 
-use pullproof::storage::s3::{Marked, PutBack, VersionId, Versioning};
+use pullproof::storage::s3::{Fence, Marked, PutBack, VersionId, Versioning};
 
 use super::between::Fault;
 use super::bucket::{Bed, blob, is_bulk, is_delete};
@@ -15,7 +15,7 @@ pub(super) async fn take_one(
     path: &str,
     version: &VersionId,
 ) -> std::io::Result<Marked> {
-    let mut all = bed.s3.take(&[(path, version)]).await;
+    let mut all = bed.s3.take(&[(path, version)], Fence::NONE).await;
     assert_eq!(all.len(), 1);
     all.remove(0)
 }
@@ -46,7 +46,7 @@ async fn what_is_taken_comes_back_as_it_was() {
         .map(|(path, version)| (path.as_str(), version))
         .collect();
     bed.between.heal();
-    for marked in bed.s3.take(&versions).await {
+    for marked in bed.s3.take(&versions, Fence::NONE).await {
         assert!(
             matches!(marked, Ok(Marked::Now { marker: Some(_) })),
             "{marked:?}"
@@ -59,7 +59,7 @@ async fn what_is_taken_comes_back_as_it_was() {
     assert_eq!(bed.content(&kept).await.unwrap(), b"kept");
     // Asked again, nothing is deleted again.
     let before = bed.other.history("").await.unwrap();
-    for marked in bed.s3.take(&versions).await {
+    for marked in bed.s3.take(&versions, Fence::NONE).await {
         assert!(matches!(marked, Ok(Marked::Before { .. })), "{marked:?}");
     }
     assert_eq!(bed.asked(is_bulk), 0);
@@ -169,7 +169,7 @@ async fn a_version_that_is_not_there_is_told() {
         assert!(problem.to_string().contains(none.as_str()), "{problem}");
     }
     assert_eq!(bed.history(&path).await, before);
-    assert!(bed.s3.take(&[]).await.is_empty());
+    assert!(bed.s3.take(&[], Fence::NONE).await.is_empty());
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn what_is_neither_the_registrys_nor_ours_is_not_touched() {
         for result in [
             take_one(&bed, path, &version).await.map(|_| ()),
             bed.s3.put_back(path, &version).await.map(|_| ()),
-            bed.s3.purge(path, &version).await.map(|_| ()),
+            bed.s3.purge(path, &version, Fence::NONE).await.map(|_| ()),
         ] {
             let problem = result.unwrap_err();
             assert_eq!(problem.kind(), ErrorKind::InvalidInput, "{path}: {problem}");
@@ -235,8 +235,17 @@ async fn what_is_neither_the_registrys_nor_ours_is_not_touched() {
     assert_eq!(bed.asked(is_bulk), 0);
     let path = bed.push_blob(b"one").await;
     let version = bed.version(&path).await;
-    let twice = bed.s3.take(&[(&path, &version), (&path, &version)]).await;
-    assert!(twice[0].is_ok());
+    let twice = bed
+        .s3
+        .take(&[(&path, &version), (&path, &version)], Fence::NONE)
+        .await;
+    // Of one it cannot be told what it is, and none is taken.
+    let problem = twice[0].as_ref().unwrap_err();
+    assert!(
+        problem.to_string().contains("was not asked for"),
+        "{problem}"
+    );
+    assert_eq!(bed.asked(is_bulk), 0);
     let problem = twice[1].as_ref().unwrap_err();
     assert!(problem.to_string().contains("is named twice"), "{problem}");
 }
@@ -343,7 +352,7 @@ async fn many_are_taken_in_batches() {
     let versions = all.iter().map(|it| (it.path.as_str(), &it.versions[0].id));
     let versions: Vec<(&str, &VersionId)> = versions.collect();
     assert_eq!(versions.len(), 1001);
-    for marked in bed.s3.take(&versions).await {
+    for marked in bed.s3.take(&versions, Fence::NONE).await {
         assert!(
             matches!(marked, Ok(Marked::Now { marker: Some(_) })),
             "{marked:?}"
@@ -366,4 +375,27 @@ async fn many_are_taken_in_batches() {
             assert!(problem.to_string().contains(words), "{problem}");
         }
     }
+}
+
+/// Whoever may not do it any more sends nothing.
+#[tokio::test]
+async fn behind_a_fence_nothing_is_taken_away() {
+    require!("versitygw");
+    let bed = Bed::with_versions().await;
+    let path = bed.push_blob(b"one").await;
+    let version = bed.version(&path).await;
+    let closed = Fence(&|| false);
+    bed.between.heal();
+    let problem = bed.s3.take(&[(&path, &version)], closed).await.remove(0);
+    let problem = problem.unwrap_err().to_string();
+    assert!(problem.contains("it was not asked"), "{problem}");
+    let etag = bed.etag(&path).await;
+    bed.s3.remove(&path, &etag, closed).await.unwrap_err();
+    assert_eq!(bed.content(&path).await.unwrap(), b"one");
+    take_one(&bed, &path, &version).await.unwrap();
+    bed.s3.purge(&path, &version, closed).await.unwrap_err();
+    is_taken(&bed, &path, &version).await;
+    assert_eq!((bed.asked(is_bulk), bed.asked(is_delete)), (1, 0));
+    bed.s3.put_back(&path, &version).await.unwrap();
+    assert_eq!(bed.content(&path).await.unwrap(), b"one");
 }

@@ -20,13 +20,13 @@ use crate::support::s3;
 
 /// What a bucket of the test's server is read by.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     home: tempfile::TempDir,
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl Reader {
-    pub(super) fn new(port: u16) -> Self {
+    pub(crate) fn new(port: u16) -> Self {
         install_crypto_provider();
         let home = tempfile::tempdir().unwrap();
         let reader = Self {
@@ -54,12 +54,12 @@ impl Reader {
         reader
     }
 
-    pub(super) fn write_key(&self, text: &str) {
+    pub(crate) fn write_key(&self, text: &str) {
         std::fs::write(self.home.path().join("key"), text).unwrap();
     }
 
     /// With bounds that a test can wait for.
-    pub(super) fn open(&self) -> S3 {
+    pub(crate) fn open(&self) -> S3 {
         let deadlines = Deadlines {
             connect: Duration::from_secs(5),
             idle: Duration::from_millis(1500),
@@ -75,19 +75,19 @@ impl Reader {
         S3::with_bounds(&self.settings, deadlines, patience).unwrap()
     }
 
-    pub(super) async fn list(&self) -> Result<BTreeSet<Listed>, Unlisted> {
+    pub(crate) async fn list(&self) -> Result<BTreeSet<Listed>, Unlisted> {
         list(&self.open()).await
     }
 }
 
-pub(super) async fn list(s3: &S3) -> Result<BTreeSet<Listed>, Unlisted> {
+pub(crate) async fn list(s3: &S3) -> Result<BTreeSet<Listed>, Unlisted> {
     let parts = Mutex::new(Vec::new());
     s3.list(&|part| parts.lock().unwrap().push(part)).await?;
     Ok(set(&parts.into_inner().unwrap()))
 }
 
 /// The same tree, from the disk that the server keeps it on.
-pub(super) fn list_disk(root: &Path) -> BTreeSet<Listed> {
+pub(crate) fn list_disk(root: &Path) -> BTreeSet<Listed> {
     let parts = Mutex::new(Vec::new());
     let take = |part| parts.lock().unwrap().push(part);
     Filesystem::open(root).unwrap().list(2, &take).unwrap();
@@ -120,33 +120,33 @@ fn timeless(mut listed: Listed) -> Listed {
 
 /// A tree in a bucket's directory.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: PathBuf,
 }
 
 impl Tree {
     /// Below a `rootdirectory` in the bucket.
-    pub(super) fn new(bucket: &Path, prefix: &str) -> Self {
+    pub(crate) fn new(bucket: &Path, prefix: &str) -> Self {
         let root = bucket.join(prefix).join("docker/registry/v2");
         std::fs::create_dir_all(&root).unwrap();
         Self { root }
     }
 
     /// Writes an object with the ETag that S3 gives it, as the server notes it.
-    pub(super) fn write(&self, path: &str, content: &str) {
+    pub(crate) fn write(&self, path: &str, content: &str) {
         self.write_without_etag(path, content);
         self.set_etag(path, content);
     }
 
     /// As of an object that is encrypted by KMS: the ETag is no MD5.
-    pub(super) fn write_without_etag(&self, path: &str, content: &str) {
+    pub(crate) fn write_without_etag(&self, path: &str, content: &str) {
         let path = self.root.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
     }
 
     /// An empty object that stands for a directory.
-    pub(super) fn write_directory(&self, path: &str) {
+    pub(crate) fn write_directory(&self, path: &str) {
         std::fs::create_dir_all(self.root.join(path)).unwrap();
         self.set_etag(path, "");
     }
@@ -158,20 +158,20 @@ impl Tree {
         setxattr(&path, "user.etag", hex.as_bytes(), XattrFlags::empty()).unwrap();
     }
 
-    pub(super) fn blob(&self, content: &str) -> Digest {
+    pub(crate) fn blob(&self, content: &str) -> Digest {
         let digest = Digest::of(content.as_bytes());
         let hex = digest.hex();
         self.write(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]), content);
         digest
     }
 
-    pub(super) fn link(&self, directory: &str, digest: &Digest) {
+    pub(crate) fn link(&self, directory: &str, digest: &Digest) {
         let path = format!("repositories/{directory}/sha256/{}/link", digest.hex());
         self.write(&path, &digest.to_string());
     }
 
     /// One repository with so many layers; each tenth of them is a manifest with a tag.
-    pub(super) fn repository(&self, name: &str, layers: usize) {
+    pub(crate) fn repository(&self, name: &str, layers: usize) {
         for number in 0..layers {
             let digest = self.blob(&format!("{name} {number}"));
             if number % 10 == 0 {

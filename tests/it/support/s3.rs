@@ -21,7 +21,7 @@ pub(crate) struct S3 {
     port: u16,
     directory: TempDir,
     /// Where versions are kept that are not what their key is.
-    _versions: Option<TempDir>,
+    versions: Option<TempDir>,
 }
 
 impl S3 {
@@ -69,7 +69,7 @@ impl S3 {
             _process: process,
             port,
             directory,
-            _versions: versions,
+            versions,
         }
     }
 
@@ -81,6 +81,12 @@ impl S3 {
     /// Where the bucket's objects lie.
     pub(crate) fn bucket(&self) -> PathBuf {
         self.directory.path().join(BUCKET)
+    }
+
+    /// Where its objects lie, and their versions.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        let versions = self.versions.iter().map(|it| it.path().to_owned());
+        versions.chain([self.bucket()]).collect()
     }
 
     /// The part of a registry's configuration that names this bucket as its storage.

@@ -1,7 +1,9 @@
 //! What the gate is told, and what it says.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::proving::replicas;
@@ -13,8 +15,12 @@ use crate::collection::gate::{self, Facts, Permit};
 use crate::collection::proven::{self, Proofs};
 use crate::config::Registry;
 use crate::gc::refusal::{Code, Refusal};
+use crate::gc::window::{self, Window};
 use crate::oci::digest::Digest;
 use crate::vault::{Lock, Vault};
+
+/// So many of the next windows are looked at to know how far they are apart.
+const WINDOWS: usize = 16;
 
 /// Beside the journal: what was ever proven.
 pub(super) const PROVEN: &str = "proven.json";
@@ -24,6 +30,18 @@ impl Session<'_> {
     pub(super) fn check_gate(&mut self) -> bool {
         self.facts = Facts::default();
         self.standing_facts();
+        let quarantine_for = self.work.registry.gc.quarantine_for;
+        let between = between(&self.work.registry.gc.windows, self.work.clock.now());
+        let unsupported = self.vault.refusals(self.purges, quarantine_for, between);
+        let is_supported = unsupported.is_empty();
+        for message in unsupported {
+            let refusal = Refusal::new(Code::StorageUnsupported, message);
+            self.facts.refused(refusal);
+        }
+        // A right that is missing shows before anything is listed.
+        if is_supported && self.vault.is_drilled_first() {
+            self.drill();
+        }
         let refusals = self.facts.refusals();
         let is_open = refusals.is_empty();
         self.report.facts = self.facts.clone();
@@ -62,6 +80,7 @@ impl Session<'_> {
             Code::ListingIncomplete,
             Code::ShareExceeded,
             Code::Rehearsal,
+            Code::DrillStale,
         ] {
             if selected.is_met(code) == Some(true) {
                 self.facts.met(code);
@@ -89,7 +108,9 @@ impl Session<'_> {
             self.copy(&kept);
             self.kept = Some(kept);
         }
-        self.drill();
+        if !self.vault.is_drilled_first() {
+            self.drill();
+        }
         let epoch = self.lock.as_ref().map_or(0, Lock::epoch);
         let mut decided = gate::decide(&self.facts, epoch, self.work.until.into());
         if decided.is_ok()
@@ -220,6 +241,15 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// The longest time from one of the next windows to the one after it.
+fn between(windows: &[Window], now: Timestamp) -> Duration {
+    let next = window::upcoming(windows, now).take(WINDOWS);
+    let starts: Vec<Timestamp> = next.map(|opening| opening.start).collect();
+    let pairs = starts.iter().zip(starts.iter().skip(1));
+    let apart = pairs.map(|(one, next)| next.duration_since(*one).unsigned_abs());
+    apart.max().unwrap_or_default()
 }
 
 /// What is told by the configuration and by marks in the storage.

@@ -13,7 +13,6 @@ use crate::collection::select::{self, Limits, Selection};
 use crate::config::Cache;
 use crate::gc::plan::{Garbage, Plan};
 use crate::gc::refusal::{Code, Refusal};
-use crate::oci::digest::Digest;
 use crate::storage::Progress;
 
 impl Session<'_> {
@@ -85,7 +84,7 @@ impl Session<'_> {
     pub(super) fn planned(&self, kept: &Kept, now: Timestamp) -> Result<Plan, Refusal> {
         let held = self.journals.held();
         let held: Vec<(RunId, Item)> = held.map(|(run, _, item)| (run, item.clone())).collect();
-        let read_held = |run: RunId, digest: &Digest| self.vault.read_held(run, digest);
+        let read_held = |items: &[(RunId, &Item)]| self.vault.read_held(items);
         planning::plan_with(
             &self.storage,
             &self.work.registry,

@@ -1,12 +1,30 @@
 //! A question to a bucket, and what a success brings.
 
+use std::fmt;
+
 use super::super::etag::Etag;
 use super::super::history::VersionId;
 use super::super::operation::Operation;
 use crate::oci::digest::Digest;
+use crate::second::Second;
 
 /// What answers to all that has no content.
 const SMALL_BYTES_MAX: u64 = 64 << 10;
+
+/// Whether something may still be taken away: asked right before each request that does, also before one that is
+/// put again.
+#[derive(Clone, Copy)]
+pub struct Fence<'a>(pub &'a (dyn Fn() -> bool + Sync));
+
+impl Fence<'static> {
+    pub const NONE: Self = Self(&|| true);
+}
+
+impl fmt::Debug for Fence<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Fence").finish_non_exhaustive()
+    }
+}
 
 /// A question. What is not said is not asked.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +42,7 @@ pub(in super::super) struct Question<'a> {
     pub(in super::super) is_hashed: bool,
     /// The codes that are an answer, and no failure.
     pub(in super::super) expected: &'a [&'static str],
+    pub(in super::super) fence: Fence<'a>,
 }
 
 impl<'a> Question<'a> {
@@ -38,6 +57,7 @@ impl<'a> Question<'a> {
             most: SMALL_BYTES_MAX,
             is_hashed: false,
             expected: &[],
+            fence: Fence::NONE,
         }
     }
 }
@@ -52,6 +72,10 @@ pub(in super::super) struct Success {
     pub(in super::super) version: Option<VersionId>,
     /// `x-amz-delete-marker`
     pub(in super::super) is_marker: bool,
+    /// `Last-Modified`
+    pub(in super::super) modified: Option<Second>,
+    /// Seconds between `Last-Modified` and `Date`, both by the server's clock.
+    pub(in super::super) age: Option<i64>,
     /// Empty where it was hashed.
     pub(in super::super) body: Vec<u8>,
     /// Of the body, where that was asked for.

@@ -1,0 +1,7 @@
+//! The same in a bucket, with versions and without, under real registries whose storage it is.
+
+mod desk;
+mod failed;
+mod killed;
+mod refused;
+mod whole;
