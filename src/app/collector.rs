@@ -26,9 +26,14 @@ use crate::gc::refusal::{Code, Refusal};
 use crate::storage::Storage;
 use crate::vault::Vault;
 
+mod cluster;
 pub mod journals;
+mod lease;
 mod proof;
+pub mod readonly;
 mod session;
+pub mod settle;
+mod workload;
 
 /// So many items are written of, and moved, at once.
 const BATCH: usize = 500;
@@ -89,6 +94,8 @@ pub struct Report {
     pub restored: Sum,
     pub purged: Sum,
     pub left: Left,
+    /// What waits for which replica to start again.
+    pub waits: Vec<settle::Waits>,
     /// The first thing that went wrong.
     pub failed: Option<String>,
 }
@@ -116,12 +123,31 @@ pub enum Task {
 pub fn run(work: &Work, task: &Task) -> Report {
     match begin(work, task) {
         Ok(report) => report,
-        Err(refusal) => Report {
-            ending: Some(Ending::Refused),
-            refusals: vec![refusal],
-            ..Report::default()
-        },
+        Err(refusal) => refused(work, refusal),
     }
+}
+
+/// What comes of a session that does not begin: a registry that a run which died left read-only is made
+/// writable all the same.
+pub fn refused(work: &Work, refusal: Refusal) -> Report {
+    let mut report = recover(work);
+    report.ending = Some(Ending::Refused);
+    report.refusals.insert(0, refusal);
+    report
+}
+
+/// Makes a registry writable again that a run which died left read-only. Nothing else is touched.
+fn recover(work: &Work) -> Report {
+    let Ok((storage, vault)) = open(&work.registry) else {
+        return Report::default();
+    };
+    // Nothing is written where nothing was, not even a lock.
+    if matches!(vault.has(readonly::NOTE), Ok(false)) {
+        return Report::default();
+    }
+    let mut session = Session::new(work, storage, vault, Journals::default(), false);
+    session.recover();
+    session.report()
 }
 
 fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
@@ -147,7 +173,7 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
         Task::Purge => Goal::Purge,
         Task::Restore(_) | Task::Tend => Goal::Tend,
     };
-    let mut session = Session::new(work, storage, vault, journals);
+    let mut session = Session::new(work, storage, vault, journals, goal != Goal::Tend);
     let (mut machine, mut next) = machine.step(Event::Started(goal), session.now());
     for (run, items) in wanted {
         (machine, _) = machine.step(Event::Wanted(run, Why::Asked, items), session.now());

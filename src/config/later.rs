@@ -5,7 +5,7 @@
 
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["retention", "leaderElection"]),
+    ("", &["retention"]),
     ("gc", GC),
     ("registries[].gc", GC),
     ("registries[].storage", &["validation"]),
@@ -18,7 +18,6 @@ const KEYS: &[(&str, &[&str])] = &[
 /// Of the collection itself.
 const GC: &[&str] = &[
     "gate",
-    "readOnly",
     "purge",
     "executor",
     "unsafe",
@@ -27,7 +26,7 @@ const GC: &[&str] = &[
 ];
 
 /// How caches are made to forget.
-const SETTLE: &[&str] = &["restart", "within", "redis"];
+const SETTLE: &[&str] = &["redis"];
 
 /// Whether a later version has this key in the map at this path.
 pub(super) fn has_key(map: &str, key: &str) -> bool {

@@ -7,5 +7,11 @@
 )]
 
 mod desk;
+mod job;
 mod killed;
+mod kubelet;
+mod lease;
+mod managed;
+mod readonly;
+mod settle;
 mod whole;

@@ -29,18 +29,14 @@ impl Session<'_> {
     }
 
     pub(super) fn standing_facts(&mut self) {
+        let leads = self.leads_still();
         let gc = &self.work.registry.gc;
         let facts = &mut self.facts;
         // Told before a session begins, and by the lock that it holds.
-        for code in [
-            Code::PlanOnly,
-            Code::WindowClosed,
-            Code::StorageUnsupported,
-            Code::NotLeader,
-            Code::RegistryWritable,
-        ] {
+        for code in [Code::PlanOnly, Code::WindowClosed, Code::StorageUnsupported] {
             facts.met(code);
         }
+        facts.check(Code::NotLeader, leads);
         let is_paused = self.vault.has("pause");
         facts.check(
             Code::Paused,
@@ -89,6 +85,9 @@ impl Session<'_> {
                 Err(error) => Err(format!("pullproof/unsettled cannot be read: {error}")),
             },
         );
+        // The last: it may be switched for all that has passed so far.
+        let takes_none = self.takes_no_pushes();
+        self.facts.check(Code::RegistryWritable, takes_none);
     }
 
     /// The gate, by an inventory that is read after the listing, and by proofs of now.
