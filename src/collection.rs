@@ -12,6 +12,7 @@ pub mod item;
 pub mod journal;
 pub mod lease;
 pub mod machine;
+pub mod occasion;
 pub mod proven;
 pub mod rehearsed;
 pub mod rollout;

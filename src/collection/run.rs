@@ -183,6 +183,12 @@ impl Run {
         self.has_ended
     }
 
+    /// Whether something of it is to be put back, proven, settled or looked for.
+    pub fn is_unfinished(&self) -> bool {
+        let is_proven = self.proof == Proof::Clean && self.is_settled && self.returns.is_none();
+        self.open().next().is_some() || (self.holds() && !is_proven)
+    }
+
     pub fn last_taken(&self) -> Option<Second> {
         self.last_taken
     }

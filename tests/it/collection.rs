@@ -13,5 +13,6 @@ mod kubelet;
 mod lease;
 mod managed;
 mod readonly;
+mod served;
 mod settle;
 mod whole;

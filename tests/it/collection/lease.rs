@@ -240,7 +240,7 @@ async fn a_leader_that_is_stopped_and_goes_on_loses_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "long: make long"]
+#[ignore = "it takes many minutes: `make long`"]
 async fn a_leader_that_is_stopped_and_goes_on_200_times_loses_nothing() {
     require_cluster!("registry-3.1");
     handed_over(200).await;

@@ -171,7 +171,7 @@ async fn a_push_of_what_was_taken_after_a_restart_writes_it_again() {
         let below = format!("repositories/app/_manifests/revisions/sha256/{hex}/link");
         let is_linked = desk.tree.v2().join(below).exists();
         assert_eq!(data(&gone).exists(), is_linked);
-        assert_eq!(is_linked, is_pushed_again && version == Version::V3);
+        assert!(is_pushed_again || !is_linked);
         assert_eq!(push("third").await, gone);
         assert_eq!(desk.gc(&["run"]).await.code, Some(0));
         assert_eq!(can_pull(version, desk.root(), "app:third").await, Ok(()));

@@ -155,7 +155,7 @@ impl Session<'_> {
     /// Every replica says that it takes no pushes.
     pub(super) fn prove_read_only(&mut self) -> Result<(), String> {
         let work = self.work;
-        let all = replicas(work);
+        let all = replicas(&work.registry);
         if all.is_empty() {
             return Err(
                 "nobody said which replicas have to be asked (`replicaEndpoints`)".to_owned(),
@@ -232,6 +232,10 @@ impl Session<'_> {
     fn pause(&self, long: Duration, until: Timestamp) -> Result<(), String> {
         if self.work.stop.load(Ordering::Relaxed) {
             return Err("it was told to stop".to_owned());
+        }
+        // What an image got worse by goes back first.
+        if self.work.worse.load(Ordering::Relaxed) {
+            return Err("an image got worse".to_owned());
         }
         let now = self.work.clock.now();
         if now >= until {

@@ -7,13 +7,13 @@ use tracing::warn;
 
 use super::Session;
 use super::gate::PROVEN;
-use crate::app::collector::{Work, proof};
+use crate::app::collector::{Reading, proof};
 use crate::collection::item::{ItemId, RunId};
 use crate::collection::machine::Event;
 use crate::collection::proven::{self, Memory};
 use crate::collection::run::{Proof, Why};
-use crate::config::Cache;
 use crate::config::endpoint::Endpoint;
+use crate::config::{Cache, Registry};
 use crate::prover::Prover;
 
 impl Session<'_> {
@@ -33,11 +33,20 @@ impl Session<'_> {
             self.askers = self.askers();
         }
         let mut believed = vec![false; items.len()];
-        for asker in &self.askers {
+        let replicas = replicas(&self.work.registry);
+        for (asker, replica) in self.askers.iter().zip(replicas) {
             let found = self
                 .work
                 .runtime
                 .block_on(proof::believed(asker.as_ref(), &items));
+            let count = found.iter().filter(|it| **it).count();
+            if count > 0 {
+                *self
+                    .report
+                    .unsettled
+                    .entry(replica.authority())
+                    .or_default() += count;
+            }
             for (believed, found) in believed.iter_mut().zip(found) {
                 *believed |= found;
             }
@@ -65,7 +74,7 @@ impl Session<'_> {
         let all = kept.map(|kept| proof::references(&kept.set, &self.work.registry, &|_| false));
         // By one round it is known as whom to ask.
         let one: BTreeSet<String> = all.unwrap_or_default().into_iter().take(1).collect();
-        let replicas = replicas(self.work).into_iter();
+        let replicas = replicas(&self.work.registry).into_iter();
         let asker = |replica| {
             self.work.runtime.block_on(proof::asker(
                 &self.work.registries,
@@ -88,7 +97,7 @@ impl Session<'_> {
                 return (Proof::Unknown, events);
             }
         };
-        let Some(kept) = self.read_kept() else {
+        let Some(kept) = self.read_kept(Reading::Known) else {
             return (Proof::Unknown, events);
         };
         let proofs = self.proofs(&kept);
@@ -139,7 +148,7 @@ impl Session<'_> {
         if self.work.stop.load(Ordering::Relaxed) {
             return Event::NotWatched;
         }
-        let Some(kept) = self.read_kept() else {
+        let Some(kept) = self.read_kept(Reading::Known) else {
             return Event::NotWatched;
         };
         match self.planned(&kept, self.work.clock.now()) {
@@ -156,8 +165,7 @@ impl Session<'_> {
 }
 
 /// Where each replica is asked; none where nobody said how many there are.
-pub(super) fn replicas(work: &Work) -> Vec<Endpoint> {
-    let registry = &work.registry;
+pub(super) fn replicas(registry: &Registry) -> Vec<Endpoint> {
     if !registry.replica_endpoints.is_empty() {
         return registry.replica_endpoints.clone();
     }
