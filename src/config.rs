@@ -27,6 +27,7 @@ pub mod endpoint;
 pub mod files;
 mod later;
 mod mirror;
+mod objects;
 mod peer;
 pub mod problem;
 mod raw;
@@ -41,6 +42,7 @@ use cidr::Cidr;
 pub use collection::{Acknowledged, Cache, Gc, Mode, PurgeBy, S3, Storage};
 use endpoint::{Endpoint, Listen};
 use files::NamedFile;
+pub use objects::{Named, ReadOnly, ReadOnlyMode, Restart, Workload, WorkloadKind};
 use problem::{Problems, Report};
 pub use windows::WindowsOf;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub verify: Verify,
     /// For registries with an entry it is already merged into [`Registry::gc`].
     pub gc: Gc,
+    /// The Lease that only one collector has; `None`: the storage's own lock alone.
+    pub lease: Option<Named>,
     pub http: Http,
     pub metrics: Metrics,
     pub network: Network,

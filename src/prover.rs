@@ -7,11 +7,12 @@ use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
-use crate::credential_source::{self, CredentialSource};
+use crate::credential_source::{self, CredentialSource, Unavailable};
 use crate::credentials::{Credential, Keyring};
 use crate::drift::{self, Compared};
 use crate::images::{self, Image, Puller};
 use crate::oci::digest::Digest;
+use crate::oci::reference::Reference;
 use crate::registry::auth::Identity;
 use crate::registry::client::Client;
 use crate::remembered::RegistryMemory;
@@ -251,6 +252,15 @@ impl Prover {
 
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// As whom the registry's entry asks for a repository, without a round. An error is why there is no
+    /// credential now.
+    pub async fn own(&mut self, reference: &Reference) -> Result<AuthId, Unavailable> {
+        let own = self.own.current().await?;
+        let id = self.intern(own.matching(reference));
+        self.client.set_identities(self.identities.clone());
+        Ok(id)
     }
 
     pub fn cadence(&self) -> Cadence {

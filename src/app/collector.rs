@@ -32,12 +32,17 @@ use crate::storage::Storage;
 use crate::storage::s3::S3;
 use crate::vault::{BucketRules, Vault};
 
+mod cluster;
 mod copied;
 mod expired;
 pub mod journals;
+mod lease;
 mod memory;
 mod proof;
+pub mod readonly;
 mod session;
+pub mod settle;
+mod workload;
 
 /// So many items are written of, and moved, at once.
 const BATCH: usize = 500;
@@ -115,6 +120,8 @@ pub struct Report {
     pub restored: Sum,
     pub purged: Sum,
     pub left: Left,
+    /// What waits for which replica to start again.
+    pub waits: Vec<settle::Waits>,
     /// What the gate was told last.
     pub facts: Facts,
     /// Objects that each replica (`host:port`) still answered for after they were taken.
@@ -213,8 +220,34 @@ pub fn record(registry: &Registry, plan: &Plan, now: Timestamp) -> Result<(), Re
 pub fn run(work: &Work, task: &Task) -> Report {
     match begin(work, task) {
         Ok(report) => report,
+        Err(refusal) => refused(work, refusal),
+    }
+}
+
+/// What comes of a session that does not begin: a registry that a run which died left read-only is made
+/// writable all the same.
+pub fn refused(work: &Work, refusal: Refusal) -> Report {
+    let mut report = recover(work);
+    report.ending = Some(Ending::Refused);
+    report.refusals.insert(0, refusal);
+    report
+}
+
+/// Makes a registry writable again that a run which died left read-only. Nothing else is touched.
+fn recover(work: &Work) -> Report {
+    let Ok((storage, vault)) = open(&work.registry) else {
+        return Report::default();
+    };
+    // Nothing is written where nothing was, not even a lock.
+    if matches!(vault.has(readonly::NOTE), Ok(false)) {
+        return Report::default();
+    }
+    match Session::new(work, storage, vault, false, Journals::default(), false) {
+        Ok(mut session) => {
+            session.recover();
+            session.report()
+        }
         Err(refusal) => Report {
-            ending: Some(Ending::Refused),
             refusals: vec![refusal],
             ..Report::default()
         },
@@ -241,7 +274,8 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     let mut journals = Journals::read(&vault).map_err(|error| unreadable(&error))?;
     let expired = expired::find(work, &vault, &mut journals)?;
     let purges = gc.mode == Mode::Purge || *task == Task::Purge;
-    let mut session = Session::new(work, storage, vault, purges, journals)?;
+    let leads = !matches!(task, Task::Restore(_) | Task::Tend);
+    let mut session = Session::new(work, storage, vault, purges, journals, leads)?;
     let rules = Rules {
         // What the bucket purges by itself is not purged from here.
         purges: purges && gc.purge_by == PurgeBy::Pullproof && session.may_purge(),

@@ -31,6 +31,11 @@ impl Rehearsed {
         Self(rows.map(since).collect())
     }
 
+    /// Since when a row was in every plan.
+    pub fn since(&self, row: &Garbage<'_>) -> Option<Second> {
+        self.0.get(&key(row)).copied()
+    }
+
     /// Whether a row was in every plan for so long.
     pub fn has(&self, row: &Garbage<'_>, long: Duration, now: Timestamp) -> bool {
         let long = i64::try_from(long.as_secs()).unwrap_or(i64::MAX);

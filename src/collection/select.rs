@@ -25,6 +25,9 @@ pub struct Limits<'a> {
     pub takes_manifests: bool,
     /// Whether bytes that no repository links may go: nobody can be asked for them.
     pub takes_unlinked: bool,
+    /// Whether no replica believes any more in bytes whose links are all gone, or held: all have started
+    /// since.
+    pub is_settled: &'a dyn Fn(&Garbage<'_>) -> bool,
 }
 
 impl std::fmt::Debug for Limits<'_> {
@@ -168,10 +171,12 @@ fn gather<'a>(
         // A row that is not the first of its bytes, or that others need, has none to take.
         if let Some(bytes) = object.size().filter(|_| row.has_data) {
             let may_go = match (is_manifest, row.repository) {
-                (true, Some(_)) => limits.takes_manifests,
-                (true, None) => limits.takes_manifests && limits.takes_unlinked,
+                (true, Some(_)) => limits.takes_manifests || (limits.is_settled)(&row),
+                (true, None) => {
+                    limits.takes_manifests && limits.takes_unlinked || (limits.is_settled)(&row)
+                }
                 (false, Some(_)) => true,
-                (false, None) => limits.takes_unlinked,
+                (false, None) => limits.takes_unlinked || (limits.is_settled)(&row),
             };
             places.insert(Key::Data(row.digest), things.len());
             things.push(Thing {

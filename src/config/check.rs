@@ -47,6 +47,7 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
         ),
         verify,
         gc,
+        lease: checker.lease(raw.leader_election.unwrap_or_default()),
         http: checker.http(raw.http.unwrap_or_default()),
         metrics: Metrics {
             max_series: metrics.max_series.unwrap_or(200_000),

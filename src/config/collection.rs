@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::check::Checker;
 use super::endpoint::Endpoint;
+use super::objects::{ReadOnly, Restart, Workload};
 use super::problem::quoted;
 use super::raw;
 use crate::gc::window::Window;
@@ -67,6 +68,13 @@ pub struct Gc {
     pub max_collect_percent: f64,
     pub max_collect_bytes: Option<u64>,
     pub cache: Cache,
+    /// Whether the replicas are restarted once something was taken.
+    pub restart: Restart,
+    /// How long such a restart may take.
+    pub settle_within: Duration,
+    /// Whose pods are the replicas; `None` where nobody said.
+    pub workload: Option<Workload>,
+    pub read_only: ReadOnly,
     /// How long a push may take.
     pub longest_request: Duration,
     /// How often new links are looked at while something settles.
@@ -141,6 +149,10 @@ impl Default for Gc {
             max_collect_percent: 30.0,
             max_collect_bytes: None,
             cache: Cache::Unknown,
+            restart: Restart::None,
+            settle_within: Duration::from_mins(15),
+            workload: None,
+            read_only: ReadOnly::default(),
             longest_request: Duration::from_mins(15),
             watch_every: Duration::from_mins(1),
             purge_by: PurgeBy::Pullproof,
@@ -166,11 +178,22 @@ impl Checker<'_, '_> {
             max_collect_percent,
             max_collect_bytes,
             settle,
+            read_only,
             longest_request,
             watch_every,
             purge,
             r#unsafe,
         } = raw;
+        let read_only = match read_only {
+            None => defaults.read_only.clone(),
+            Some(raw) => self.read_only(&format!("{path}.readOnly"), raw),
+        };
+        let settled = self.settle(
+            &format!("{path}.settle"),
+            settle.unwrap_or_default(),
+            &read_only,
+            defaults,
+        );
         let mut lasts = |key: &str, text: Option<String>, default| {
             text.map_or(default, |text| {
                 self.duration(&format!("{path}.{key}"), &text)
@@ -210,12 +233,11 @@ impl Checker<'_, '_> {
             },
             max_collect_percent: max_collect_percent.unwrap_or(defaults.max_collect_percent),
             max_collect_bytes: max_collect_bytes.or(defaults.max_collect_bytes),
-            cache: match settle.and_then(|settle| settle.cache) {
-                None => defaults.cache,
-                Some(raw::SettleCache::Unknown) => Cache::Unknown,
-                Some(raw::SettleCache::None) => Cache::None,
-                Some(raw::SettleCache::SafePut) => Cache::SafePut,
-            },
+            cache: settled.cache,
+            restart: settled.restart,
+            settle_within: settled.within,
+            workload: settled.workload,
+            read_only,
             purge_by: match purge.and_then(|purge| purge.by) {
                 None => defaults.purge_by,
                 Some(raw::PurgeBy::Pullproof) => PurgeBy::Pullproof,

@@ -5,7 +5,7 @@
 
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["retention", "leaderElection"]),
+    ("", &["retention"]),
     ("gc", GC),
     ("registries[].gc", GC),
     ("registries[].storage", &["validation"]),
@@ -16,10 +16,10 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 /// Of the collection itself.
-const GC: &[&str] = &["gate", "readOnly", "executor", "conflicts", "collector"];
+const GC: &[&str] = &["gate", "executor", "conflicts", "collector"];
 
 /// How caches are made to forget.
-const SETTLE: &[&str] = &["restart", "within", "redis"];
+const SETTLE: &[&str] = &["redis"];
 
 /// Whether a later version has this key in the map at this path.
 pub(super) fn has_key(map: &str, key: &str) -> bool {

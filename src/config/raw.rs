@@ -10,7 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 pub(super) use self::collection::{
-    Acknowledged, Fate, Filesystem, Gc, GcMode, PurgeBy, S3, SettleCache, Storage, Unsafe, Window,
+    Acknowledged, Fate, Filesystem, Gc, GcMode, LeaderElection, PurgeBy, ReadOnly, ReadOnlyMode,
+    S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Window, WorkloadKind,
 };
 
 mod collection;
@@ -33,6 +34,8 @@ pub(super) struct Config {
     pub(super) verify: Option<Verify>,
     /// What is garbage in the storages of registries, unless a registry says otherwise.
     pub(super) gc: Option<Gc>,
+    /// Who collects where there are several. Without it the storage's own lock alone says it.
+    pub(super) leader_election: Option<LeaderElection>,
     /// What pullproof listens on. Nothing on it changes anything.
     pub(super) http: Option<Http>,
     /// Limits of what is exported.

@@ -872,6 +872,11 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
         windows: Vec::new(),
         acknowledged: Vec::new(),
         max_collect_bytes: None,
+        workload: None,
+        read_only: ReadOnly {
+            deployment: None,
+            ..config.gc.read_only
+        },
         ..config.gc
     };
     assert_eq!(gc, default.gc);
@@ -1092,6 +1097,59 @@ registries:
             "5:40 registries[2].storage.s3.region: `a b` is not the name of a region",
             "5:55 registries[2].storage.s3.prefix: `a/../b` is not a prefix: expected names with / between them",
             "5:73 registries[2].storage.s3.endpoint: it has a path; the bucket and the prefix have keys of their own",
+        ],
+    );
+}
+
+#[test]
+fn what_a_collection_needs_of_a_cluster_has_a_namespace_and_a_name() {
+    let config = parsed(
+        "\
+leaderElection: {lease: {namespace: pullproof, name: collector.a}}
+gc: {settle: {cache: safePut, restart: rollout, within: 5m, workload: {kind: StatefulSet, namespace: a, name: b}}}
+registries:
+  - {host: a.b}
+  - {host: c.d, gc: {readOnly: {mode: managed, deployment: {namespace: c, name: d}}, settle: {restart: none}}}
+",
+    );
+    let named = |namespace: &str, name: &str| Named {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    assert_eq!(config.lease, Some(named("pullproof", "collector.a")));
+    let [first, second] = &config.registries[..] else {
+        panic!("two registries");
+    };
+    let stateful = Workload {
+        kind: WorkloadKind::StatefulSet,
+        named: named("a", "b"),
+    };
+    assert_eq!(first.gc.workload, Some(stateful));
+    assert_eq!(first.gc.restart, Restart::Rollout);
+    assert_eq!(first.gc.settle_within, Duration::from_mins(5));
+    // What is switched is what runs it.
+    let deployment = Workload {
+        kind: WorkloadKind::Deployment,
+        named: named("c", "d"),
+    };
+    assert_eq!(second.gc.workload, Some(deployment));
+    assert_eq!(second.gc.restart, Restart::None);
+    assert_eq!(second.gc.cache, Cache::SafePut);
+    assert_eq!(second.gc.read_only.mode, ReadOnlyMode::Managed);
+    check(
+        "\
+leaderElection: {lease: {namespace: A, name: a_b}}
+gc: {readOnly: {mode: managed}, settle: {restart: rollout}}
+registries: [{host: a.b, gc: {readOnly: {mode: off}, settle: {workload: {kind: Pod, name: a}}}}]
+",
+        &[
+            "1:37 leaderElection.lease.namespace: `A` is no namespace of Kubernetes: expected lower-case letters, digits and dashes",
+            "1:46 leaderElection.lease.name: `a_b` is no name of Kubernetes: expected lower-case letters, digits and dashes",
+            "2:23 gc.readOnly.mode: what is switched is missing; add `deployment: {namespace: NAMESPACE, name: NAME}`",
+            "2:51 gc.settle.restart: what is restarted is missing; add `workload: {namespace: NAMESPACE, name: NAME}`",
+            "3:48 registries[0].gc.readOnly.mode: expected notRequired or required or managed, found `off`",
+            "3:73 registries[0].gc.settle.workload.namespace: `namespace` is missing",
+            "3:80 registries[0].gc.settle.workload.kind: expected Deployment or StatefulSet, found `Pod`",
         ],
     );
 }

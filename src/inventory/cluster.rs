@@ -30,7 +30,7 @@ use self::kinds::{Kind, Resource, TURNS};
 use self::secrets::{SECRETS_INTERVAL, Secrets};
 use self::world::{View, World};
 
-pub use self::access::ConnectError;
+pub use self::access::{ConnectError, reach};
 
 mod access;
 mod api;

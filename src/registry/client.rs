@@ -27,6 +27,7 @@ pub mod believed;
 mod blob;
 mod kind;
 pub mod lookup;
+pub mod pushes;
 pub mod tags;
 
 /// A config is read up to this, for its platform.

@@ -8,7 +8,13 @@
 
 mod bucket;
 mod desk;
+mod job;
 mod killed;
+mod kubelet;
+mod lease;
+mod managed;
+mod readonly;
 mod sequences;
 mod served;
+mod settle;
 mod whole;

@@ -16,7 +16,7 @@ use crate::images::{self, PlatformChoice};
 use crate::inventory::keepset::KeepSet;
 use crate::inventory::{Inventory, references};
 use crate::oci::digest::Digest;
-use crate::oci::reference::Aliases;
+use crate::oci::reference::{Aliases, Reference};
 use crate::prover::Prover;
 use crate::verify::depth::{Depth, Rotation};
 use crate::verify::finding::{Code, Verdict};
@@ -102,20 +102,43 @@ pub(super) async fn asker(
     some: &BTreeSet<String>,
     clock: &Arc<dyn Clock>,
 ) -> Option<Prover> {
-    let mut config = Config::clone(&registries.config);
-    for registry in config.registries.iter_mut().filter(|it| it.host == host) {
-        registry.endpoint = replica.clone();
-        registry.kind = RegistryKind::Distribution;
-    }
-    let registries = Registries {
-        config: Arc::new(config),
-        ..registries.clone()
-    };
+    let registries = dialling(registries, host, &replica);
     let (_, prover) = prove(&registries, host, some, clock).await;
     prover.or_else(|| {
         let prover = registries.prover(&host.into(), Rotation::default(), Arc::default());
         prover.ok()
     })
+}
+
+/// The same registries, but one is dialled at one of its replicas.
+fn dialling(registries: &Registries, host: &str, replica: &Endpoint) -> Registries {
+    let mut config = Config::clone(&registries.config);
+    for registry in config.registries.iter_mut().filter(|it| it.host == host) {
+        registry.endpoint = replica.clone();
+        registry.kind = RegistryKind::Distribution;
+    }
+    Registries {
+        config: Arc::new(config),
+        ..registries.clone()
+    }
+}
+
+/// Whether a replica takes pushes; an error is why that cannot be told.
+pub(super) async fn takes_pushes(
+    registries: &Registries,
+    host: &str,
+    replica: Endpoint,
+) -> Result<bool, String> {
+    let registries = dialling(registries, host, &replica);
+    let prover = registries.prover(&host.into(), Rotation::default(), Arc::default());
+    let mut prover = prover.map_err(|error| format!("{error:#}"))?;
+    // Nobody need have pushed to it.
+    let some: Reference = format!("{host}/pullproof/drill:none")
+        .parse()
+        .map_err(|error| format!("{error}"))?;
+    let auth = prover.own(&some).await.map_err(|error| error.to_string())?;
+    let repository = some.shared_repository();
+    prover.client().takes_pushes(auth, &repository).await
 }
 
 /// For each item whether a replica still answers for it. Bytes are asked for by their links.

@@ -10,14 +10,17 @@ use tracing::{error, info, warn};
 
 use super::copied::Copied;
 use super::journals::Journals;
+use super::lease::Lease;
+use super::readonly::Note;
 use super::{Report, Standing, Work, memory};
 use crate::app::plan::Kept;
 use crate::collection::gate::Facts;
 use crate::collection::item::{Item, ItemId, RunId};
-use crate::collection::machine::{Effect, Event, Guarded};
+use crate::collection::machine::{Effect, Ending, Event, Guarded};
 use crate::collection::proven::Memory;
 use crate::collection::run::{Entry, Outcome, Run};
 use crate::collection::select::Selection;
+use crate::config::ReadOnlyMode;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::OpeningId;
@@ -26,6 +29,7 @@ use crate::second::Second;
 use crate::storage::Storage;
 use crate::vault::{Lock, LockError, Moved, Vault};
 
+mod cluster;
 mod gate;
 mod listing;
 mod proving;
@@ -46,6 +50,13 @@ pub(super) struct Session<'a> {
     purges: bool,
     journals: Journals,
     lock: Option<Lock>,
+    /// Whether it takes the Lease, where there is one.
+    leads: bool,
+    lease: Option<Lease>,
+    /// What is to be made writable again.
+    switched: Option<Note>,
+    /// A batch was not begun since the registry takes pushes.
+    takes_pushes: bool,
     facts: Facts,
     memory: Memory,
     kept: Option<Kept>,
@@ -66,6 +77,7 @@ impl<'a> Session<'a> {
         vault: Vault,
         purges: bool,
         journals: Journals,
+        leads: bool,
     ) -> Result<Self, Refusal> {
         let mut session = Self {
             work,
@@ -74,6 +86,10 @@ impl<'a> Session<'a> {
             purges,
             journals,
             lock: None,
+            leads,
+            lease: None,
+            switched: None,
+            takes_pushes: false,
             facts: Facts::default(),
             memory: Memory::default(),
             kept: None,
@@ -119,6 +135,8 @@ impl<'a> Session<'a> {
 
     /// What came of it, and how the storage stands.
     pub(super) fn report(mut self) -> Report {
+        // Its end may have come before its time.
+        self.switch_back();
         let mut standing = Standing::default();
         for (run, _, item) in self.journals.held() {
             standing.held.add(item);
@@ -164,7 +182,19 @@ impl<'a> Session<'a> {
     pub(super) fn perform(&mut self, effect: Effect) -> (Option<Event>, Vec<Event>) {
         let mut others = Vec::new();
         let event = match effect {
-            Effect::Lock => self.lock(),
+            Effect::Lock => match self.lead() {
+                Ok(()) => {
+                    let event = self.lock();
+                    if event == Event::NotLocked {
+                        self.give_up_lead();
+                    }
+                    event
+                }
+                Err(refusal) => {
+                    self.refuse(vec![refusal]);
+                    Event::NotLocked
+                }
+            },
             Effect::WaitUntil(until) => {
                 self.wait_until(until);
                 Event::Waited
@@ -208,14 +238,22 @@ impl<'a> Session<'a> {
             }
             Effect::Watch => self.watch(),
             Effect::Unlock => {
+                self.switch_back();
                 if let Some(lock) = self.lock.take()
                     && let Err(error) = lock.release()
                 {
                     warn!(%error, "the storage's lock was not given back; whoever comes next waits a little");
                 }
+                self.give_up_lead();
                 Event::Unlocked
             }
             Effect::Done(ending) => {
+                let is_empty = self.report.taken.items == 0 && self.report.purged.items == 0;
+                let ending = match ending {
+                    Ending::Done if self.report.failed.is_some() => Ending::Failed,
+                    Ending::Done if self.takes_pushes && is_empty => Ending::Refused,
+                    ending => ending,
+                };
                 self.report.ending = Some(ending);
                 info!(
                     storage = self.work.registry.host,
@@ -250,6 +288,7 @@ impl<'a> Session<'a> {
                     drained_at: lock.drained_at(),
                 };
                 self.lock = Some(lock);
+                self.find_switched();
                 if let Err(error) = self.vault.clear_drill() {
                     warn!(%error, "the canary of a drill that was cut off cannot be removed");
                 }
@@ -409,6 +448,10 @@ impl<'a> Session<'a> {
     }
 
     fn guard(&mut self) -> Guarded {
+        if let Err(problem) = self.leads_still() {
+            self.fail(problem);
+            return Guarded::Lost;
+        }
         let now = self.now();
         let is_ours = match &mut self.lock {
             Some(lock) => lock.renew(&self.vault, now),
@@ -432,6 +475,13 @@ impl<'a> Session<'a> {
             .iter()
             .any(|mark| self.vault.has(mark).unwrap_or(true));
         if is_over || is_stopped || is_marked {
+            return Guarded::Stop;
+        }
+        if self.work.registry.gc.read_only.mode != ReadOnlyMode::NotRequired
+            && let Err(problem) = self.prove_read_only()
+        {
+            self.takes_pushes = true;
+            self.refuse(vec![Refusal::new(Code::RegistryWritable, problem)]);
             return Guarded::Stop;
         }
         Guarded::Go

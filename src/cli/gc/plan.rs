@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::keep;
+use super::status;
 use super::table;
 use crate::app::kind;
 use crate::app::plan::{self as planning, Kept};
@@ -127,7 +128,12 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
         refusals.push(Refusal::new(Code::PlanOnly, message));
     }
     match before {
-        None => shown.print(Some(&plan), &needed, &refusals)?,
+        None => {
+            shown.print(Some(&plan), &needed, &refusals)?;
+            if matches!(arguments.output, Form::Table | Form::Wide) {
+                terminal::print(&status::waits(registry).await?)?;
+            }
+        }
         Some(before) => {
             let after = Recorded::of(&registry.host, &plan);
             let difference = Difference::of(&before, &after);

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::app::collector::settle::Waits;
 use crate::app::collector::{Report, Sum};
 use crate::cli::explain::text::{counted, size};
 use crate::cli::output::{Output, structured};
@@ -18,6 +19,7 @@ struct View<'a> {
     restored: SumView,
     purged: SumView,
     left: LeftView,
+    waits: &'a [Waits],
     failed: Option<&'a str>,
     told: &'a [String],
     refusals: &'a [Refusal],
@@ -47,6 +49,12 @@ impl From<Sum> for SumView {
     }
 }
 
+/// What waits for a replica.
+pub(super) fn waiting(waits: &Waits) -> String {
+    let objects = counted(waits.objects, "object waits", "objects wait");
+    format!("{objects} for {} to restart", waits.replica)
+}
+
 pub(super) fn text(
     storage: &str,
     report: &Report,
@@ -66,6 +74,7 @@ pub(super) fn text(
             share: report.left.share,
             unsettled: report.left.unsettled,
         },
+        waits: &report.waits,
         failed: report.failed.as_deref(),
         told: &report.told,
         refusals: &report.refusals,
@@ -106,6 +115,9 @@ fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
         if count > 0 {
             text.push_str(&format!("  left: {count} {why}\n"));
         }
+    }
+    for waits in view.waits {
+        text.push_str(&format!("  {}\n", waiting(waits)));
     }
     if let Some(problem) = view.failed {
         text.push_str(&format!("{} {problem}\n", paint.bold("failed")));

@@ -135,11 +135,10 @@ async fn session(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let is_restore = matches!(task, Task::Restore(_));
     let report = match until(&registry, clock.now(), is_restore) {
-        Err(refusal) => Report {
-            ending: Some(Ending::Refused),
-            refusals: vec![refusal],
-            ..Report::default()
-        },
+        Err(refusal) => {
+            let work = work(config, registry.clone(), given, clock, Timestamp::MAX, None);
+            tokio::task::spawn_blocking(move || collector::refused(&work, refusal)).await?
+        }
         Ok(until) => {
             let work = work(config, registry.clone(), given, clock, until, accepted);
             carried_out(work, task).await?

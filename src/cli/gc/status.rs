@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::plan::chosen;
+use super::report::waiting;
 use super::run::Common;
 use crate::app::collector;
 use crate::app::collector::journals::Journals;
+use crate::app::collector::readonly::{self, Note};
+use crate::app::collector::settle::{self, Waits};
 use crate::cli::explain::text::{counted, size};
 use crate::cli::output::structured;
 use crate::cli::terminal::{self, Paint};
@@ -46,6 +51,10 @@ struct View {
     storage: String,
     paused: bool,
     stopping: bool,
+    /// Since when pullproof holds the registry read-only, and by which Deployment.
+    read_only: Option<Note>,
+    /// What waits for which replica to start again, as the last listing saw it.
+    waits: Vec<Waits>,
     /// Those that hold something, or have something open; the oldest first.
     runs: Vec<RunView>,
     ended_runs: usize,
@@ -104,6 +113,8 @@ fn view(registry: &Registry, vault: &Vault) -> anyhow::Result<View> {
         storage: registry.host.clone(),
         paused: vault.has("pause")?,
         stopping: vault.has("stop")?,
+        read_only: noted(vault, readonly::NOTE)?,
+        waits: noted(vault, settle::NOTE)?.unwrap_or_default(),
         runs: journals
             .iter()
             .filter(|(_, replayed)| is_open(replayed))
@@ -113,6 +124,28 @@ fn view(registry: &Registry, vault: &Vault) -> anyhow::Result<View> {
     })
 }
 
+/// What waits for which replica, a line each, as the last listing of a collection saw it.
+pub(super) async fn waits(registry: &Registry) -> anyhow::Result<String> {
+    let registry = registry.clone();
+    let noted = tokio::task::spawn_blocking(move || {
+        let vault = collector::vault(&registry);
+        let vault = vault.map_err(|refusal| anyhow::anyhow!("{}", refusal.message))?;
+        noted::<Vec<Waits>>(&vault, settle::NOTE)
+    });
+    let waits = noted.await??;
+    let lines = waits.into_iter().flatten();
+    Ok(lines.map(|it| waiting(&it) + "\n").collect())
+}
+
+/// What a file of ours beside the journal says; `None` where there is none.
+fn noted<T: DeserializeOwned>(vault: &Vault, name: &str) -> anyhow::Result<Option<T>> {
+    let text = vault.read(name)?;
+    let noted = text.map(|text| serde_json::from_slice(&text));
+    noted
+        .transpose()
+        .with_context(|| format!("reading pullproof/{name}"))
+}
+
 fn words(view: &View, paint: Paint) -> String {
     let mut text = String::new();
     if view.paused {
@@ -120,6 +153,15 @@ fn words(view: &View, paint: Paint) -> String {
     }
     if view.stopping {
         text.push_str("stopping: whoever collects stops after its batch\n");
+    }
+    if let Some(Note { deployment, since }) = &view.read_only {
+        text.push_str(&format!(
+            "read-only since {since:.0}, by the Deployment {deployment}: it is made writable by whoever collects, or, if \
+             that died, by the next `pullproof gc run`\n"
+        ));
+    }
+    for waits in &view.waits {
+        text.push_str(&format!("{}\n", waiting(waits)));
     }
     if view.runs.is_empty() {
         text.push_str(&format!(

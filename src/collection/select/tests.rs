@@ -70,6 +70,7 @@ fn all() -> Limits<'static> {
         is_rehearsed: &|_| true,
         takes_manifests: true,
         takes_unlinked: true,
+        is_settled: &|_| false,
     }
 }
 
@@ -160,6 +161,7 @@ fn what_cannot_be_asked_for_stays() {
     let limits = Limits {
         takes_manifests: false,
         takes_unlinked: false,
+        is_settled: &|_| false,
         ..all()
     };
     let selection = select(&shared(), &limits);

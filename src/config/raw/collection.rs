@@ -98,8 +98,10 @@ pub(in crate::config) struct Gc {
     pub(in crate::config) max_collect_percent: Option<f64>,
     /// A run takes at most so many bytes.
     pub(in crate::config) max_collect_bytes: Option<u64>,
-    /// What is known of the registry's caches.
+    /// What is known of the registry's caches, and how they are made to forget.
     pub(in crate::config) settle: Option<Settle>,
+    /// Whether the registry takes no pushes while something is taken.
+    pub(in crate::config) read_only: Option<ReadOnly>,
     /// How long a push may take.
     #[schemars(with = "Option<DurationText>", extend("default" = "15m"))]
     pub(in crate::config) longest_request: Option<String>,
@@ -149,6 +151,12 @@ pub(in crate::config) enum GcMode {
     Purge,
 }
 
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+pub(in crate::config) enum WorkloadKind {
+    Deployment,
+    StatefulSet,
+}
+
 /// What is known of the caches of a registry's replicas.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -157,6 +165,84 @@ pub(in crate::config) struct Settle {
     /// (distribution 3.1.2 and later).
     #[schemars(extend("default" = "unknown"))]
     pub(in crate::config) cache: Option<SettleCache>,
+    /// Whether every replica is restarted once something was taken, for their caches to forget it.
+    #[schemars(extend("default" = "none"))]
+    pub(in crate::config) restart: Option<SettleRestart>,
+    /// How long a restart may take; what was taken goes back after it.
+    #[schemars(with = "Option<DurationText>", extend("default" = "15m"))]
+    pub(in crate::config) within: Option<String>,
+    /// Whose pods are the registry's replicas. Any restart of them counts; by default the Deployment of
+    /// `gc.readOnly`.
+    pub(in crate::config) workload: Option<Workload>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum SettleRestart {
+    /// Restarts that happen anyway count.
+    None,
+    /// pullproof restarts them in the window, one after the other.
+    Rollout,
+}
+
+/// What runs the replicas of a registry.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["namespace", "name"]))]
+pub(in crate::config) struct Workload {
+    /// Which kind it is of.
+    #[schemars(extend("default" = "Deployment"))]
+    pub(in crate::config) kind: Option<WorkloadKind>,
+    /// Its namespace.
+    #[schemars(extend("examples" = ["registry"]))]
+    pub(in crate::config) namespace: Option<String>,
+    /// Its name there.
+    #[schemars(extend("examples" = ["registry"]))]
+    pub(in crate::config) name: Option<String>,
+}
+
+/// Whether a registry takes pushes while something is taken.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::config) struct ReadOnly {
+    /// Whether the registry has to be read-only.
+    #[schemars(extend("default" = "notRequired"))]
+    pub(in crate::config) mode: Option<ReadOnlyMode>,
+    /// What runs the registry: pullproof switches it by the environment of its container.
+    pub(in crate::config) deployment: Option<Named>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::config) enum ReadOnlyMode {
+    /// Pushes may come at any time.
+    NotRequired,
+    /// Every replica has to say that it takes no pushes; an operator sees to that.
+    Required,
+    /// pullproof makes it so in the window, and back again.
+    Managed,
+}
+
+/// Who collects where there are several.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::config) struct LeaderElection {
+    /// A Lease of the cluster that pullproof runs in, or of the current context: only whoever has it
+    /// takes or purges anything. The storage's own lock is taken besides.
+    pub(in crate::config) lease: Option<Named>,
+}
+
+/// An object of a namespace.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["namespace", "name"]))]
+pub(in crate::config) struct Named {
+    /// Its namespace.
+    #[schemars(extend("examples" = ["registry"]))]
+    pub(in crate::config) namespace: Option<String>,
+    /// Its name there.
+    #[schemars(extend("examples" = ["registry"]))]
+    pub(in crate::config) name: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]

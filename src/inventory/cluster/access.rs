@@ -43,7 +43,18 @@ pub(super) async fn client(options: &ClusterOptions) -> Result<Client, ConnectEr
             "give names of lower-case letters, digits and dashes",
         ));
     }
-    let mut config = match &options.access {
+    reach(&options.access, &options.source_name).await
+}
+
+/// The same for whoever is no source: `what` needs it.
+pub async fn reach(access: &Access, what: &str) -> Result<Client, ConnectError> {
+    let error = |problem: &dyn fmt::Display, way_out: &str| ConnectError {
+        source_name: what.to_owned(),
+        place: access.to_string(),
+        problem: told(&problem.to_string()),
+        way_out: way_out.to_owned(),
+    };
+    let mut config = match access {
         Access::Infer => Config::infer().await.map_err(|problem| {
             error(&problem, "set KUBECONFIG, name a context, or run in a pod")
         })?,

@@ -128,8 +128,36 @@ impl Desk {
         })
     }
 
+    /// Changes what is configured.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Value)) {
+        let file = self.home.path().join("pullproof.yaml");
+        let mut text: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        change(&mut text);
+        fs::write(file, text.to_string()).unwrap();
+    }
+
+    /// Whoever collects has this cluster for its current context.
+    pub(crate) fn use_cluster(&self, kubeconfig: &Path) {
+        let directory = self.home.path().join(".kube");
+        fs::create_dir_all(&directory).unwrap();
+        fs::copy(kubeconfig, directory.join("config")).unwrap();
+    }
+
+    /// Where it is configured, and what runs there.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     pub(crate) async fn gc(&self, words: &[&str]) -> Answered {
         self.gc_below(&[], words).await
+    }
+
+    /// What it says to people.
+    pub(crate) async fn gc_in_words(&self, words: &[&str]) -> String {
+        let mut command = daemon::command(self.home.path());
+        command.arg("gc").args(words);
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+        String::from_utf8(ended.await.unwrap().stdout).unwrap()
     }
 
     /// Below another program.

@@ -71,6 +71,8 @@ pub(crate) struct Options {
     upstream: Option<String>,
     /// The host of an S3 server, whose bucket is the storage then.
     s3: Option<String>,
+    /// Over what the configuration says.
+    environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -84,6 +86,7 @@ impl Options {
             certificate: None,
             upstream: None,
             s3: None,
+            environment: Vec::new(),
         }
     }
 
@@ -118,6 +121,12 @@ impl Options {
 
     pub(crate) fn read_only(mut self) -> Self {
         self.changes = Changes::ReadOnly;
+        self
+    }
+
+    /// As a container's environment sets what the configuration does not.
+    pub(crate) fn with_environment(mut self, environment: Vec<(String, String)>) -> Self {
+        self.environment = environment;
         self
     }
 
@@ -213,7 +222,8 @@ impl Registry {
             // 2.8.2 over S3 ends at once where the machine names authorities of its own.
             .env_remove("AWS_CA_BUNDLE")
             // 3.1 would look for a collector of traces, and log that there is none.
-            .env("OTEL_TRACES_EXPORTER", "none");
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .envs(self.options.environment.iter().cloned());
         let process = Process::start(command, "registry", self.scratch.path(), Ending::Terminate);
         process.wait_until_it_listens(self.port, START_BOUND).await;
         self.process = Some(process);

@@ -50,17 +50,13 @@ impl Session<'_> {
     }
 
     pub(super) fn standing_facts(&mut self) {
+        let leads = self.leads_still();
         let facts = &mut self.facts;
         // Told before a session begins, and by the lock that it holds.
-        for code in [
-            Code::PlanOnly,
-            Code::WindowClosed,
-            Code::StorageUnsupported,
-            Code::NotLeader,
-            Code::RegistryWritable,
-        ] {
+        for code in [Code::PlanOnly, Code::WindowClosed, Code::StorageUnsupported] {
             facts.met(code);
         }
+        facts.check(Code::NotLeader, leads);
         standing(&self.vault, &self.work.registry, facts);
         let left = self.work.until.duration_since(self.work.clock.now());
         facts.check(
@@ -71,6 +67,9 @@ impl Session<'_> {
                 Err("the window ends now".to_owned())
             },
         );
+        // The last: it may be switched for all that has passed so far.
+        let takes_none = self.takes_no_pushes();
+        self.facts.check(Code::RegistryWritable, takes_none);
     }
 
     /// The gate, by an inventory that is read after the listing, and by proofs of now.

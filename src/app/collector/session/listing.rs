@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::Session;
+use crate::app::collector::settle::Unlinked;
 use crate::app::collector::{Reading, memory};
 use crate::app::plan::{self as planning, Kept};
 use crate::collection::item::{Item, ItemId, RunId};
@@ -24,9 +25,18 @@ impl Session<'_> {
         })?;
         let now = self.work.clock.now();
         let plan = self.planned(&kept, now)?;
-        let gc = &self.work.registry.gc;
         let counts = plan.counts();
         let rehearsed = memory::rehearse(&self.vault, &plan, now)?;
+        let replicas = self.replicas();
+        let seen = |row: &Garbage<'_>| rehearsed.since(row);
+        let (taken, not) = self.links(&plan);
+        let unlinked = Unlinked {
+            taken,
+            not,
+            seen: &seen,
+        };
+        self.tell_waits(&plan, &unlinked, &replicas);
+        let gc = &self.work.registry.gc;
         let percent = gc.max_collect_percent / 100.0;
         let takes_manifests = gc.cache != Cache::Unknown;
         let limits = Limits {
@@ -39,6 +49,10 @@ impl Session<'_> {
             },
             takes_manifests,
             takes_unlinked: gc.cache == Cache::None,
+            is_settled: &|row: &Garbage<'_>| {
+                let since = unlinked.since(row);
+                since.is_some_and(|since| replicas.have_started_since(since))
+            },
         };
         let all = select::select(&plan, &limits);
         // What is in quarantine already would go, and so it stays there; what would not is wanted.
@@ -157,6 +171,7 @@ fn planned_paths(plan: &Plan) -> BTreeSet<String> {
         is_rehearsed: &|_| true,
         takes_manifests: true,
         takes_unlinked: true,
+        is_settled: &|_| true,
     };
     let all = select::select(plan, &limits);
     all.items.iter().map(Item::path).collect()

@@ -17,8 +17,17 @@ use crate::config::{Cache, Registry};
 use crate::prover::Prover;
 
 impl Session<'_> {
-    /// Whether some replica still answers for each.
+    /// Whether some replica still answers for each. Where all are restarted after the last batch, that is
+    /// asked then.
     pub(super) fn ask(&mut self, run: RunId, ids: &[ItemId]) -> Vec<bool> {
+        if self.restarts() {
+            return vec![false; ids.len()];
+        }
+        self.believed(run, ids)
+    }
+
+    /// The same, at once.
+    pub(super) fn believed(&mut self, run: RunId, ids: &[ItemId]) -> Vec<bool> {
         let items = self.journals.items(run, ids);
         if self.askers.is_empty() {
             self.askers = self.askers();
@@ -87,15 +96,16 @@ impl Session<'_> {
 
     /// Everything that was proven before is proven again, and what new links want is told.
     pub(super) fn prove(&mut self) -> (Proof, Vec<Event>) {
+        let mut events = self.restart_replicas();
         let memory: Memory = match self.remembered(PROVEN) {
             Ok(memory) => memory.unwrap_or_default(),
             Err(problem) => {
                 self.fail(problem);
-                return (Proof::Unknown, Vec::new());
+                return (Proof::Unknown, events);
             }
         };
         let Some(kept) = self.read_kept(Reading::Known) else {
-            return (Proof::Unknown, Vec::new());
+            return (Proof::Unknown, events);
         };
         let proofs = self.proofs(&kept);
         let before = memory.proven_last(&proofs);
@@ -107,12 +117,14 @@ impl Session<'_> {
                     storage = self.work.registry.host,
                     "after the quarantine: {refusal}"
                 );
-                return (Proof::Unknown, Vec::new());
+                return (Proof::Unknown, events);
             }
         };
-        let events = wanted
-            .into_iter()
-            .map(|(run, items)| Event::Wanted(run, Why::Wanted, Some(items)));
+        events.extend(
+            wanted
+                .into_iter()
+                .map(|(run, items)| Event::Wanted(run, Why::Wanted, Some(items))),
+        );
         let proof = if let Some(first) = broken.first() {
             self.fail(format!(
                 "{} that could be pulled before cannot be now, the first: {first}; everything goes back",
@@ -128,7 +140,7 @@ impl Session<'_> {
         } else {
             Proof::Clean
         };
-        (proof, events.collect())
+        (proof, events)
     }
 
     pub(super) fn watch(&mut self) -> Event {

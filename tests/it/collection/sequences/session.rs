@@ -78,7 +78,7 @@ impl Collects {
 
     pub(super) fn session(&mut self, disk: &mut Disk, session: &Session, counts: &mut Counts) {
         disk.is_collected = true;
-        let vault = Vault::open(disk.root()).unwrap();
+        let vault = Vault::filesystem(disk.root()).unwrap();
         let journals = Journals::read(&vault).unwrap();
         let mut under = Under {
             collects: self,
@@ -279,7 +279,7 @@ impl Under<'_> {
         let storage = planning::open(storage.expect("it has one")).unwrap();
         let held = self.journals.held();
         let held: Vec<(RunId, Item)> = held.map(|(run, _, item)| (run, item.clone())).collect();
-        let read = |run: RunId, digest: &Digest| self.vault.read_held(run, digest);
+        let read = |items: &[(RunId, &Item)]| self.vault.read_held(items);
         let held = Held {
             items: &held,
             read: &read,
@@ -357,6 +357,7 @@ fn all(plan: &Plan) -> Selection {
         is_rehearsed: &|_| true,
         takes_manifests: true,
         takes_unlinked: true,
+        is_settled: &|_| true,
     };
     select::select(plan, &limits)
 }

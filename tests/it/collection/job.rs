@@ -1,0 +1,324 @@
+//! The collector as a Job in the registry's namespace, with the manifests that are shipped, on a real API
+//! server: it alone touches the storage, and knows what is in use from the daemon.
+
+use std::fs;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Unit};
+use pullproof::clock::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::desk::Desk;
+use crate::daemon::shop::deployment;
+use crate::plan::checker::Needed;
+use crate::plan::served::can_pull;
+use crate::support::certificates::{Authority, Certificate, Key};
+use crate::support::cluster::Cluster;
+use crate::support::daemon::{self, BOUND};
+use crate::support::http::client_trusting;
+use crate::support::parts::require_cluster;
+use crate::support::process::{Ending, Process, free_port};
+use crate::support::registry::Version;
+
+const TOKEN: &str = "s3cret";
+const COLLECTOR: &str = "system:serviceaccount:registry:pullproof-collector";
+const DAEMON: &str = "system:serviceaccount:pullproof:pullproof";
+
+fn shipped(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy")
+        .join(file);
+    fs::read_to_string(path).unwrap()
+}
+
+/// What somebody may do in a namespace besides what everybody may, a line each.
+async fn rights(cluster: &Cluster, who: &str, namespace: &str) -> Vec<String> {
+    let who = format!("--as={who}");
+    let words = [
+        "auth",
+        "can-i",
+        "--list",
+        "--no-headers",
+        "-n",
+        namespace,
+        &who,
+    ];
+    let told = cluster.kubectl(&words).await;
+    let lines = told
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let mut lines: Vec<String> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with('[') && !line.starts_with("self"))
+        .collect();
+    lines.sort();
+    lines
+}
+
+async fn applied() -> Cluster {
+    let cluster = Cluster::start().await;
+    for name in ["registry", "pullproof", "shop"] {
+        cluster.kubectl(&["create", "namespace", name]).await;
+    }
+    for file in ["rbac.yaml", "collector-rbac.yaml", "collector-job.yaml"] {
+        cluster.apply_yaml(&shipped(file)).await;
+    }
+    cluster
+}
+
+/// A kubeconfig with a token of the service account.
+async fn kubeconfig(cluster: &Cluster, who: &str, to: &Path) {
+    let [.., namespace, name] = who.split(':').collect::<Vec<_>>()[..] else {
+        panic!("{who}");
+    };
+    let token = cluster
+        .kubectl(&["create", "token", name, "-n", namespace])
+        .await;
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "own",
+        "contexts": [{"name": "own", "context": {"cluster": "own", "user": "own"}}],
+        "clusters": [{"name": "own", "cluster": {
+            "server": cluster.url(), "certificate-authority": cluster.authority(),
+        }}],
+        "users": [{"name": "own", "user": {"token": token.trim()}}],
+    });
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::write(to, text.to_string()).unwrap();
+}
+
+/// The daemon: it reads the cluster, and nothing leads it to the storage.
+struct Watcher {
+    home: TempDir,
+    authority: Authority,
+    ui: u16,
+    process: Process,
+}
+
+impl Watcher {
+    async fn start(cluster: &Cluster, host: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        let authority = Authority::new(home.path()).await;
+        let Certificate { certificate, key } = authority.issue("daemon", Key::Elliptic).await;
+        fs::write(path("token"), TOKEN).unwrap();
+        kubeconfig(cluster, DAEMON, &path("kubeconfig")).await;
+        let (metrics, ui) = (free_port(), free_port());
+        let text = json!({
+            "inventory": {"clusters": [{"name": "prod", "kubeconfig": "kubeconfig"}]},
+            "registries": [{"host": host, "plainHttp": true}],
+            "http": {
+                "metrics": format!("127.0.0.1:{metrics}"), "ui": format!("127.0.0.1:{ui}"),
+                "tls": {"file": certificate, "keyFile": key}, "token": {"file": "token"},
+            },
+            "state": {"directory": "state"},
+        });
+        fs::write(path("pullproof.yaml"), text.to_string()).unwrap();
+        let mut command = daemon::command(home.path());
+        command.arg("serve");
+        let process = Process::start(command, "daemon", home.path(), Ending::Terminate);
+        let watcher = Self {
+            home,
+            authority,
+            ui,
+            process,
+        };
+        watcher.until_it_tells().await;
+        watcher
+    }
+
+    fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.ui)
+    }
+
+    async fn until_it_tells(&self) {
+        let client = client_trusting(self.authority.certificate());
+        let url = format!("{}/api/v1/keepset", self.url());
+        let told = async || {
+            let asked = client.get(&url).bearer_auth(TOKEN).send().await.ok()?;
+            let text = asked.text().await.ok()?;
+            let answer: Value = serde_json::from_str(&text).ok()?;
+            (answer["complete"] == true).then_some(())
+        };
+        self.process
+            .wait_until("it tells what is kept", BOUND, told)
+            .await;
+    }
+}
+
+/// Where the Job's files are, as its volumes say.
+struct Mounted {
+    home: TempDir,
+}
+
+impl Mounted {
+    async fn of(cluster: &Cluster, watcher: &Watcher, desk: &Desk) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        kubeconfig(cluster, COLLECTOR, &path(".kube/config")).await;
+        fs::create_dir(path("daemon")).unwrap();
+        fs::write(path("daemon/token"), TOKEN).unwrap();
+        fs::copy(watcher.authority.certificate(), path("daemon/ca.crt")).unwrap();
+        let words = [
+            "get",
+            "configmap",
+            "pullproof-collector",
+            "-n",
+            "registry",
+            "-o",
+            "json",
+        ];
+        let map: Value = serde_json::from_str(&cluster.kubectl(&words).await).unwrap();
+        let text = map["data"]["pullproof.yaml"].as_str().unwrap();
+        let text = text
+            .replace("/etc/pullproof/", &format!("{}/", home.path().display()))
+            .replace("/var/lib/registry", &desk.root().display().to_string())
+            .replace("/var/lib/pullproof", &path("state").display().to_string())
+            .replace("https://pullproof.pullproof.svc:8081", &watcher.url())
+            .replace(
+                "registry.example ",
+                &format!("\"{}\" ", desk.registry.host()),
+            )
+            .replace("http://registry.registry.svc:5000", &desk.registry.url());
+        let mut config: Value = serde_saphyr::from_str(&text).unwrap();
+        // As if it had been there for long, and its window were open.
+        let opened = (SystemClock.now() - SignedDuration::from_mins(10)).round(Unit::Minute);
+        let opened = opened.unwrap().to_zoned(TimeZone::UTC);
+        let gc = config["gc"].as_object_mut().unwrap();
+        gc["mode"] = json!("quarantine");
+        gc["windows"][0]["schedule"] =
+            json!(format!("{} {} * * *", opened.minute(), opened.hour()));
+        for (key, value) in [
+            ("rehearsal", json!("0s")),
+            ("untagged", json!("delete")),
+            ("minimumAge", json!("1h")),
+            ("longestRequest", json!("1s")),
+            ("watchEvery", json!("1s")),
+            ("maxCollectPercent", json!(100)),
+            ("alarmPercent", json!(100)),
+        ] {
+            gc.insert(key.to_owned(), value);
+        }
+        fs::write(path("pullproof.yaml"), config.to_string()).unwrap();
+        Self { home }
+    }
+
+    /// What a kubelet does with the Job's container.
+    async fn run(&self, cluster: &Cluster, name: &str) -> (Option<i32>, Value) {
+        let from = "--from=cronjob/pullproof-collector";
+        cluster
+            .kubectl(&["create", "job", name, from, "-n", "registry"])
+            .await;
+        let words = ["get", "job", name, "-n", "registry", "-o", "json"];
+        let job: Value = serde_json::from_str(&cluster.kubectl(&words).await).unwrap();
+        let pod = &job["spec"]["template"]["spec"];
+        assert_eq!(pod["serviceAccountName"], "pullproof-collector");
+        let mut command = daemon::command(self.home.path());
+        for word in pod["containers"][0]["args"].as_array().unwrap() {
+            let own = format!("{}/", self.home.path().display());
+            command.arg(word.as_str().unwrap().replace("/etc/pullproof/", &own));
+        }
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let ended = ended.await.unwrap();
+        let view = serde_json::from_slice(&ended.stdout).unwrap_or_else(|_| {
+            panic!("{}", String::from_utf8_lossy(&ended.stderr));
+        });
+        (ended.status.code(), view)
+    }
+}
+
+#[tokio::test]
+async fn the_daemon_may_only_read_and_the_job_nothing_outside_its_namespace() {
+    require_cluster!();
+    let cluster = applied().await;
+    assert_eq!(
+        rights(&cluster, COLLECTOR, "registry").await,
+        [
+            "deployments.apps [] [registry] [get]",
+            "leases.coordination.k8s.io [] [] [create]",
+            "leases.coordination.k8s.io [] [pullproof-collector] [get update]",
+            "pods [] [] [list]",
+        ]
+    );
+    for namespace in ["shop", "pullproof", "default", "kube-system"] {
+        assert_eq!(
+            rights(&cluster, COLLECTOR, namespace).await,
+            [""; 0],
+            "{namespace}"
+        );
+    }
+    for line in rights(&cluster, DAEMON, "registry").await {
+        assert!(line.ends_with("[list watch]"), "{line}");
+        let is_storage = ["secrets", "persistentvolume", "leases"];
+        assert!(!is_storage.iter().any(|it| line.starts_with(it)), "{line}");
+    }
+    // Whoever switches the registry may change that one Deployment besides.
+    let bind = [
+        "create",
+        "rolebinding",
+        "pullproof-collector-switch",
+        "-n",
+        "registry",
+        "--role=pullproof-collector-switch",
+        "--serviceaccount=registry:pullproof-collector",
+    ];
+    cluster.kubectl(&bind).await;
+    let switches = rights(&cluster, COLLECTOR, "registry").await;
+    let line = switches
+        .iter()
+        .find(|it| it.starts_with("deployments"))
+        .unwrap();
+    // Two roles, in either order.
+    let line = line.replace("[patch get]", "[get patch]");
+    assert_eq!(line, "deployments.apps [] [registry] [get patch]");
+    assert_eq!(switches.len(), 4);
+}
+
+#[tokio::test]
+async fn it_collects_by_what_the_daemon_tells_and_not_without() {
+    require_cluster!("registry-3.1", "crane", "regctl");
+    let cluster = applied().await;
+    let desk = Desk::start(Version::V3).await;
+    // What runs is known to the daemon alone.
+    let untagged = desk.tree.find("untagged").digest;
+    let images = [desk.at("app:v1"), desk.at(&format!("app@{untagged}"))];
+    for (name, image) in ["web", "old"].iter().zip(&images) {
+        cluster.apply_yaml(&deployment("shop", name, image)).await;
+    }
+    let registry = deployment("registry", "registry", "registry.example/registry:3");
+    cluster.apply_yaml(&registry).await;
+    let watcher = Watcher::start(&cluster, &desk.registry.host()).await;
+    let job = Mounted::of(&cluster, &watcher, &desk).await;
+    let needed = Needed::of(desk.root(), std::slice::from_ref(&untagged));
+    let before = desk.content();
+
+    let (code, view) = job.run(&cluster, "first").await;
+    assert_eq!(
+        (code, &view["result"]),
+        (Some(0), &json!("quarantined")),
+        "{view:#}"
+    );
+    let lost = needed.lost(desk.root());
+    assert!(lost.blobs.is_empty() && lost.links.is_empty(), "{lost:?}");
+    for image in ["app:v1", &format!("app@{untagged}")] {
+        assert_eq!(can_pull(Version::V3, desk.root(), image).await, Ok(()));
+    }
+    // The daemon has not been near it.
+    let theirs = watcher.home.path().join("state");
+    assert!(theirs.exists() && !desk.content().is_empty());
+
+    let after = desk.content();
+    assert!(after.len() < before.len());
+    watcher.process.stop();
+    let (code, view) = job.run(&cluster, "second").await;
+    assert_eq!(
+        (code, &view["result"]),
+        (Some(3), &json!("refused")),
+        "{view:#}"
+    );
+    assert_eq!(
+        view["refusals"][0]["code"], "inventory_incomplete",
+        "{view:#}"
+    );
+    assert!(desk.content() == after);
+}
