@@ -32,16 +32,6 @@ pub(super) fn of_registries() -> Vec<(&'static str, Scenario)> {
             },
         ),
         (
-            "slow clients, and a mount",
-            Scenario {
-                clients: Clients::Slow,
-                cache: Cache::SafePut,
-                pulled: A,
-                pushed: AC,
-                ..small
-            },
-        ),
-        (
             "a mount from the other repository",
             Scenario {
                 cache: Cache::SafePut,

@@ -90,7 +90,7 @@ impl World {
             Step::Head(at)
                 if link(at) == File::LinkMounted && self.believes_in(File::LinkShared) =>
             {
-                Step::Link(at)
+                Step::Mount(at)
             }
             Step::Head(at) => Step::Upload(at),
             Step::Answered(at) => {
@@ -107,6 +107,12 @@ impl World {
             Step::Link(at) => {
                 self.write(link(at));
                 self.remember(scenario, link(at));
+                next(at)
+            }
+            Step::Mount(at) => {
+                // What was found for it is of the other repository.
+                self.write(link(at));
+                self.remember(scenario, File::LinkShared);
                 next(at)
             }
             Step::Put => {

@@ -77,6 +77,8 @@ pub(super) enum Step {
     Upload(u8),
     /// And then the link.
     Link(u8),
+    /// The other repository has it: the link alone.
+    Mount(u8),
     /// The registry looks whether everything is there that the manifest names.
     Put,
     /// It is: the bytes of the manifest are written, unless they are there.
@@ -90,7 +92,7 @@ impl Step {
     pub(super) fn is_within_request(self) -> bool {
         matches!(
             self,
-            Self::Answered(_) | Self::Link(_) | Self::Bytes | Self::Acknowledge
+            Self::Answered(_) | Self::Link(_) | Self::Mount(_) | Self::Bytes | Self::Acknowledge
         )
     }
 }
