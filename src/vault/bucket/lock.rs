@@ -381,9 +381,9 @@ mod tests {
         drop(rustls::crypto::ring::default_provider().install_default());
         let lock = lock(&Handle::current());
         assert!(lock.fence()());
-        tokio::time::advance(FRESH - Duration::from_secs(1)).await;
+        tokio::time::advance(BEAT).await;
         assert!(lock.fence()());
-        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::advance(FRESH).await;
         assert!(!lock.fence()());
         *lock.shared.seen.lock().unwrap() = None;
         assert!(!lock.fence()());

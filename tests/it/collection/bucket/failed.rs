@@ -121,8 +121,10 @@ async fn failed_at(
             let taken: Vec<&Seen> = later.filter(|it| takes(&it.method, &it.path)).collect();
             assert!(taken.is_empty(), "{at}: {taken:?}");
         }
+        // A canary that could not be removed is removed by the next.
         let after = store.content().await;
-        assert!(after == scene.before, "{at}: {ran:?}");
+        let is_there = |(path, bytes): (&String, &Vec<u8>)| after.get(path) == Some(bytes);
+        assert!(scene.before.iter().all(is_there), "{at}: {ran:?}");
     }
     // What versitygw brings back is as new.
     store.age();
