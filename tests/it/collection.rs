@@ -8,4 +8,5 @@
 
 mod desk;
 mod killed;
+mod table;
 mod whole;

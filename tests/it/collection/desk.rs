@@ -55,7 +55,13 @@ impl Answered {
 impl Desk {
     /// An image with a tag and one that nothing leads to, under a registry without cache.
     pub(crate) async fn start(version: Version) -> Self {
-        let tree = sound();
+        let desk = Self::over(version, sound()).await;
+        desk.keep(&["app:v1"]);
+        desk
+    }
+
+    /// Any tree, under a registry without cache. Nothing is in use.
+    pub(crate) async fn over(version: Version, tree: Tree) -> Self {
         tree.age();
         let options = Options::new(version, tree.root()).with_deletes();
         let registry = Registry::start(options).await;
@@ -65,7 +71,7 @@ impl Desk {
             home: tempfile::tempdir().unwrap(),
         };
         desk.configure("quarantine", "");
-        desk.keep(&["app:v1"]);
+        desk.keep(&[]);
         desk
     }
 
@@ -76,7 +82,7 @@ impl Desk {
     /// What is in use.
     pub(crate) fn keep(&self, references: &[&str]) {
         let lines = references.iter().map(|it| self.at(it) + "\n");
-        let text: String = lines.collect();
+        let text = "# What runs.\n".to_owned() + &lines.collect::<String>();
         fs::write(self.home.path().join("keep.txt"), text).unwrap();
     }
 
@@ -109,6 +115,18 @@ impl Desk {
             "state": {"directory": self.home.path().join("state")},
         });
         fs::write(self.home.path().join("pullproof.yaml"), text.to_string()).unwrap();
+    }
+
+    /// Changes what [`configure`](Self::configure) wrote.
+    pub(crate) fn amend(&self, change: &dyn Fn(&mut Value)) {
+        let file = self.configuration();
+        let mut config = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        change(&mut config);
+        fs::write(file, config.to_string()).unwrap();
+    }
+
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.home.path().join("pullproof.yaml")
     }
 
     pub(crate) async fn gc(&self, words: &[&str]) -> Answered {
