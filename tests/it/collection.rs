@@ -9,4 +9,5 @@
 mod desk;
 mod killed;
 mod table;
+mod wanted;
 mod whole;
