@@ -8,6 +8,7 @@
 
 mod desk;
 mod killed;
+mod meanwhile;
 mod table;
 mod wanted;
 mod whole;

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::Session;
 use super::gate::PROVEN;
 use crate::app::collector::{Work, proof};
-use crate::collection::item::{ItemId, RunId};
+use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Event;
 use crate::collection::proven::{self, Memory};
 use crate::collection::run::{Proof, Why};
@@ -33,7 +33,9 @@ impl Session<'_> {
                 *believed |= found;
             }
         }
-        let count = believed.iter().filter(|it| **it).count();
+        let of = items.iter().zip(&believed);
+        let of = of.filter(|(item, believed)| **believed && !self.is_there_again(item));
+        let count = of.count();
         if count > 0 {
             warn!(
                 storage = self.work.registry.host,
@@ -48,6 +50,14 @@ impl Session<'_> {
             }
         }
         believed
+    }
+
+    /// Whether somebody has pushed it again since it was taken: then a replica answers for what it has, and
+    /// no cache does. What cannot be looked at is not there.
+    fn is_there_again(&self, item: &Item) -> bool {
+        let has_link = self.storage.has(&item.path()).unwrap_or(false);
+        let bytes = || self.storage.look(&[item.digest]).unwrap_or_default();
+        has_link && bytes().first().is_some_and(Option::is_some)
     }
 
     /// Whoever asks each replica; `None` for one that cannot be asked.
