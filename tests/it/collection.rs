@@ -9,6 +9,7 @@
 mod desk;
 mod killed;
 mod meanwhile;
+mod soak;
 mod table;
 mod wanted;
 mod whole;
