@@ -20,8 +20,8 @@ const REPOSITORIES: [&str; 3] = ["soak/one", "soak/two", "other/three"];
 const TAGS: usize = 5;
 /// Layers that everybody uses, again and again.
 const LAYERS: u64 = 40;
-/// So many of the last images are remembered, to be pushed again.
-const PAST: usize = 30;
+/// So many of the last images are remembered, to be pushed again: also those that were purged long ago.
+const PAST: usize = 1000;
 /// So many workloads of a client's own images there are at most.
 const DEPLOYED: usize = 5;
 /// Refused so often, a push never comes to its end.
