@@ -12,6 +12,7 @@ pub mod guard;
 pub mod item;
 pub mod journal;
 pub mod machine;
+pub mod occasion;
 pub mod proven;
 pub mod rehearsed;
 pub mod run;

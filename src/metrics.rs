@@ -4,6 +4,7 @@
 //! gone is gone from the next one. Counters of our own work live in `registry::stats`.
 
 pub mod catalog;
+mod collections;
 pub mod collector;
 pub mod exposition;
 mod families;

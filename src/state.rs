@@ -15,6 +15,7 @@ use crate::remembered::{self, RegistryMemory, Remembered};
 use crate::second::Second;
 use crate::verify::finding::{Report, Verdict};
 
+pub mod collections;
 mod drifting;
 mod facts;
 mod image;

@@ -16,25 +16,42 @@ use self::session::Session;
 use super::plan::{self as planning, Kept};
 use super::registries::Registries;
 use crate::clock::Clock;
+use crate::collection::gate::Facts;
 use crate::collection::guard::Guards;
-use crate::collection::item::RunId;
+use crate::collection::item::{Item, RunId};
 use crate::collection::machine::{Ending, Event, Goal, Machine, Rules};
 use crate::collection::run::Why;
 use crate::collection::select::Left;
 use crate::config::{Mode, Registry};
+use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
+use crate::gc::window::opening::OpeningId;
+use crate::inventory::keepset::LedTo;
+use crate::second::Second;
 use crate::storage::Storage;
 use crate::vault::Vault;
 
+mod copied;
 pub mod journals;
+mod memory;
 mod proof;
 mod session;
 
 /// So many items are written of, and moved, at once.
 const BATCH: usize = 500;
 
-/// Reads the keep-set as it is now.
-pub type ReadKept = dyn Fn() -> anyhow::Result<Result<Kept, Vec<Refusal>>> + Send + Sync;
+/// How the keep-set is to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Every source is asked now.
+    New,
+    /// As whoever watches the sources knows it.
+    Known,
+}
+
+/// Reads the keep-set, with what the copy beside the journal remembers of what references led to.
+pub type ReadKept =
+    dyn Fn(Reading, Vec<LedTo>) -> anyhow::Result<Result<Kept, Vec<Refusal>>> + Send + Sync;
 
 /// Whom a session works for, and by what.
 pub struct Work {
@@ -47,6 +64,11 @@ pub struct Work {
     pub until: Timestamp,
     /// Set by whoever wants it to stop within a batch.
     pub stop: Arc<AtomicBool>,
+    /// Set by whoever sees that an image that is kept got worse: nothing more is taken, and everything in
+    /// quarantine goes back.
+    pub worse: Arc<AtomicBool>,
+    /// Of which opening of a window it is the one run that begins by itself.
+    pub opening: Option<OpeningId>,
     /// A plan whose share was accepted.
     pub accepted: Option<String>,
 }
@@ -73,6 +95,8 @@ impl Work {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restore {
     All,
+    /// All, since an image that is kept got worse.
+    Worse,
     Run(RunId),
     Digest(crate::oci::digest::Digest),
 }
@@ -89,15 +113,62 @@ pub struct Report {
     pub restored: Sum,
     pub purged: Sum,
     pub left: Left,
+    /// What the gate was told last.
+    pub facts: Facts,
+    /// Objects that each replica (`host:port`) still answered for after they were taken.
+    pub unsettled: BTreeMap<String, usize>,
+    /// When a canary went all the way.
+    pub drilled_at: Option<Timestamp>,
+    /// Whether the gate was passed.
+    pub is_permitted: bool,
+    /// How it stands in the end.
+    pub standing: Standing,
     /// The first thing that went wrong.
     pub failed: Option<String>,
+}
+
+impl Report {
+    /// The contract's name of what came of it.
+    pub fn result(&self) -> &'static str {
+        match self.ending {
+            Some(Ending::Refused) => "refused",
+            Some(Ending::Failed) | None => "failed",
+            Some(Ending::Restored) => "restored",
+            Some(Ending::Done) if self.purged.items > 0 => "purged",
+            Some(Ending::Done) if self.taken.items > 0 => "quarantined",
+            Some(Ending::Done) if self.restored.items > 0 => "restored",
+            Some(Ending::Done) => "planned",
+        }
+    }
+}
+
+/// How the quarantine of a storage stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub held: Sum,
+    /// When the oldest run began that holds something.
+    pub held_since: Option<Second>,
+    /// Whether something is to be put back, proven, settled or looked for.
+    pub is_open: bool,
+    /// The opening of the last run that began by itself.
+    pub opening: Option<OpeningId>,
 }
 
 /// Files or objects, and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
     pub items: usize,
+    /// Of them, those that hold bytes: manifests, configs and layers.
+    pub blobs: usize,
     pub bytes: u64,
+}
+
+impl Sum {
+    fn add(&mut self, item: &Item) {
+        self.items += 1;
+        self.blobs += usize::from(item.class.is_data());
+        self.bytes = self.bytes.saturating_add(item.bytes);
+    }
 }
 
 /// What a session is to do.
@@ -110,6 +181,30 @@ pub enum Task {
     Restore(Restore),
     /// What somebody left open is brought to its end.
     Tend,
+}
+
+/// What can be told of the gate without listing or asking anything. It blocks.
+pub fn look(registry: &Registry) -> Facts {
+    let mut facts = Facts::default();
+    match open(registry) {
+        Ok((_, vault)) => {
+            facts.check(
+                Code::StorageUnsupported,
+                Journals::read(&vault)
+                    .map(drop)
+                    .map_err(|error| error.to_string()),
+            );
+            session::standing(&vault, registry, &mut facts);
+        }
+        Err(refusal) => facts.refused(refusal),
+    }
+    facts
+}
+
+/// Remembers a plan, for `gc.rehearsal`. It blocks.
+pub fn record(registry: &Registry, plan: &Plan, now: Timestamp) -> Result<(), Refusal> {
+    let (_, vault) = open(registry)?;
+    memory::rehearse(&vault, plan, now).map(drop)
 }
 
 /// Runs a session to its end.
@@ -133,28 +228,35 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     }
     let (storage, vault) = open(&work.registry)?;
     let journals = Journals::read(&vault).map_err(|error| unreadable(&error))?;
+    let mut session = Session::new(work, storage, vault, journals)?;
     let rules = Rules {
-        purges: gc.mode == Mode::Purge || *task == Task::Purge,
+        purges: (gc.mode == Mode::Purge || *task == Task::Purge) && session.may_purge(),
         quarantine_for: seconds(gc.quarantine_for),
         longest_request: seconds(gc.longest_request),
         batch: BATCH,
         guards: Guards::all(),
     };
-    let machine = Machine::new(rules, journals.runs());
-    let wanted = wanted(task, &journals)?;
+    let machine = Machine::new(rules, session.journals().runs());
+    let (why, wanted) = (why(task), wanted(task, session.journals())?);
     let goal = match task {
         Task::Run => Goal::Collect,
         Task::Purge => Goal::Purge,
         Task::Restore(_) | Task::Tend => Goal::Tend,
     };
-    let mut session = Session::new(work, storage, vault, journals);
     let (mut machine, mut next) = machine.step(Event::Started(goal), session.now());
     for (run, items) in wanted {
-        (machine, _) = machine.step(Event::Wanted(run, Why::Asked, items), session.now());
+        (machine, _) = machine.step(Event::Wanted(run, why, items), session.now());
     }
     while let Some(effect) = next {
         if work.stop.load(Ordering::Relaxed) {
             (machine, _) = machine.step(Event::Stopped, session.now());
+        }
+        if work.worse.swap(false, Ordering::Relaxed) {
+            (machine, _) = machine.step(Event::Stopped, session.now());
+            let runs: Vec<RunId> = machine.runs().keys().copied().collect();
+            for run in runs {
+                (machine, _) = machine.step(Event::Wanted(run, Why::Worse, None), session.now());
+            }
         }
         let (event, others) = session.perform(effect);
         for other in others {
@@ -164,6 +266,13 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
         (machine, next) = machine.step(event, session.now());
     }
     Ok(session.report())
+}
+
+fn why(task: &Task) -> Why {
+    match task {
+        Task::Restore(Restore::Worse) => Why::Worse,
+        _ => Why::Asked,
+    }
 }
 
 /// What is to go back, by run; all of one where nothing more is said.
@@ -177,7 +286,7 @@ fn wanted(
     let mut found = BTreeMap::new();
     for (run, id, item) in journals.held() {
         match restore {
-            Restore::All => {
+            Restore::All | Restore::Worse => {
                 found.insert(run, None);
             }
             Restore::Run(wanted) if *wanted == run => {
@@ -190,11 +299,11 @@ fn wanted(
             Restore::Run(_) | Restore::Digest(_) => {}
         }
     }
-    if found.is_empty() && *restore != Restore::All {
+    if found.is_empty() && !matches!(restore, Restore::All | Restore::Worse) {
         let message = match restore {
             Restore::Run(run) => format!("nothing of the run {run} is in quarantine"),
             Restore::Digest(digest) => format!("{digest} is in no quarantine of this storage"),
-            Restore::All => String::new(),
+            Restore::All | Restore::Worse => String::new(),
         };
         return Err(Refusal::new(Code::StorageUnsupported, message));
     }

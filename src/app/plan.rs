@@ -97,6 +97,8 @@ pub fn shown(storage: &config::Storage) -> String {
 pub struct Kept {
     pub needed: Needed,
     pub set: KeepSet,
+    /// Of which the set was made: what references led to.
+    pub led_to: Vec<LedTo>,
     pub refusals: Vec<Refusal>,
 }
 

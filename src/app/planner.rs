@@ -11,17 +11,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{keepset, kind, plan};
+use super::kept::Watched;
+use super::{collector, kind, plan};
 use crate::clock::Clock;
-use crate::config::{Config, Registry};
+use crate::config::{Config, Mode, Registry};
 use crate::gc::needed::Needed;
 use crate::gc::refusal::{Code, Refusal};
-use crate::http::keepset::{Published, ReadLedTo};
-use crate::inventory::completeness;
+use crate::http::keepset::Published;
 use crate::registry::stats::Stats;
 use crate::state::storages::{Planned, Storages};
 use crate::storage::{Progress, Storage};
-use crate::store::Store;
 
 /// How often. Listing a storage of millions of objects costs thousands of requests.
 const EVERY: Duration = Duration::from_hours(1);
@@ -34,8 +33,7 @@ const READING_MAX: Duration = Duration::from_mins(5);
 
 /// What it plans with.
 pub struct Planner {
-    /// `None` where nothing is remembered.
-    led_to: Option<ReadLedTo>,
+    watched: Watched,
     stats: Stats,
     clock: Arc<dyn Clock>,
 }
@@ -47,9 +45,9 @@ impl fmt::Debug for Planner {
 }
 
 impl Planner {
-    pub fn of(store: Option<&Arc<Store>>, stats: &Stats, clock: &Arc<dyn Clock>) -> Self {
+    pub fn of(watched: &Watched, stats: &Stats, clock: &Arc<dyn Clock>) -> Self {
         Self {
-            led_to: store.cloned().map(keepset::read_led_to),
+            watched: watched.clone(),
             stats: stats.clone(),
             clock: Arc::clone(clock),
         }
@@ -59,11 +57,11 @@ impl Planner {
     pub fn spawn(
         self,
         tasks: &mut JoinSet<anyhow::Result<()>>,
-        published: &watch::Receiver<Arc<Published>>,
         stop: &CancellationToken,
     ) -> watch::Receiver<Arc<Storages>> {
         let (publish, storages) = watch::channel(Arc::default());
-        let run = self.run(published.clone(), publish, stop.clone());
+        let published = self.watched.published.clone();
+        let run = self.run(published, publish, stop.clone());
         tasks.spawn(async {
             run.await;
             Ok(())
@@ -128,8 +126,8 @@ impl Planner {
         let mut is_refused = false;
         for registry in registries.iter().filter(|it| it.storage.is_some()) {
             let status = storages.entry(registry.host.clone()).or_default();
-            let (planned, free) = match self.needed(published, registry) {
-                Ok(needed) => self.one(&published.config, registry, needed).await,
+            let (planned, free) = match self.watched.known(registry, Vec::new()) {
+                Ok(kept) => self.one(&published.config, registry, kept.needed).await,
                 Err(refusals) => (Err(refusals), None),
             };
             match &planned {
@@ -152,21 +150,6 @@ impl Planner {
             status.take_free(free, self.clock.now());
         }
         is_refused
-    }
-
-    /// What must stay of a registry's storage; refusals while that is not known.
-    fn needed(&self, published: &Published, registry: &Registry) -> Result<Needed, Vec<Refusal>> {
-        let Published { config, inventory } = published;
-        let complete = completeness::complete(inventory, self.clock.now());
-        let complete = complete.map_err(|refusals| {
-            let refusals = refusals.into_iter().map(Refusal::from);
-            refusals.collect::<Vec<_>>()
-        })?;
-        let led_to = self.led_to.as_ref();
-        let led_to = led_to.map_or_else(|| Ok(Vec::new()), |read| read());
-        let led_to = led_to.map_err(|problem| vec![Refusal::new(Code::LedgerMissing, problem)])?;
-        let (needed, _) = plan::needed(config, registry, &complete, led_to);
-        Ok(needed)
     }
 
     /// On a thread of its own: it reads a whole storage.
@@ -195,8 +178,17 @@ impl Planner {
             let planned = opened.and_then(|storage| {
                 let progress = Progress::default();
                 let plan = plan::plan(&storage, &registry, &needed, now, &progress);
-                plan.map(|plan| *plan.counts())
-                    .map_err(|refusal| vec![refusal])
+                let plan = plan.map_err(|refusal| vec![refusal])?;
+                // Under `plan` nothing is written below the root.
+                if registry.gc.mode != Mode::Plan
+                    && let Err(refusal) = collector::record(&registry, &plan, now)
+                {
+                    warn!(
+                        storage = registry.host,
+                        "the plan is not recorded: {refusal}"
+                    );
+                }
+                Ok(*plan.counts())
             });
             (planned, free)
         });

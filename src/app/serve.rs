@@ -15,15 +15,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::collecting::{Collecting, Seen};
 use super::custody::Custody;
 use super::keeper::{self, Memory};
-use super::keepset;
+use super::kept::Watched;
 use super::pipeline::{self, SharedCustody, StateLink};
 use super::planner::Planner;
 use super::registries::Registries;
 use super::reload::{self, Origin};
 use super::sources::{self, Wanted};
-use super::windows;
+use super::{keepset, ledger, windows};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::endpoint::Listen;
@@ -35,6 +36,7 @@ use crate::metrics::collector::{Caps, SnapshotCollector};
 use crate::metrics::exposition::Exposition;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
 use crate::registry::stats::Stats;
+use crate::state::windows::Windows;
 use crate::state::{Snapshot, State};
 use crate::store::Store;
 
@@ -136,12 +138,25 @@ pub async fn serve(
     let first = Arc::clone(&configs.borrow());
     let (custody, published) = custody(&memory, &first);
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let planner = Planner::of(store.as_ref(), &stats, &clock);
-    let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
+    let led_to = store.clone().map(keepset::read_led_to);
+    if let (Some(directory), Some(read)) = (&memory.directory, &led_to) {
+        ledger::serve(&mut tasks, directory, read, &stop);
+    }
     let windows = windows::spawn(&mut tasks, &configs, &clock, &stop);
-    let collector = collector
-        .with_storages(planner.spawn(&mut tasks, &published, &stop))
-        .with_windows(windows.clone());
+    let collecting = Collecting {
+        more: more.clone(),
+        stats: stats.clone(),
+        clock: Arc::clone(&clock),
+        watched: Watched {
+            published: published.clone(),
+            led_to,
+            clock: Arc::clone(&clock),
+        },
+    };
+    let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
+    let collector = of_storages(
+        collector, collecting, &mut tasks, &configs, &windows, &snapshots, &stop,
+    );
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(
@@ -179,6 +194,16 @@ pub async fn serve(
         clock,
     };
     let run = pipelines.run(configs, stop.clone());
+    until_told(run, tasks, &stop, shutdown).await
+}
+
+/// Runs all parts until told to stop, and waits for their end.
+async fn until_told(
+    run: impl Future<Output = ()>,
+    mut tasks: JoinSet<anyhow::Result<()>>,
+    stop: &CancellationToken,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     tokio::pin!(run);
     let mut failure = None;
     let mut is_running = true;
@@ -211,6 +236,35 @@ pub async fn serve(
         Some(ended) => ended.context("a task died")?,
         None => Ok(()),
     }
+}
+
+/// Plans for storages and collects them, and tells how they stand.
+fn of_storages(
+    collector: SnapshotCollector,
+    collecting: Collecting,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    configs: &watch::Receiver<Arc<Config>>,
+    windows: &watch::Receiver<Arc<Windows>>,
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    stop: &CancellationToken,
+) -> SnapshotCollector {
+    let Collecting {
+        watched,
+        stats,
+        clock,
+        ..
+    } = &collecting;
+    let storages = Planner::of(watched, stats, clock).spawn(tasks, stop);
+    let seen = Seen {
+        windows: windows.clone(),
+        snapshots: snapshots.clone(),
+        storages: storages.clone(),
+    };
+    let collections = collecting.spawn(tasks, configs, seen, stop);
+    collector
+        .with_storages(storages)
+        .with_windows(windows.clone())
+        .with_collections(collections)
 }
 
 /// A part that cannot fail.

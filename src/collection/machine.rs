@@ -166,6 +166,8 @@ struct Session {
     /// The run of this session, once something is to be taken.
     own: Option<RunId>,
     passed: Passed,
+    /// When the listing began.
+    listed_at: Option<Second>,
     permit: Option<Permit>,
     /// What is still to be taken, the next last.
     queue: Vec<ItemId>,
@@ -184,6 +186,9 @@ struct Session {
     writes: VecDeque<(RunId, Entry)>,
     /// When the look at new links began that is under way, or the last one that ended.
     watch_began: Option<Second>,
+    /// The last item of each run that was asked for once nothing that began before it was taken can still
+    /// be under way.
+    asked_last: BTreeMap<RunId, ItemId>,
 }
 
 /// What is to be remembered of a session.
@@ -273,6 +278,7 @@ impl Machine {
                 epoch: 0,
                 own: None,
                 passed: Passed::Nothing,
+                listed_at: None,
                 permit: None,
                 queue: Vec::new(),
                 needs: Vec::new(),
@@ -283,6 +289,7 @@ impl Machine {
                 notes: BTreeSet::new(),
                 writes: VecDeque::new(),
                 watch_began: None,
+                asked_last: BTreeMap::new(),
             });
             return (self, Some(Effect::Lock));
         }
@@ -298,7 +305,13 @@ impl Machine {
                 session.note(Note::Stopped);
                 None
             }
-            event => Some(self.happened(&mut session, event, now)),
+            event => {
+                let mut effect = self.happened(&mut session, event, now);
+                while !self.has(Guard::Intent) && is_intent(&effect) {
+                    effect = self.happened(&mut session, Event::Written, now);
+                }
+                Some(effect)
+            }
         };
         if !matches!(effect, Some(Effect::Done(_))) {
             self.session = Some(session);
@@ -443,29 +456,31 @@ impl Machine {
         }
         let (doing, effect) = match session.passed {
             Passed::Nothing => (Doing::CheckingGate, Effect::CheckGate),
-            Passed::FirstGate => (Doing::Listing, Effect::List),
+            Passed::FirstGate => {
+                session.listed_at = Some(now);
+                (Doing::Listing, Effect::List)
+            }
             Passed::Listing => (Doing::Deciding, Effect::Decide),
             Passed::SecondGate if self.has(Guard::SecondListing) => {
                 (Doing::Confirming, Effect::Confirm)
             }
             Passed::SecondGate | Passed::Confirmation => {
-                return self
-                    .purging(session, now)
-                    .or_else(|| self.taking(session, now));
+                return self.purging(session).or_else(|| self.taking(session, now));
             }
         };
         session.doing = doing;
         Some(effect)
     }
 
-    /// What nobody wanted for long enough.
-    fn purging(&self, session: &mut Session, now: Second) -> Option<Effect> {
+    /// What nobody wanted for long enough, by a listing that began after that.
+    fn purging(&self, session: &mut Session) -> Option<Effect> {
         if !self.rules.purges {
             return None;
         }
+        let listed_at = session.listed_at?;
         for (id, run) in &self.runs {
             let is_due = if self.has(Guard::TwoPhases) {
-                session.own != Some(*id) && self.is_due(run, now)
+                session.own != Some(*id) && self.is_due(run, listed_at)
             } else {
                 true
             };
@@ -480,11 +495,17 @@ impl Machine {
         None
     }
 
-    fn is_due(&self, run: &Run, now: Second) -> bool {
-        let since = run.last_taken().map_or(i64::MAX, Second::get);
-        let has_waited = now.get() >= since.saturating_add(self.rules.quarantine_for);
-        (has_waited || !self.has(Guard::Hold))
-            && (run.is_settled() || !self.has(Guard::Settling))
+    /// Whether a listing that began at a time may speak for a run: it has to be younger than the hold, and
+    /// than every push that anything let through before the run settled.
+    fn is_due(&self, run: &Run, listed_at: Second) -> bool {
+        let ended = |since: Option<Second>, long: i64| {
+            since.map_or(i64::MAX, |since| since.get().saturating_add(long))
+        };
+        let listed_at = listed_at.get();
+        let is_held = listed_at >= ended(run.last_taken(), self.rules.quarantine_for);
+        let is_settled = listed_at > ended(run.settled_at(), self.rules.longest_request);
+        (is_held || !self.has(Guard::Hold))
+            && (is_settled || !self.has(Guard::Settling))
             && (run.proof() == Proof::Clean || !self.has(Guard::Proof))
     }
 
@@ -527,10 +548,14 @@ impl Machine {
         Some(write(session, own, Entry::Intent(items)))
     }
 
-    /// Until no push that began before can name what was taken.
+    /// Until no push that began before can name what was taken, and no replica believes in it.
     fn settling(&self, session: &mut Session, now: Second) -> Option<Effect> {
-        let unsettled = self.runs.iter().find(|(_, run)| {
-            run.at(Place::Held).next().is_some() && !run.is_settled() && run.returns().is_none()
+        // What could not be put back is as it was: the next session looks at all of it again.
+        let unsettled = self.runs.iter().find(|(id, run)| {
+            run.at(Place::Held).next().is_some()
+                && !run.is_settled()
+                && run.returns().is_none()
+                && !session.given_up.contains(id)
         });
         let (id, run) = unsettled?;
         if session.has(Note::Blind) {
@@ -542,12 +567,27 @@ impl Machine {
         let last = session.watch_began.filter(|_| session.has(Note::Watched));
         let is_over = last.is_some_and(|began| began.get() > ends);
         if is_over || !self.has(Guard::Watch) {
-            return Some(write(session, *id, Entry::Settled));
+            let asking = self.asking_last(session, *id, run);
+            return Some(asking.unwrap_or_else(|| write(session, *id, Entry::Settled)));
         }
         session.watch_began = Some(now);
         session.notes.remove(&Note::Watched);
         session.doing = Doing::Watching;
         Some(Effect::Watch)
+    }
+
+    /// Everything is asked for once more, of whatever session: one that died had not asked, and a registry
+    /// that looked into its storage before something was taken may have remembered it since.
+    fn asking_last(&self, session: &mut Session, id: RunId, run: &Run) -> Option<Effect> {
+        if !self.has(Guard::Settling) {
+            return None;
+        }
+        let last = session.asked_last.get(&id);
+        let items = run.at(Place::Held).filter(|item| last < Some(item));
+        let items: Vec<ItemId> = items.take(self.rules.batch).collect();
+        session.asked_last.insert(id, *items.last()?);
+        session.doing = Doing::Asking(id, items.clone());
+        Some(Effect::Ask(id, items))
     }
 
     /// What has nothing in quarantine any more has ended.
@@ -561,11 +601,24 @@ impl Machine {
     }
 }
 
+/// Whether it announces what is done next.
+fn is_intent(effect: &Effect) -> bool {
+    let Effect::Write(_, entry) = effect else {
+        return false;
+    };
+    matches!(
+        entry,
+        Entry::Intent(_) | Entry::ReturnIntent(..) | Entry::PurgeIntent(_)
+    )
+}
+
 /// Has something written.
 fn write(session: &mut Session, run: RunId, entry: Entry) -> Effect {
     session.doing = Doing::Writing(run, entry.clone());
     Effect::Write(run, entry)
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -102,7 +102,7 @@ pub struct Run {
     proof: Proof,
     /// All of it is to go back.
     returns: Option<Why>,
-    is_settled: bool,
+    settled_at: Option<Second>,
     has_ended: bool,
 }
 
@@ -128,7 +128,7 @@ impl Run {
                         if before == Place::Leaving {
                             self.last_taken = self.last_taken.max(Some(at));
                             self.proof = Proof::Missing;
-                            self.is_settled = false;
+                            self.settled_at = None;
                         }
                     }
                     self.places.insert(*item, place);
@@ -136,7 +136,7 @@ impl Run {
             }
             Entry::Return(why) => self.returns = self.returns.or(Some(*why)),
             Entry::Proven(proof) => self.proof = *proof,
-            Entry::Settled => self.is_settled = true,
+            Entry::Settled => self.settled_at = Some(at),
             Entry::Ended => self.has_ended = true,
         }
     }
@@ -176,11 +176,22 @@ impl Run {
     }
 
     pub fn is_settled(&self) -> bool {
-        self.is_settled
+        self.settled_at.is_some()
+    }
+
+    /// When it was said that it is.
+    pub fn settled_at(&self) -> Option<Second> {
+        self.settled_at
     }
 
     pub fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// Whether something of it is to be put back, proven, settled or looked for.
+    pub fn is_unfinished(&self) -> bool {
+        let is_proven = self.proof == Proof::Clean && self.is_settled() && self.returns.is_none();
+        self.open().next().is_some() || (self.holds() && !is_proven)
     }
 
     pub fn last_taken(&self) -> Option<Second> {

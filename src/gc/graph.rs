@@ -27,24 +27,46 @@ pub struct RepositoryId(u32);
 #[derive(Debug, Clone, Copy)]
 pub struct Object {
     pub digest: Digest,
-    /// Of the data in bytes; [`ABSENT`] where there is none.
-    size: u64,
+    /// Of the data in bytes; [`ABSENT`] where there is none. In two parts, since there may be millions and
+    /// a number of 64 bits would be followed by four bytes of nothing.
+    size: [u32; 2],
     /// When the data was written.
     modified: Option<Second>,
 }
 
 const ABSENT: u64 = u64::MAX;
-const _: () = assert!(size_of::<Object>() <= 48);
+const _: () = assert!(size_of::<Object>() == 44);
 
 impl Object {
+    /// Of which only the digest is known.
+    fn linked(digest: Digest) -> Self {
+        Self {
+            digest,
+            size: parts(ABSENT),
+            modified: None,
+        }
+    }
+
+    fn set_size(&mut self, size: u64) {
+        // A file of 2^64 - 1 bytes is none.
+        self.size = parts(size.min(ABSENT - 1));
+    }
+
     /// `None` where it is only linked.
     pub fn size(&self) -> Option<u64> {
-        (self.size != ABSENT).then_some(self.size)
+        let [high, low] = self.size;
+        let size = u64::from(high) << 32 | u64::from(low);
+        (size != ABSENT).then_some(size)
     }
 
     pub fn modified(&self) -> Option<Second> {
         self.modified
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "each is a half of it")]
+fn parts(size: u64) -> [u32; 2] {
+    [(size >> 32) as u32, size as u32]
 }
 
 /// A file that says that a repository has an object.

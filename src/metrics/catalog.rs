@@ -111,7 +111,27 @@ catalog! {
     GC_PHASE_DURATION = "gc_phase_duration_seconds", Gauge, &["storage", "phase"],
         "How long a phase of a collection took the last time";
     GC_REFUSALS = "gc_refusals", Counter, &["storage", "reason"],
-        "Times that nothing was planned, by reason";
+        "Times that nothing was planned or taken, by reason";
+    GC_GATE_OPEN = "gc_gate_open", Gauge, &["storage"],
+        "Whether everything is known to be met (1) that a collection asks for, or not (0)";
+    GC_GATE_CONDITION_MET = "gc_gate_condition_met", Gauge, &["storage", "condition"],
+        "Whether a condition of the gate is met (1) or not (0); absent while that is not known";
+    GC_RUNNING = "gc_running", Gauge, &["storage"], "Whether a collection is under way (1) or not (0)";
+    GC_RUNS = "gc_runs", Counter, &["storage", "result"], "Collections that ended, by result";
+    GC_LAST_SUCCESS = "gc_last_success_timestamp_seconds", Gauge, &["storage"],
+        "Time at which a collection last did all that it was to do";
+    GC_DRILL_LAST_SUCCESS = "gc_drill_last_success_timestamp_seconds", Gauge, &["storage"],
+        "Time at which a canary was last taken and put back";
+    GC_QUARANTINED_BLOBS = "gc_quarantined_blobs", Gauge, &["storage"],
+        "Stored objects that are in quarantine";
+    GC_QUARANTINED_BYTES = "gc_quarantined_bytes", Gauge, &["storage"],
+        "Bytes of the objects in quarantine";
+    GC_UNSETTLED_OBJECTS = "gc_unsettled_objects", Gauge, &["storage", "replica"],
+        "Objects that a replica still answered for after they were taken, in the last run; they went back";
+    GC_PURGED_BLOBS = "gc_purged_blobs", Counter, &["storage"], "Stored objects that were purged";
+    GC_PURGED_BYTES = "gc_purged_bytes", Counter, &["storage"], "Bytes of the objects that were purged";
+    GC_RESTORED_BLOBS = "gc_restored_blobs", Counter, &["storage"],
+        "Stored objects that came back from the quarantine";
     STORAGE_BLOBS = "storage_blobs", Gauge, &["storage"], "Objects (manifests, configs, layers) in the storage";
     STORAGE_BYTES = "storage_bytes", Gauge, &["storage"], "Bytes of the objects in the storage";
     STORAGE_FREE_BYTES = "storage_free_bytes", Gauge, &["storage"],

@@ -1,7 +1,7 @@
 //! From one snapshot to samples. Nothing is kept between scrapes but the count of dropped series.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +10,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use tokio::sync::watch;
 
-use super::catalog;
 use super::families::{Families, Labels, and, number, seconds, truth};
 use super::workloads::{self, Row};
+use super::{catalog, collections};
 use crate::registry::hosts::Hosts;
 use crate::second::Second;
+use crate::state::collections::Collections;
 use crate::state::storages::{Planned, Storages};
 use crate::state::windows::Windows;
 use crate::state::{ImageState, RegistryStatus, Snapshot};
@@ -36,6 +37,7 @@ pub struct SnapshotCollector {
     hosts: Hosts,
     storages: Option<watch::Receiver<Arc<Storages>>>,
     windows: Option<watch::Receiver<Arc<Windows>>>,
+    collections: Option<watch::Receiver<Arc<Collections>>>,
     dropped: AtomicU64,
 }
 
@@ -52,6 +54,7 @@ impl SnapshotCollector {
             hosts: Hosts::default(),
             storages: None,
             windows: None,
+            collections: None,
             dropped: AtomicU64::new(0),
         }
     }
@@ -60,6 +63,13 @@ impl SnapshotCollector {
     #[must_use]
     pub fn with_storages(mut self, storages: watch::Receiver<Arc<Storages>>) -> Self {
         self.storages = Some(storages);
+        self
+    }
+
+    /// With how the collection of each storage stands.
+    #[must_use]
+    pub fn with_collections(mut self, collections: watch::Receiver<Arc<Collections>>) -> Self {
+        self.collections = Some(collections);
         self
     }
 
@@ -91,10 +101,13 @@ impl Collector for SnapshotCollector {
             let windows = Arc::clone(&windows.borrow());
             encode_windows(&windows, &mut families)?;
         }
+        let collections = self.collections.as_ref().map(|it| Arc::clone(&it.borrow()));
+        let collections = collections.unwrap_or_default();
         if let Some(storages) = &self.storages {
             let storages = Arc::clone(&storages.borrow());
-            encode_storages(&storages, &mut families)?;
+            encode_storages(&storages, &collections, &mut families)?;
         }
+        collections::encode(&collections, &mut families)?;
         let is_current = truth(*self.is_config_current.borrow());
         families.gauges(
             &catalog::CONFIG_LAST_RELOAD_SUCCESSFUL,
@@ -301,10 +314,12 @@ fn encode_windows(windows: &Windows, families: &mut Families<'_>) -> fmt::Result
     families.gauges(&catalog::GC_WINDOW_NEXT_OPEN, next)
 }
 
-fn encode_storages(storages: &Storages, families: &mut Families<'_>) -> fmt::Result {
-    let of = |host: &str| -> Labels<'static> {
-        vec![("storage", workloads::label(host).into_owned().into())]
-    };
+fn encode_storages(
+    storages: &Storages,
+    collections: &Collections,
+    families: &mut Families<'_>,
+) -> fmt::Result {
+    let of = collections::labels;
     let planned = |value: &dyn Fn(&Planned) -> f64| -> Vec<(Labels<'static>, f64)> {
         let all = storages.iter();
         all.filter_map(|(host, status)| Some((of(host), value(status.planned.as_ref()?))))
@@ -318,10 +333,17 @@ fn encode_storages(storages: &Storages, families: &mut Families<'_>) -> fmt::Res
     let took = planned(&|it| it.took.as_secs_f64()).into_iter();
     let took = took.map(|(labels, took)| (and(labels, "phase", "plan"), took));
     families.gauges(&catalog::GC_PHASE_DURATION, took)?;
-    let refusals = storages.iter().flat_map(|(host, status)| {
-        let refusals = status.refusals.iter();
-        refusals.map(|(reason, count)| (and(of(host), "reason", reason), number(*count)))
-    });
+    let mut refusals: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
+    let of_plans = storages.iter().map(|(host, it)| (host, &it.refusals));
+    let of_runs = collections.iter().map(|(host, it)| (host, &it.refusals));
+    for (host, counted) in of_plans.chain(of_runs) {
+        for (reason, count) in counted {
+            *refusals.entry((host, reason)).or_default() += count;
+        }
+    }
+    let refusals = refusals.into_iter();
+    let refusals =
+        refusals.map(|((host, reason), count)| (and(of(host), "reason", reason), number(count)));
     families.family(&catalog::GC_REFUSALS, refusals, |family, value| {
         family.encode_counter::<NoLabelSet, _, u64>(&value, None)
     })?;

@@ -24,51 +24,39 @@ use crate::second::Second;
 /// A link has 71 bytes; what is longer is none.
 const LINK_BYTES_MAX: usize = 128;
 
-/// Of a repository's links a thread reads so many before others may.
-const LINKS_AT_ONCE: usize = 256;
+/// Of a repository's links and tags a thread reads so many before others may.
+const ENTRIES_AT_ONCE: usize = 256;
+
+/// What a registry writes into a link.
+const DIGEST_BYTES: usize = "sha256:".len() + 64;
 
 /// Of a directory's entries so much is asked for at once.
 const ENTRIES_BYTES: usize = 32 << 10;
 
-/// A directory that is to be read.
+/// A directory that is to be read. Of those that are many only the name is kept until then: a process may
+/// have 1,024 files open.
 enum Task {
     /// `blobs/sha256/ab`
-    Shard(Place),
+    Shard(Arc<Place>, CString),
     /// A part of a repository's name, or the whole.
-    Names(Place),
-    Layers(Arc<str>, Place),
-    Revisions(Arc<str>, Place),
-    /// Some of the links of a repository that has many.
-    Links(Links, Arc<str>, Arc<Place>, Vec<(CString, FileType)>),
-    Tags(Arc<str>, Place),
-    Tag(Arc<str>, Place),
+    Names(Arc<Place>, CString),
+    /// All layers, revisions or tags of a repository.
+    All(Kind, Arc<str>, Place),
+    /// Some of them, where they are many.
+    Some(Kind, Arc<str>, Arc<Place>, Vec<Entry>),
     Uploads(Arc<str>, Place),
 }
 
-/// What a repository links.
+/// What a repository has.
 #[derive(Debug, Clone, Copy)]
-enum Links {
+enum Kind {
     Layers,
     Revisions,
+    Tags,
 }
 
-impl Links {
-    fn listed(self, repository: &Arc<str>, digest: Digest, modified: Option<Second>) -> Listed {
-        let repository = Arc::clone(repository);
-        match self {
-            Self::Layers => Listed::Layer {
-                repository,
-                digest,
-                modified,
-            },
-            Self::Revisions => Listed::Revision {
-                repository,
-                digest,
-                modified,
-            },
-        }
-    }
-}
+/// What is in a directory.
+type Entry = (CString, FileType);
 
 /// A directory, and its path below the root.
 struct Place {
@@ -123,9 +111,9 @@ impl Filesystem {
             let problem = format!("it has {size} bytes, and at most {most} are read");
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
-        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        let mut file = std::fs::File::from(file);
-        io::Read::read_to_end(&mut io::Read::take(&mut file, most + 1), &mut content)?;
+        let mut content = vec![0; usize::try_from(size).unwrap_or_default()];
+        // What is cut meanwhile is not read as less than it was.
+        io::Read::read_exact(&mut std::fs::File::from(file), &mut content)?;
         Ok(content)
     }
 
@@ -157,20 +145,16 @@ impl Filesystem {
     fn top(&self, first: &mut Vec<Task>, found: &mut Vec<Listed>) -> Result<(), Unlisted> {
         // Fail closed: a root without one of them is no registry's, or not all of it is mounted.
         let repositories = self.enter(self.root.as_fd(), "", c"repositories")?;
-        first.push(Task::Names(repositories));
         let blobs = self.enter(self.root.as_fd(), "", c"blobs")?;
         for (name, kind) in entries(&blobs)? {
             leads_nowhere(&blobs, &name, kind)?;
             if kind == FileType::Directory && name.as_c_str() == c"sha256" {
                 let all = self.enter(blobs.directory.as_fd(), &blobs.path, &name)?;
+                let all = Arc::new(all);
                 for (name, kind) in entries(&all)? {
                     leads_nowhere(&all, &name, kind)?;
                     if kind == FileType::Directory {
-                        first.push(Task::Shard(self.enter(
-                            all.directory.as_fd(),
-                            &all.path,
-                            &name,
-                        )?));
+                        first.push(Task::Shard(Arc::clone(&all), name));
                     } else {
                         found.push(odd(None, &all, &name, kind));
                     }
@@ -179,7 +163,7 @@ impl Filesystem {
                 found.push(odd(None, &blobs, &name, kind));
             }
         }
-        Ok(())
+        self.names(repositories, first, found)
     }
 
     fn work(
@@ -189,31 +173,63 @@ impl Filesystem {
         found: &mut Vec<Listed>,
     ) -> Result<(), Unlisted> {
         match task {
-            Task::Shard(place) => self.shard(&place, found),
-            Task::Names(place) => self.names(&place, more, found),
-            Task::Layers(repository, place) => {
-                self.parts(Links::Layers, &repository, place, more, found)
+            Task::Shard(parent, name) => self.shard(&self.inner(&parent, &name)?, found),
+            Task::Names(parent, name) => self.names(self.inner(&parent, &name)?, more, found),
+            Task::All(kind, repository, place) => {
+                let mut all = entries(&place)?;
+                if all.len() <= ENTRIES_AT_ONCE {
+                    return self.some(kind, &repository, &place, all, found);
+                }
+                let place = Arc::new(place);
+                while !all.is_empty() {
+                    let some = all.split_off(all.len().saturating_sub(ENTRIES_AT_ONCE));
+                    let (repository, place) = (Arc::clone(&repository), Arc::clone(&place));
+                    more.push(Task::Some(kind, repository, place, some));
+                }
+                Ok(())
             }
-            Task::Revisions(repository, place) => {
-                self.parts(Links::Revisions, &repository, place, more, found)
+            Task::Some(kind, repository, place, some) => {
+                self.some(kind, &repository, &place, some, found)
             }
-            Task::Links(links, repository, place, some) => {
-                let listed = |digest, modified| links.listed(&repository, digest, modified);
-                self.links(&repository, &place, some, found, listed)
-            }
-            Task::Tags(repository, place) => {
-                for (name, kind) in entries(&place)? {
+            Task::Uploads(repository, place) => self.uploads(&repository, &place, found),
+        }
+    }
+
+    fn some(
+        &self,
+        kind: Kind,
+        repository: &Arc<str>,
+        place: &Place,
+        some: Vec<Entry>,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        let repository_of = || Arc::clone(repository);
+        match kind {
+            Kind::Layers => self.links(repository, place, some, found, |digest, modified| {
+                Listed::Layer {
+                    repository: repository_of(),
+                    digest,
+                    modified,
+                }
+            }),
+            Kind::Revisions => self.links(repository, place, some, found, |digest, modified| {
+                Listed::Revision {
+                    repository: repository_of(),
+                    digest,
+                    modified,
+                }
+            }),
+            Kind::Tags => {
+                for (name, kind) in some {
                     if kind == FileType::Directory {
-                        let tag = self.enter(place.directory.as_fd(), &place.path, &name)?;
-                        more.push(Task::Tag(Arc::clone(&repository), tag));
+                        let tag = self.inner(place, &name)?;
+                        self.tag(repository, &tag, found)?;
                     } else {
-                        found.push(odd(Some(&repository), &place, &name, kind));
+                        found.push(odd(Some(repository), place, &name, kind));
                     }
                 }
                 Ok(())
             }
-            Task::Tag(repository, place) => self.tag(&repository, &place, found),
-            Task::Uploads(repository, place) => self.uploads(&repository, &place, found),
         }
     }
 
@@ -260,25 +276,33 @@ impl Filesystem {
     /// A part of a name: what begins with `_` is of the repository that it names.
     fn names(
         &self,
-        place: &Place,
+        place: Place,
         more: &mut Vec<Task>,
         found: &mut Vec<Listed>,
     ) -> Result<(), Unlisted> {
         let name = place.path.strip_prefix("repositories").unwrap_or_default();
         let repository: Arc<str> = name.trim_start_matches('/').into();
-        for (entry, kind) in entries(place)? {
-            leads_nowhere(place, &entry, kind)?;
-            if kind != FileType::Directory {
-                found.push(odd(Some(&repository), place, &entry, kind));
-                continue;
-            }
-            let inner = self.enter(place.directory.as_fd(), &place.path, &entry)?;
+        let place = Arc::new(place);
+        for (entry, kind) in entries(&place)? {
+            leads_nowhere(&place, &entry, kind)?;
             match entry.to_bytes() {
-                b"_layers" => self.algorithms(&repository, &inner, Task::Layers, more, found)?,
-                b"_manifests" => self.manifests(&repository, &inner, more, found)?,
-                b"_uploads" => more.push(Task::Uploads(Arc::clone(&repository), inner)),
-                [b'_', ..] => found.push(odd(Some(&repository), place, &entry, kind)),
-                _ => more.push(Task::Names(inner)),
+                _ if kind != FileType::Directory => {
+                    found.push(odd(Some(&repository), &place, &entry, kind));
+                }
+                b"_layers" => {
+                    let inner = self.inner(&place, &entry)?;
+                    self.algorithms(&repository, &inner, Kind::Layers, more, found)?;
+                }
+                b"_manifests" => {
+                    let inner = self.inner(&place, &entry)?;
+                    self.manifests(&repository, &inner, more, found)?;
+                }
+                b"_uploads" => {
+                    let inner = self.inner(&place, &entry)?;
+                    more.push(Task::Uploads(Arc::clone(&repository), inner));
+                }
+                [b'_', ..] => found.push(odd(Some(&repository), &place, &entry, kind)),
+                _ => more.push(Task::Names(Arc::clone(&place), entry)),
             }
         }
         Ok(())
@@ -298,11 +322,11 @@ impl Filesystem {
                 found.push(odd(Some(repository), place, &entry, kind));
                 continue;
             }
-            let inner = self.enter(place.directory.as_fd(), &place.path, &entry)?;
+            let inner = self.inner(place, &entry)?;
             if name == b"tags" {
-                more.push(Task::Tags(Arc::clone(repository), inner));
+                more.push(Task::All(Kind::Tags, Arc::clone(repository), inner));
             } else {
-                self.algorithms(repository, &inner, Task::Revisions, more, found)?;
+                self.algorithms(repository, &inner, Kind::Revisions, more, found)?;
             }
         }
         Ok(())
@@ -313,45 +337,18 @@ impl Filesystem {
         &self,
         repository: &Arc<str>,
         place: &Place,
-        task: impl Fn(Arc<str>, Place) -> Task,
+        what: Kind,
         more: &mut Vec<Task>,
         found: &mut Vec<Listed>,
     ) -> Result<(), Unlisted> {
         for (entry, kind) in entries(place)? {
             leads_nowhere(place, &entry, kind)?;
             if kind == FileType::Directory && entry.as_c_str() == c"sha256" {
-                let inner = self.enter(place.directory.as_fd(), &place.path, &entry)?;
-                more.push(task(Arc::clone(repository), inner));
+                let inner = self.inner(place, &entry)?;
+                more.push(Task::All(what, Arc::clone(repository), inner));
             } else {
                 found.push(odd(Some(repository), place, &entry, kind));
             }
-        }
-        Ok(())
-    }
-
-    /// The links of a repository; where they are many, each thread reads some.
-    fn parts(
-        &self,
-        links: Links,
-        repository: &Arc<str>,
-        place: Place,
-        more: &mut Vec<Task>,
-        found: &mut Vec<Listed>,
-    ) -> Result<(), Unlisted> {
-        let mut all = entries(&place)?;
-        if all.len() <= LINKS_AT_ONCE {
-            let listed = |digest, modified| links.listed(repository, digest, modified);
-            return self.links(repository, &place, all, found, listed);
-        }
-        let place = Arc::new(place);
-        while !all.is_empty() {
-            let some = all.split_off(all.len().saturating_sub(LINKS_AT_ONCE));
-            more.push(Task::Links(
-                links,
-                Arc::clone(repository),
-                Arc::clone(&place),
-                some,
-            ));
         }
         Ok(())
     }
@@ -361,7 +358,7 @@ impl Filesystem {
         &self,
         repository: &Arc<str>,
         place: &Place,
-        all: Vec<(CString, FileType)>,
+        all: Vec<Entry>,
         found: &mut Vec<Listed>,
         listed: impl Fn(Digest, Option<Second>) -> Listed,
     ) -> Result<(), Unlisted> {
@@ -410,7 +407,7 @@ impl Filesystem {
             match entry.to_bytes() {
                 b"current" if kind == FileType::Directory => {
                     let path = joined(&entry, "link");
-                    match self.link(place, &path)?.map(|link| link.content) {
+                    match self.content(place, &path)? {
                         Some(Ok(named)) => current = Some(named),
                         Some(Err(problem)) => {
                             found.push(damage(Some(repository), place, &path, problem));
@@ -419,21 +416,7 @@ impl Filesystem {
                     }
                 }
                 b"index" if kind == FileType::Directory => {
-                    let index = self.enter(place.directory.as_fd(), &place.path, &entry)?;
-                    for (entry, kind) in entries(&index)? {
-                        if kind != FileType::Directory || entry.as_c_str() != c"sha256" {
-                            found.push(odd(Some(repository), &index, &entry, kind));
-                            continue;
-                        }
-                        let all = self.enter(index.directory.as_fd(), &index.path, &entry)?;
-                        let history = |digest, modified| Listed::TagHistory {
-                            repository: Arc::clone(repository),
-                            tag: Arc::clone(&tag),
-                            digest,
-                            modified,
-                        };
-                        self.links(repository, &all, entries(&all)?, found, history)?;
-                    }
+                    self.history(repository, &tag, place, found)?;
                 }
                 _ => found.push(odd(Some(repository), place, &entry, kind)),
             }
@@ -444,6 +427,41 @@ impl Filesystem {
             current,
         });
         Ok(())
+    }
+
+    /// What a tag named. Of another algorithm there would be a revision too, and that is damage.
+    fn history(
+        &self,
+        repository: &Arc<str>,
+        tag: &Arc<str>,
+        place: &Place,
+        found: &mut Vec<Listed>,
+    ) -> Result<(), Unlisted> {
+        let name = c"index/sha256";
+        match self.within(place.directory.as_fd(), name, directory_flags()) {
+            Ok(directory) => {
+                let path = at(place, name);
+                let all = Place { directory, path };
+                let listed = |digest, modified| Listed::TagHistory {
+                    repository: Arc::clone(repository),
+                    tag: Arc::clone(tag),
+                    digest,
+                    modified,
+                };
+                self.links(repository, &all, entries(&all)?, found, listed)
+            }
+            // Not written yet, or gone already.
+            Err(Errno::NOENT) => Ok(()),
+            Err(error @ (Errno::LOOP | Errno::NOTDIR)) => {
+                let kind = match error {
+                    Errno::LOOP => FileType::Symlink,
+                    _ => FileType::RegularFile,
+                };
+                found.push(odd(Some(repository), place, name, kind));
+                Ok(())
+            }
+            Err(error) => Err(unlisted(place, name, lost(error))),
+        }
     }
 
     /// The registry takes uploads away whenever it likes, so that one which is gone meanwhile is no error.
@@ -474,22 +492,34 @@ impl Filesystem {
 
     /// `None` where there is none.
     fn link(&self, place: &Place, path: &CStr) -> Result<Option<Link>, Unlisted> {
-        let (text, modified) = match self.small(place, path)? {
-            Small::Text(text, modified) => (text, Some(modified)),
-            Small::Symlink => {
-                return Ok(Some(Link {
-                    content: Err(format!("it is {SYMLINK}")),
-                    modified: None,
-                }));
-            }
-            Small::None => return Ok(None),
-        };
-        let text = std::str::from_utf8(&text).unwrap_or_default();
-        let content = text.parse().map_err(|_shown_below| match text {
-            "" => "it is empty".to_owned(),
-            _ => "it holds no digest".to_owned(),
-        });
-        Ok(Some(Link { content, modified }))
+        Ok(match self.small(place, path)? {
+            Small::Text(text, modified) => Some(Link {
+                content: named(&text),
+                modified: Some(modified),
+            }),
+            Small::Symlink => Some(Link {
+                content: Err(format!("it is {SYMLINK}")),
+                modified: None,
+            }),
+            Small::None => None,
+        })
+    }
+
+    /// What a link names, whenever it was written.
+    fn content(
+        &self,
+        place: &Place,
+        path: &CStr,
+    ) -> Result<Option<Result<Digest, String>>, Unlisted> {
+        let failed = |error: Errno| unlisted(place, path, lost(error));
+        match self.within(place.directory.as_fd(), path, file_flags()) {
+            Ok(file) => Ok(Some(named(
+                &first_bytes(&file, DIGEST_BYTES).map_err(failed)?,
+            ))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::LOOP) => Ok(Some(Err(format!("it is {SYMLINK}")))),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// The first bytes of a file, and when it was written.
@@ -503,18 +533,7 @@ impl Filesystem {
         };
         let told = fstat(&file).map_err(failed)?;
         let size = usize::try_from(told.st_size).unwrap_or_default();
-        let mut text = vec![0; LINK_BYTES_MAX];
-        let mut length = 0;
-        loop {
-            let rest = text.get_mut(length..).unwrap_or_default();
-            let more = rustix::io::read(&file, rest).map_err(failed)?;
-            length += more;
-            // Whoever has read all that a file has need not be told that there is no more.
-            if more == 0 || length == size {
-                break;
-            }
-        }
-        text.truncate(length);
+        let text = first_bytes(&file, size).map_err(failed)?;
         Ok(Small::Text(text, Second::new(told.st_mtime)))
     }
 
@@ -526,15 +545,41 @@ impl Filesystem {
         let bounds = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         match openat2(parent, path, flags, Mode::empty(), bounds) {
             // An old kernel, or a sandbox that does not let it through.
-            Err(Errno::NOSYS | Errno::PERM) => {}
-            opened => return opened,
+            Err(Errno::NOSYS | Errno::PERM) => self.stepwise(parent, path, flags),
+            opened => opened,
         }
-        let opened = openat(parent, path, flags, Mode::empty())?;
-        if fstat(&opened)?.st_dev == self.device {
-            Ok(opened)
-        } else {
-            Err(Errno::XDEV)
+    }
+
+    /// As [`within`](Self::within), name by name.
+    fn stepwise(
+        &self,
+        parent: BorrowedFd<'_>,
+        path: &CStr,
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        let mut at: Option<OwnedFd> = None;
+        let mut names = path.to_bytes().split(|byte| *byte == b'/').peekable();
+        while let Some(name) = names.next() {
+            let flags = match names.peek() {
+                None => flags,
+                Some(_) => directory_flags(),
+            };
+            let parent = at.as_ref().map_or(parent, AsFd::as_fd);
+            let opened = match openat(parent, name, flags, Mode::empty()) {
+                // A symbolic link is no directory.
+                Err(Errno::NOTDIR) if is_symlink(parent, name) => return Err(Errno::LOOP),
+                opened => opened?,
+            };
+            if fstat(&opened)?.st_dev != self.device {
+                return Err(Errno::XDEV);
+            }
+            at = Some(opened);
         }
+        at.ok_or(Errno::INVAL)
+    }
+
+    fn inner(&self, parent: &Place, name: &CStr) -> Result<Place, Unlisted> {
+        self.enter(parent.directory.as_fd(), &parent.path, name)
     }
 
     /// A directory in another one, of the same file system.
@@ -544,8 +589,7 @@ impl Filesystem {
             "" => shown.into_owned(),
             path => format!("{path}/{shown}"),
         };
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match self.within(parent, name, flags) {
+        match self.within(parent, name, directory_flags()) {
             Ok(directory) => Ok(Place { directory, path }),
             Err(error) => Err(Unlisted {
                 source: lost(error),
@@ -592,8 +636,44 @@ fn file_flags() -> OFlags {
     OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK
 }
 
+fn directory_flags() -> OFlags {
+    OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+fn is_symlink(parent: BorrowedFd<'_>, name: &[u8]) -> bool {
+    let told = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    told.is_ok_and(|told| FileType::from_raw_mode(told.st_mode) == FileType::Symlink)
+}
+
+/// The first bytes of a file that is thought to have so many. A regular file gives less than it was asked
+/// for at its end alone.
+fn first_bytes(file: &OwnedFd, size: usize) -> Result<Vec<u8>, Errno> {
+    let mut text = vec![0; LINK_BYTES_MAX];
+    let mut length = 0;
+    loop {
+        let rest = text.get_mut(length..).unwrap_or_default();
+        let more = rustix::io::read(file, rest)?;
+        length += more;
+        // Whoever has read all that a file has need not be told that there is no more.
+        if more == 0 || length == size {
+            break;
+        }
+    }
+    text.truncate(length);
+    Ok(text)
+}
+
+/// What the text of a link names.
+fn named(text: &[u8]) -> Result<Digest, String> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    text.parse().map_err(|_shown_below| match text {
+        "" => "it is empty".to_owned(),
+        _ => "it holds no digest".to_owned(),
+    })
+}
+
 /// What is in a directory, each by its own kind.
-fn entries(place: &Place) -> Result<Vec<(CString, FileType)>, Unlisted> {
+fn entries(place: &Place) -> Result<Vec<Entry>, Unlisted> {
     let failed = |error: Errno| Unlisted {
         path: place.path.clone(),
         source: error.into(),

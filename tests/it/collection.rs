@@ -9,6 +9,8 @@
 mod desk;
 mod killed;
 mod meanwhile;
+mod sequences;
+mod served;
 mod soak;
 mod table;
 mod wanted;

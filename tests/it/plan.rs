@@ -20,7 +20,7 @@ mod odd;
 mod openat;
 mod ours;
 mod partial;
-mod paths;
+pub(crate) mod paths;
 mod peers;
 mod pushed;
 mod roots;

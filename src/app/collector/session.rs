@@ -1,7 +1,6 @@
 //! Each effect of the machine, carried out.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,17 +9,19 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::{error, info, warn};
 
+use super::copied::Copied;
 use super::journals::Journals;
-use super::{Report, Work};
+use super::{Report, Standing, Work, memory};
 use crate::app::plan::Kept;
 use crate::collection::gate::{Facts, Permit};
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::{Effect, Event, Guarded};
 use crate::collection::proven::Memory;
-use crate::collection::run::{Entry, Outcome};
+use crate::collection::run::{Entry, Outcome, Run};
 use crate::collection::select::Selection;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
+use crate::gc::window::opening::OpeningId;
 use crate::prover::Prover;
 use crate::second::Second;
 use crate::storage::Storage;
@@ -29,6 +30,13 @@ use crate::vault::{Lock, LockError, Moved, Vault};
 mod gate;
 mod listing;
 mod proving;
+
+pub(super) use gate::standing;
+
+/// Beside the journal: what references led to.
+const COPIED: &str = "ledger.json";
+/// And of which opening the last run was that began by itself.
+const OPENING: &str = "opening";
 
 /// What a session has and knows.
 pub(super) struct Session<'a> {
@@ -48,12 +56,20 @@ pub(super) struct Session<'a> {
     spared: BTreeSet<ItemId>,
     /// One for each replica, once something was to be asked for.
     askers: Vec<Option<Prover>>,
+    /// What references led to, as it was copied before.
+    copied: Option<Copied>,
     report: Report,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(work: &'a Work, storage: Storage, vault: Vault, journals: Journals) -> Self {
-        Self {
+    /// The error says which memory cannot be read, and what to do.
+    pub(super) fn new(
+        work: &'a Work,
+        storage: Storage,
+        vault: Vault,
+        journals: Journals,
+    ) -> Result<Self, Refusal> {
+        let mut session = Self {
             work,
             storage,
             vault,
@@ -67,16 +83,84 @@ impl<'a> Session<'a> {
             listed_at: work.clock.now().into(),
             spared: BTreeSet::new(),
             askers: Vec::new(),
+            copied: None,
             report: Report::default(),
+        };
+        session.copied = session.remembered(COPIED).map_err(|problem| {
+            let message = format!(
+                "{problem}; put it right, or remove it: then nothing is purged until the next is as old as \
+                 `gc.quarantineFor`"
+            );
+            Refusal::new(Code::LedgerMissing, message)
+        })?;
+        Ok(session)
+    }
+
+    pub(super) fn journals(&self) -> &Journals {
+        &self.journals
+    }
+
+    /// Whether what is due may be purged: it is known what references led to since it was taken.
+    pub(super) fn may_purge(&mut self) -> bool {
+        if self.journals.held().next().is_none() {
+            return true;
         }
+        let lasts = super::seconds(self.work.registry.gc.quarantine_for);
+        let copied = self.copied.as_ref();
+        let may = copied.is_some_and(|copied| copied.reaches(lasts, self.now()));
+        if !may {
+            let told = "nothing is purged: what references led to is not remembered for as long as \
+                        `gc.quarantineFor` (pullproof/ledger.json is new)";
+            self.report.told.push(told.to_owned());
+        }
+        may
     }
 
     pub(super) fn now(&self) -> Second {
         self.work.clock.now().into()
     }
 
-    pub(super) fn report(self) -> Report {
+    /// What came of it, and how the storage stands.
+    pub(super) fn report(mut self) -> Report {
+        let mut standing = Standing::default();
+        for (run, _, item) in self.journals.held() {
+            standing.held.add(item);
+            let began = Some(run.began);
+            standing.held_since = match standing.held_since {
+                Some(_) => standing.held_since.min(began),
+                None => began,
+            };
+        }
+        standing.is_open = self.journals.runs().values().any(Run::is_unfinished);
+        standing.opening = self.opening().ok().flatten();
+        self.report.standing = standing;
         self.report
+    }
+
+    /// Of the last run that began by itself.
+    fn opening(&self) -> Result<Option<OpeningId>, String> {
+        let name = "pullproof/opening";
+        let text = self.vault.read(OPENING);
+        let text = text.map_err(|error| format!("{name} cannot be read: {error}"))?;
+        let parsed = text.map(|text| String::from_utf8_lossy(&text).trim().parse());
+        parsed
+            .transpose()
+            .map_err(|error| format!("{name}: {error}; remove it"))
+    }
+
+    /// Notes that the one run of an opening has begun, and that it had not before.
+    fn take_opening(&self) -> Result<(), String> {
+        let Some(opening) = &self.work.opening else {
+            return Ok(());
+        };
+        if self
+            .opening()?
+            .is_some_and(|last| last.start >= opening.start)
+        {
+            return Err(format!("{opening} has had its run"));
+        }
+        let written = self.vault.write(OPENING, opening.to_string().as_bytes());
+        written.map_err(|error| format!("pullproof/opening cannot be written: {error}"))
     }
 
     /// Does it, and says what came of it; `None` when it was the end. What else happened comes besides.
@@ -186,7 +270,11 @@ impl<'a> Session<'a> {
     }
 
     fn wait_until(&self, until: Second) {
-        while self.now() < until && !self.work.stop.load(Ordering::Relaxed) {
+        let is_called = || {
+            let calls = [&self.work.stop, &self.work.worse];
+            calls.iter().any(|call| call.load(Ordering::Relaxed))
+        };
+        while self.now() < until && !is_called() {
             let moment = tokio::time::sleep(Duration::from_millis(200));
             self.work.runtime.block_on(moment);
         }
@@ -305,8 +393,7 @@ impl<'a> Session<'a> {
         };
         for (item, outcome) in items.iter().zip(&moved.outcomes) {
             if *outcome == wanted {
-                sum.items += 1;
-                sum.bytes = sum.bytes.saturating_add(item.bytes);
+                sum.add(item);
                 info!(
                     target: "pullproof::audit",
                     storage = self.work.registry.host,
@@ -329,18 +416,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What a file of ours beside the journal says; `None` where there is none.
     fn remembered<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
-        let problem = |error: &dyn Display| format!("pullproof/{name} cannot be read: {error}");
-        let text = self.vault.read(name).map_err(|error| problem(&error))?;
-        let parsed = text.map(|text| serde_json::from_slice(&text));
-        parsed.transpose().map_err(|error| problem(&error))
+        memory::read(&self.vault, name)
     }
 
     fn remember<T: Serialize>(&self, name: &str, what: &T) -> Result<(), String> {
-        let text = serde_json::to_vec(what).expect("it is text and numbers");
-        let written = self.vault.write(name, &text);
-        written.map_err(|error| format!("pullproof/{name} cannot be written: {error}"))
+        memory::write(&self.vault, name, what)
     }
 
     fn guard(&mut self) -> Guarded {

@@ -28,8 +28,13 @@ impl Scene {
         let mut tasks = JoinSet::new();
         let stop = CancellationToken::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let planner = Planner::of(None, &Stats::default(), &clock);
-        let storages = planner.spawn(&mut tasks, &published, &stop);
+        let watched = Watched {
+            published,
+            led_to: None,
+            clock: Arc::clone(&clock),
+        };
+        let planner = Planner::of(&watched, &Stats::default(), &clock);
+        let storages = planner.spawn(&mut tasks, &stop);
         Self {
             root,
             publish,

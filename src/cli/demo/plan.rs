@@ -21,7 +21,14 @@ pub(super) async fn text(config: &Config, paint: Paint) -> anyhow::Result<String
         .first()
         .context("the demo has a registry")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let kept = keep::read(&GivenSources::default(), config, registry, &clock).await?;
+    let kept = keep::read(
+        &GivenSources::default(),
+        config,
+        registry,
+        &clock,
+        Vec::new(),
+    )
+    .await?;
     let Kept { needed, .. } = kept.map_err(|refusals| anyhow::anyhow!("no plan: {refusals:?}"))?;
     let planned = planned(config, registry, needed, clock.now()).await?;
     let plan = planned

@@ -30,7 +30,7 @@ pub async fn look(
 ) -> anyhow::Result<Vec<StorageView>> {
     let mut views = Vec::new();
     for registry in config.registries.iter().filter(|it| it.storage.is_some()) {
-        let kept = keep::read(given, config, registry, clock).await?;
+        let kept = keep::read(given, config, registry, clock, Vec::new()).await?;
         views.push(match kept {
             Ok(kept) => in_one(digest, registry, kept, config, clock.now()).await?,
             Err(refusals) => unknown(registry, refusals),

@@ -91,7 +91,7 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
         },
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let kept = keep::read(&arguments.given, &config, registry, &clock).await?;
+    let kept = keep::read(&arguments.given, &config, registry, &clock, Vec::new()).await?;
     let (needed, mut refusals) = match kept {
         Ok(Kept {
             needed, refusals, ..

@@ -6,7 +6,6 @@ use crate::app::collector::{Report, Sum};
 use crate::cli::explain::text::{counted, size};
 use crate::cli::output::{Output, structured};
 use crate::cli::terminal::Paint;
-use crate::collection::machine::Ending;
 use crate::gc::refusal::Refusal;
 
 #[derive(Debug, Serialize)]
@@ -39,21 +38,12 @@ struct LeftView {
 
 impl From<Sum> for SumView {
     fn from(sum: Sum) -> Self {
-        let Sum { items, bytes } = sum;
+        let Sum {
+            items,
+            blobs: _,
+            bytes,
+        } = sum;
         Self { items, bytes }
-    }
-}
-
-/// The contract's names of results.
-fn result(report: &Report) -> &'static str {
-    match report.ending {
-        Some(Ending::Refused) => "refused",
-        Some(Ending::Failed) | None => "failed",
-        Some(Ending::Restored) => "restored",
-        Some(Ending::Done) if report.purged.items > 0 => "purged",
-        Some(Ending::Done) if report.taken.items > 0 => "quarantined",
-        Some(Ending::Done) if report.restored.items > 0 => "restored",
-        Some(Ending::Done) => "planned",
     }
 }
 
@@ -66,7 +56,7 @@ pub(super) fn text(
     let view = View {
         schema: "pullproof.dev/gc-run/v1",
         storage,
-        result: result(report),
+        result: report.result(),
         run: report.run.map(|run| run.to_string()),
         quarantined: report.taken.into(),
         restored: report.restored.into(),

@@ -1,15 +1,15 @@
 //! `pullproof gc run`, `purge` and `restore`: one session of a collection, through the gate.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::keep;
 use super::plan::chosen;
 use super::report;
-use crate::app::collector::{self, Report, Restore, Task, Work};
+use crate::app::collector::{self, Reading, Report, Restore, Task, Work};
 use crate::app::registries::Registries;
 use crate::cli::given::GivenSources;
 use crate::cli::output::Output;
@@ -18,6 +18,7 @@ use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::item::RunId;
 use crate::collection::machine::Ending;
+use crate::collection::occasion::MARGIN;
 use crate::config::{Config, LogLevel, Registry};
 use crate::credential_source::Sources;
 use crate::gc::refusal::{Code, Refusal};
@@ -25,9 +26,6 @@ use crate::gc::window;
 use crate::oci::digest::Digest;
 use crate::registry::manifest_cache::InMemory;
 use crate::registry::stats::Stats;
-
-/// Nothing is begun so shortly before a window ends.
-const MARGIN: SignedDuration = SignedDuration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub struct RunArguments {
@@ -209,7 +207,9 @@ fn work(
     let read_kept = {
         let (config, registry) = (Arc::clone(&config), registry.clone());
         let (clock, runtime) = (Arc::clone(&clock), runtime.clone());
-        move || runtime.block_on(keep::read(&given, &config, &registry, &clock))
+        move |_: Reading, copied| {
+            runtime.block_on(keep::read(&given, &config, &registry, &clock, copied))
+        }
     };
     Work {
         registries: Registries {
@@ -230,7 +230,9 @@ fn work(
         clock,
         runtime,
         until,
-        stop: Arc::new(AtomicBool::new(false)),
+        stop: Arc::default(),
+        worse: Arc::default(),
+        opening: None,
         accepted,
     }
 }

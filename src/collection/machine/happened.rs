@@ -233,6 +233,13 @@ impl Machine {
     fn asked(&self, session: &mut Session, run: RunId, items: &[ItemId], believed: &[bool]) {
         let answers = believed.iter().chain(std::iter::repeat(&true));
         let believed = items.iter().zip(answers).filter(|(_, believed)| **believed);
+        if session.own != Some(run) {
+            // What needs what is known only to the session that took it.
+            if believed.count() > 0 {
+                self.want(session, run, Why::CacheUnsettled, None);
+            }
+            return;
+        }
         let mut waiting: Vec<ItemId> = believed.map(|(item, _)| *item).collect();
         let mut back = Vec::new();
         while let Some(item) = waiting.pop() {

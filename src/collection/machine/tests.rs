@@ -174,6 +174,42 @@ fn what_nobody_wanted_for_long_enough_is_purged_in_a_later_session() {
     assert!(world.machine.runs()[&world.run()].has_ended());
 }
 
+/// What was in use when it was listed is older than the end of its time.
+#[test]
+fn what_becomes_due_during_a_session_is_purged_by_a_later_one() {
+    let mut world = World::new(rules(), 1);
+    world.session(Goal::Collect);
+    world.done.clear();
+    world.now += 50;
+    let mut effect = world.step(Event::Started(Goal::Collect)).unwrap();
+    while effect != Effect::Done(Ending::Done) {
+        if effect == Effect::Decide {
+            world.now += 100;
+        }
+        let event = world.answer(effect).unwrap();
+        effect = world.step(event).unwrap();
+    }
+    assert!(world.done.is_empty(), "{:?}", world.done);
+    assert_eq!(world.session(Goal::Purge), Ending::Done);
+    assert_eq!(world.done, ["purge [0]"]);
+}
+
+/// A push that was let through by what a cache believed in, and has forgotten since, ends after that listing.
+#[test]
+fn what_settles_during_a_session_is_purged_by_a_later_one() {
+    let mut world = World::new(rules(), 1);
+    world.session_until(Goal::Collect, |effect| *effect == Effect::Watch);
+    world.crash();
+    world.now += 200;
+    assert_eq!(world.session(Goal::Purge), Ending::Done);
+    assert_eq!(world.done, ["take [0]", "prove"]);
+    assert_eq!(world.session(Goal::Purge), Ending::Done);
+    assert_eq!(world.done, ["take [0]", "prove"]);
+    world.now += 11;
+    assert_eq!(world.session(Goal::Purge), Ending::Done);
+    assert_eq!(world.done.last().unwrap(), "purge [0]");
+}
+
 #[test]
 fn what_is_wanted_again_goes_back_and_the_rest_is_purged() {
     let mut world = World::new(rules(), 3);
@@ -231,6 +267,64 @@ fn what_a_replica_believes_in_goes_back_with_all_it_needs() {
         world.done,
         ["take [0, 1]", "back [1, 0]", "take [2]", "prove"]
     );
+}
+
+/// The session that died had not asked, and what stands in a cache stays there.
+#[test]
+fn what_a_session_took_that_died_is_asked_for_by_the_next() {
+    let mut world = World::new(rules(), 2);
+    world.believed = vec![ItemId(0)];
+    let died = world.session_until(Goal::Collect, |effect| matches!(effect, Effect::Ask(..)));
+    assert_eq!(died, None);
+    world.crash();
+    assert_eq!(world.session(Goal::Tend), Ending::Done);
+    assert_eq!(world.done, ["take [0, 1]", "prove", "back [1, 0]"]);
+}
+
+/// The registry looked into its storage before something was taken, and remembers what it saw after it was
+/// asked.
+#[test]
+fn what_is_believed_in_only_later_goes_back() {
+    let mut world = World::new(rules(), 3);
+    world.garbage[0] = vec![ItemId(1)];
+    let mut effect = world.step(Event::Started(Goal::Collect)).unwrap();
+    let ending = loop {
+        if let Effect::Done(ending) = effect {
+            break ending;
+        }
+        if effect == Effect::Watch {
+            world.believed = vec![ItemId(0)];
+        }
+        let event = world.answer(effect).unwrap();
+        effect = world.step(event).unwrap();
+    };
+    assert_eq!(ending, Ending::Done);
+    assert_eq!(
+        world.done,
+        ["take [0, 1]", "take [2]", "prove", "back [1, 0]"]
+    );
+    let run = &world.machine.runs()[&world.run()];
+    assert!(run.is_settled());
+    assert_eq!(run.place(ItemId(2)), Place::Held);
+}
+
+#[test]
+fn what_could_not_be_put_back_settles_in_no_session_that_failed() {
+    let mut world = World::new(rules(), 1);
+    world.believed = vec![ItemId(0)];
+    let mut effect = world.step(Event::Started(Goal::Collect)).unwrap();
+    let ending = loop {
+        let event = match effect {
+            Effect::Done(ending) => break ending,
+            Effect::PutBack(_, items) => moved(&items, Outcome::Held),
+            effect => world.answer(effect).unwrap(),
+        };
+        effect = world.step(event).unwrap();
+    };
+    assert_eq!(ending, Ending::Failed);
+    assert!(!world.machine.runs()[&world.run()].is_settled());
+    assert_eq!(world.session(Goal::Tend), Ending::Done);
+    assert_eq!(world.done.last().unwrap(), "back [0]");
 }
 
 #[test]

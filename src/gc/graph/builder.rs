@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::{ABSENT, Damage, Graph, Link, Linked, Object, ObjectId, Repository, Tag, UNREAD};
+use super::{Damage, Graph, Link, Linked, Object, ObjectId, Repository, Tag, UNREAD};
 use crate::oci::digest::Digest;
 use crate::second::Second;
 use crate::storage::Listed as Found;
@@ -41,8 +41,7 @@ impl Builder {
     pub fn blob(&mut self, digest: Digest, size: u64, modified: Option<Second>) {
         let ObjectId(number) = self.number(digest);
         if let Some(object) = self.objects.get_mut(number as usize) {
-            // A file of 2^64 - 1 bytes is none.
-            object.size = size.min(ABSENT - 1);
+            object.set_size(size);
             object.modified = modified;
         }
     }
@@ -161,11 +160,7 @@ impl Builder {
             Entry::Vacant(new) => {
                 let number = u32::try_from(objects.len()).expect("numbers are of 32 bits");
                 new.insert(number);
-                objects.push(Object {
-                    digest,
-                    size: ABSENT,
-                    modified: None,
-                });
+                objects.push(Object::linked(digest));
                 ObjectId(number)
             }
         }

@@ -1,6 +1,6 @@
 //! One-shot commands beside a daemon that holds the state directory, and after it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::run::pullproof_in;
 use super::{first_layer, run::lose_blob};
@@ -74,4 +74,63 @@ async fn commands_work_beside_the_daemon_and_take_over_what_it_remembers() {
     let requests = &ended.json()["requests"];
     assert_eq!(requests["manifest_get"], 0, "{requests}");
     assert_eq!(requests["manifest_head"], 2, "{requests}");
+}
+
+#[tokio::test]
+async fn what_a_tag_named_before_is_asked_of_the_daemon_that_remembers_it() {
+    require!("docker-registry", "crane", "regctl");
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Options::new(Version::V3, root.path())).await;
+    let clients = Clients::of(&registry).await;
+    let host = registry.host();
+    let moved = format!("{host}/moved:1");
+    push_image(&clients, &moved, "before").await;
+    let before = clients.crane(&["digest", &moved]).await;
+    let before = before.trim();
+    let home = tempfile::tempdir().unwrap();
+    let list = home.path().join("keep.txt");
+    std::fs::write(&list, format!("{moved}\n")).unwrap();
+    let daemon = Daemon::start(&format!(
+        "inventory: {{references: [{{name: keep, file: {}}}]}}\n\
+         registries: [{{host: \"{host}\", plainHttp: true, kind: distribution, storage: {{filesystem: {{root: {}}}}}}}]\n\
+         gc: {{untagged: delete, tagHistory: delete, minimumAge: 0s}}\n",
+        list.display(),
+        root.path().display(),
+    ));
+    daemon.wait_until_ready().await;
+    push_image(&clients, &moved, "after").await;
+    let file = daemon.configuration();
+    let plan = async || {
+        let arguments = [
+            "--config",
+            file.to_str().unwrap(),
+            "gc",
+            "plan",
+            "-o",
+            "json",
+        ];
+        let planned = pullproof_in(home.path(), &arguments).await;
+        assert_eq!(planned.code, 0, "{planned:?}");
+        planned.json()
+    };
+    let refused = |planned: &Value| {
+        let refusals = planned["refusals"].as_array().unwrap().iter();
+        refusals
+            .map(|it| it["code"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    // What a tag leads to is remembered when it was seen.
+    daemon
+        .wait_until("what was there before is kept", async || {
+            let planned = plan().await;
+            let refused = refused(&planned);
+            assert!(!refused.contains(&"ledger_missing".to_owned()), "{planned}");
+            (!planned["garbage"].to_string().contains(before)).then_some(())
+        })
+        .await;
+    std::fs::remove_file(file.with_file_name("state").join("ledger.sock")).unwrap();
+    let planned = plan().await;
+    assert_eq!(refused(&planned)[0], "ledger_missing", "{planned}");
+    // What nobody remembers would go.
+    assert!(planned["garbage"].to_string().contains(before), "{planned}");
 }

@@ -88,6 +88,24 @@ impl Desk {
 
     /// With everything that waits turned down, in a window that is open, unless `more` says otherwise.
     pub(crate) fn configure(&self, mode: &str, more: &str) {
+        let text = self.configuration(mode, more).to_string();
+        fs::write(self.home.path().join("pullproof.yaml"), text).unwrap();
+    }
+
+    /// The same for a daemon, which has a state directory of its own.
+    pub(crate) fn of_daemon(&self, mode: &str) -> String {
+        let mut parts = self.configuration(mode, "");
+        let parts = parts.as_object_mut().unwrap();
+        parts.remove("state");
+        parts.insert(
+            "verify".to_owned(),
+            json!({"interval": "2s", "blobInterval": "2s"}),
+        );
+        let parts = parts.iter().map(|(key, part)| format!("{key}: {part}\n"));
+        parts.collect()
+    }
+
+    fn configuration(&self, mode: &str, more: &str) -> Value {
         let now = SystemClock.now() - SignedDuration::from_mins(10);
         let opened = now
             .round(Unit::Minute)
@@ -105,27 +123,26 @@ impl Desk {
         for (key, value) in more.as_object().unwrap() {
             gc[key] = value.clone();
         }
-        let text = json!({
-            "inventory": {"references": [{"name": "keep", "file": "keep.txt"}]},
+        json!({
+            "inventory": {"references": [{"name": "keep", "file": self.home.path().join("keep.txt")}]},
             "registries": [{
                 "host": self.registry.host(), "plainHttp": true, "kind": "distribution",
                 "storage": {"filesystem": {"root": self.tree.root()}},
             }],
             "gc": gc,
             "state": {"directory": self.home.path().join("state")},
-        });
-        fs::write(self.home.path().join("pullproof.yaml"), text.to_string()).unwrap();
+        })
     }
 
     /// Changes what [`configure`](Self::configure) wrote.
     pub(crate) fn amend(&self, change: &dyn Fn(&mut Value)) {
-        let file = self.configuration();
+        let file = self.file();
         let mut config = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         change(&mut config);
         fs::write(file, config.to_string()).unwrap();
     }
 
-    pub(crate) fn configuration(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.home.path().join("pullproof.yaml")
     }
 

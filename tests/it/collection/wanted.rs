@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use jiff::Timestamp;
-use pullproof::app::collector::{self, Task, Work};
+use pullproof::app::collector::{self, Reading, Task, Work};
 use pullproof::app::plan::{self as planning, Kept};
 use pullproof::app::registries::Registries;
 use pullproof::clock::{Clock, SystemClock};
 use pullproof::config::{self, Config};
 use pullproof::credential_source::Sources;
+use pullproof::inventory::keepset::LedTo;
 use pullproof::inventory::{Inventory, completeness, references};
 use pullproof::registry::manifest_cache::InMemory;
 use pullproof::registry::stats::Stats;
@@ -46,7 +47,7 @@ async fn what_comes_into_use_after_the_listing_is_not_purged() {
 /// A session of the desk's, which reads the first of these at first, and then the second.
 fn work(desk: &Desk, kept: [Vec<&str>; 2]) -> Work {
     install_crypto_provider();
-    let file = desk.configuration();
+    let file = desk.file();
     let text = std::fs::read_to_string(&file).unwrap();
     let config: Config = config::parse(&text, "pullproof.yaml", file.parent().unwrap()).unwrap();
     let config = Arc::new(config);
@@ -59,7 +60,7 @@ fn work(desk: &Desk, kept: [Vec<&str>; 2]) -> Work {
     let reads = AtomicUsize::new(0);
     let read_kept = {
         let (config, registry) = (Arc::clone(&config), registry.clone());
-        move || {
+        move |_: Reading, led_to: Vec<LedTo>| {
             let text = &kept[reads.fetch_add(1, Ordering::Relaxed).min(1)];
             let now = SystemClock.now();
             let source = references::read_text("keep", text, now);
@@ -67,10 +68,11 @@ fn work(desk: &Desk, kept: [Vec<&str>; 2]) -> Work {
                 sources: vec![Arc::new(source)],
             });
             let complete = completeness::complete(&inventory, now).unwrap();
-            let (needed, set) = planning::needed(&config, &registry, &complete, Vec::new());
+            let (needed, set) = planning::needed(&config, &registry, &complete, led_to.clone());
             Ok(Ok(Kept {
                 needed,
                 set,
+                led_to,
                 refusals: Vec::new(),
             }))
         }
@@ -95,6 +97,8 @@ fn work(desk: &Desk, kept: [Vec<&str>; 2]) -> Work {
         runtime: Handle::current(),
         until: Timestamp::MAX,
         stop: Arc::new(AtomicBool::new(false)),
+        worse: Arc::default(),
+        opening: None,
         accepted: None,
     }
 }

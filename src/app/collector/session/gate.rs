@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 
 use tracing::warn;
 
-use super::Session;
 use super::proving::replicas;
-use crate::app::collector::proof;
+use super::{COPIED, Session};
+use crate::app::collector::copied::Copied;
+use crate::app::collector::{Reading, proof};
 use crate::app::plan::Kept;
 use crate::collection::gate::{self, Facts, Permit};
 use crate::collection::proven::{self, Proofs};
+use crate::config::Registry;
 use crate::gc::refusal::{Code, Refusal};
 use crate::oci::digest::Digest;
-use crate::vault::Lock;
+use crate::vault::{Lock, Vault};
 
 /// Beside the journal: what was ever proven.
 pub(super) const PROVEN: &str = "proven.json";
@@ -24,12 +26,12 @@ impl Session<'_> {
         self.standing_facts();
         let refusals = self.facts.refusals();
         let is_open = refusals.is_empty();
+        self.report.facts = self.facts.clone();
         self.refuse(refusals);
         is_open
     }
 
     pub(super) fn standing_facts(&mut self) {
-        let gc = &self.work.registry.gc;
         let facts = &mut self.facts;
         // Told before a session begins, and by the lock that it holds.
         for code in [
@@ -41,30 +43,7 @@ impl Session<'_> {
         ] {
             facts.met(code);
         }
-        let is_paused = self.vault.has("pause");
-        facts.check(
-            Code::Paused,
-            match is_paused {
-                Ok(false) => Ok(()),
-                Ok(true) => {
-                    Err("an operator paused it; `pullproof gc resume` ends that".to_owned())
-                }
-                Err(error) => Err(format!("whether it is paused cannot be told: {error}")),
-            },
-        );
-        let replicas = replicas(self.work);
-        facts.check(
-            Code::ReplicasUnknown,
-            if replicas.is_empty() {
-                Err(
-                    "nobody said how many replicas the registry has: write `single: true`, or name each under \
-                     `replicaEndpoints`"
-                        .to_owned(),
-                )
-            } else {
-                Ok(())
-            },
-        );
+        standing(&self.vault, &self.work.registry, facts);
         let left = self.work.until.duration_since(self.work.clock.now());
         facts.check(
             Code::WindowShort,
@@ -72,21 +51,6 @@ impl Session<'_> {
                 Ok(())
             } else {
                 Err("the window ends now".to_owned())
-            },
-        );
-        // A fact against a declaration closes it until the declaration is another.
-        let unsettled = self.vault.read("unsettled");
-        let declared = gc.cache.as_str();
-        facts.check(
-            Code::CacheUnsettled,
-            match unsettled {
-                Ok(None) => Ok(()),
-                Ok(Some(text)) if text != declared.as_bytes() => Ok(()),
-                Ok(Some(_)) => Err(format!(
-                    "`gc.cache` says {declared}, and a replica answered for what was taken: write what \
-                     is so, or remove pullproof/unsettled"
-                )),
-                Err(error) => Err(format!("pullproof/unsettled cannot be read: {error}")),
             },
         );
     }
@@ -107,7 +71,7 @@ impl Session<'_> {
             self.facts.refused(refusal);
         }
         self.standing_facts();
-        let kept = self.read_kept();
+        let kept = self.read_kept(Reading::New);
         if let (Some(kept), Some(before)) = (&kept, &self.kept) {
             // What came since must not be among what goes, nor among what is held and may be purged.
             let held = self.journals.held().map(|(_, _, item)| item.digest);
@@ -124,12 +88,23 @@ impl Session<'_> {
         if let Some(kept) = kept {
             let proofs = self.proofs(&kept);
             self.judge(&proofs);
+            self.copy(&kept);
             self.kept = Some(kept);
         }
         self.drill();
         let epoch = self.lock.as_ref().map_or(0, Lock::epoch);
-        match gate::decide(&self.facts, epoch, self.work.until.into()) {
-            Ok(permit) => Some(permit),
+        let mut decided = gate::decide(&self.facts, epoch, self.work.until.into());
+        if decided.is_ok()
+            && let Err(problem) = self.take_opening()
+        {
+            decided = Err(vec![Refusal::new(Code::WindowClosed, problem)]);
+        }
+        self.report.facts = self.facts.clone();
+        match decided {
+            Ok(permit) => {
+                self.report.is_permitted = true;
+                Some(permit)
+            }
             Err(refusals) => {
                 self.refuse(refusals);
                 None
@@ -191,6 +166,9 @@ impl Session<'_> {
     /// A canary goes the way of all that is taken, and comes back.
     pub(super) fn drill(&mut self) {
         let drilled = self.vault.drill(self.now());
+        if drilled.is_ok() {
+            self.report.drilled_at = Some(self.work.clock.now());
+        }
         self.facts.check(
             Code::DrillStale,
             drilled.map_err(|error| {
@@ -199,8 +177,22 @@ impl Session<'_> {
         );
     }
 
-    pub(super) fn read_kept(&mut self) -> Option<Kept> {
-        match (self.work.read_kept)() {
+    /// What references led to is copied beside the journal before anything goes.
+    fn copy(&mut self, kept: &Kept) {
+        let keep = self.work.registries.config.inventory.keep_seen;
+        let now = self.work.clock.now();
+        let next = Copied::next(self.copied.as_ref(), &kept.led_to, keep, now);
+        match self.remember(COPIED, &next) {
+            Ok(()) => self.copied = Some(next),
+            Err(problem) => self
+                .facts
+                .refused(Refusal::new(Code::LedgerMissing, problem)),
+        }
+    }
+
+    pub(super) fn read_kept(&mut self, reading: Reading) -> Option<Kept> {
+        let copied = self.copied.as_ref().map_or_else(Vec::new, Copied::rows);
+        match (self.work.read_kept)(reading, copied) {
             Ok(Ok(kept)) => {
                 for code in [
                     Code::InventoryIncomplete,
@@ -230,4 +222,46 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// What is told by the configuration and by marks in the storage.
+pub(in crate::app::collector) fn standing(vault: &Vault, registry: &Registry, facts: &mut Facts) {
+    let gc = &registry.gc;
+    let is_paused = vault.has("pause");
+    facts.check(
+        Code::Paused,
+        match is_paused {
+            Ok(false) => Ok(()),
+            Ok(true) => Err("an operator paused it; `pullproof gc resume` ends that".to_owned()),
+            Err(error) => Err(format!("whether it is paused cannot be told: {error}")),
+        },
+    );
+    let replicas = replicas(registry);
+    facts.check(
+        Code::ReplicasUnknown,
+        if replicas.is_empty() {
+            Err(
+                "nobody said how many replicas the registry has: write `single: true`, or name each under \
+                 `replicaEndpoints`"
+                    .to_owned(),
+            )
+        } else {
+            Ok(())
+        },
+    );
+    // A fact against a declaration closes it until the declaration is another.
+    let unsettled = vault.read("unsettled");
+    let declared = gc.cache.as_str();
+    facts.check(
+        Code::CacheUnsettled,
+        match unsettled {
+            Ok(None) => Ok(()),
+            Ok(Some(text)) if text != declared.as_bytes() => Ok(()),
+            Ok(Some(_)) => Err(format!(
+                "`gc.cache` says {declared}, and a replica answered for what was taken: write what \
+                 is so, or remove pullproof/unsettled"
+            )),
+            Err(error) => Err(format!("pullproof/unsettled cannot be read: {error}")),
+        },
+    );
 }

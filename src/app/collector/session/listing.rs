@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::Session;
+use crate::app::collector::{Reading, memory};
 use crate::app::plan::{self as planning, Kept};
 use crate::collection::compared::hidden;
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Listed;
-use crate::collection::rehearsed::Rehearsed;
 use crate::collection::select::{self, Limits, Selection};
 use crate::config::Cache;
 use crate::gc::plan::{Garbage, Plan};
@@ -18,13 +18,10 @@ use crate::gc::refusal::{Code, Refusal};
 use crate::oci::digest::Digest;
 use crate::storage::Progress;
 
-/// Beside the journal: since when each thing was planned.
-const PLANNED: &str = "planned.json";
-
 impl Session<'_> {
     /// Everything once, live and in quarantine, and what would go of it.
     pub(super) fn list(&mut self) -> Result<Listed, Refusal> {
-        let kept = self.read_kept().ok_or_else(|| {
+        let kept = self.read_kept(Reading::Known).ok_or_else(|| {
             let message = "what must stay is not known";
             Refusal::new(Code::InventoryIncomplete, message)
         })?;
@@ -33,7 +30,7 @@ impl Session<'_> {
         let plan = self.planned(&kept, now)?;
         let gc = &self.work.registry.gc;
         let counts = plan.counts();
-        let rehearsed = self.rehearsed(&plan, now)?;
+        let rehearsed = memory::rehearse(&self.vault, &plan, now)?;
         let percent = gc.max_collect_percent / 100.0;
         let takes_manifests = gc.cache != Cache::Unknown;
         let limits = Limits {
@@ -86,21 +83,6 @@ impl Session<'_> {
         self.plan = Some(plan);
         self.kept = Some(kept);
         Ok(listed)
-    }
-
-    /// Since when each row was in every plan, this one included.
-    pub(super) fn rehearsed(&self, plan: &Plan, now: Timestamp) -> Result<Rehearsed, Refusal> {
-        let refused = |problem: String| {
-            let message = format!(
-                "{problem}: what was planned before is not known; put it right, or remove the file and wait for \
-                 `gc.rehearsal` again"
-            );
-            Refusal::new(Code::Rehearsal, message)
-        };
-        let before: Option<Rehearsed> = self.remembered(PLANNED).map_err(refused)?;
-        let after = before.unwrap_or_default().with(plan.garbage(), now.into());
-        self.remember(PLANNED, &after).map_err(refused)?;
-        Ok(after)
     }
 
     pub(super) fn planned(&self, kept: &Kept, now: Timestamp) -> Result<Plan, Refusal> {

@@ -7,13 +7,13 @@ use tracing::warn;
 
 use super::Session;
 use super::gate::PROVEN;
-use crate::app::collector::{Work, proof};
+use crate::app::collector::{Reading, proof};
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Event;
 use crate::collection::proven::{self, Memory};
 use crate::collection::run::{Proof, Why};
-use crate::config::Cache;
 use crate::config::endpoint::Endpoint;
+use crate::config::{Cache, Registry};
 use crate::prover::Prover;
 
 impl Session<'_> {
@@ -24,18 +24,25 @@ impl Session<'_> {
             self.askers = self.askers();
         }
         let mut believed = vec![false; items.len()];
-        for asker in &self.askers {
+        let replicas = replicas(&self.work.registry);
+        for (asker, replica) in self.askers.iter().zip(replicas) {
             let found = self
                 .work
                 .runtime
                 .block_on(proof::believed(asker.as_ref(), &items));
+            let count = self.lies(&items, &found);
+            if count > 0 {
+                *self
+                    .report
+                    .unsettled
+                    .entry(replica.authority())
+                    .or_default() += count;
+            }
             for (believed, found) in believed.iter_mut().zip(found) {
                 *believed |= found;
             }
         }
-        let of = items.iter().zip(&believed);
-        let of = of.filter(|(item, believed)| **believed && !self.is_there_again(item));
-        let count = of.count();
+        let count = self.lies(&items, &believed);
         if count > 0 {
             warn!(
                 storage = self.work.registry.host,
@@ -52,12 +59,16 @@ impl Session<'_> {
         believed
     }
 
-    /// Whether somebody has pushed it again since it was taken: then a replica answers for what it has, and
-    /// no cache does. What cannot be looked at is not there.
-    fn is_there_again(&self, item: &Item) -> bool {
-        let has_link = self.storage.has(&item.path()).unwrap_or(false);
-        let bytes = || self.storage.look(&[item.digest]).unwrap_or_default();
-        has_link && bytes().first().is_some_and(Option::is_some)
+    /// For how much a replica answers that is not there: what was pushed again meanwhile is, by its link
+    /// and its bytes. What cannot be looked at is not there.
+    fn lies(&self, items: &[Item], believed: &[bool]) -> usize {
+        let believed = items.iter().zip(believed).filter(|(_, it)| **it);
+        let is_live = |item: &Item| {
+            let has_link = self.storage.has(&item.path()).unwrap_or(false);
+            let bytes = || self.storage.look(&[item.digest]).unwrap_or_default();
+            has_link && bytes().first().is_some_and(Option::is_some)
+        };
+        believed.filter(|(item, _)| !is_live(item)).count()
     }
 
     /// Whoever asks each replica; `None` for one that cannot be asked.
@@ -66,7 +77,7 @@ impl Session<'_> {
         let all = kept.map(|kept| proof::references(&kept.set, &self.work.registry, &|_| false));
         // By one round it is known as whom to ask.
         let one: BTreeSet<String> = all.unwrap_or_default().into_iter().take(1).collect();
-        let replicas = replicas(self.work).into_iter();
+        let replicas = replicas(&self.work.registry).into_iter();
         let asker = |replica| {
             self.work.runtime.block_on(proof::asker(
                 &self.work.registries,
@@ -88,7 +99,7 @@ impl Session<'_> {
                 return (Proof::Unknown, Vec::new());
             }
         };
-        let Some(kept) = self.read_kept() else {
+        let Some(kept) = self.read_kept(Reading::Known) else {
             return (Proof::Unknown, Vec::new());
         };
         let proofs = self.proofs(&kept);
@@ -137,7 +148,7 @@ impl Session<'_> {
         if self.work.stop.load(Ordering::Relaxed) {
             return Event::NotWatched;
         }
-        let Some(kept) = self.read_kept() else {
+        let Some(kept) = self.read_kept(Reading::Known) else {
             return Event::NotWatched;
         };
         match self.planned(&kept, self.work.clock.now()) {
@@ -154,8 +165,7 @@ impl Session<'_> {
 }
 
 /// Where each replica is asked; none where nobody said how many there are.
-pub(super) fn replicas(work: &Work) -> Vec<Endpoint> {
-    let registry = &work.registry;
+pub(super) fn replicas(registry: &Registry) -> Vec<Endpoint> {
     if !registry.replica_endpoints.is_empty() {
         return registry.replica_endpoints.clone();
     }

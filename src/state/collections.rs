@@ -1,0 +1,131 @@
+//! How the collection of each storage stands, as a daemon that runs it knows. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::collection::gate::Facts;
+use crate::gc::refusal::{Code, Refusal};
+
+/// What may come of a run, by the contract's names.
+pub const RESULTS: [&str; 6] = [
+    "planned",
+    "quarantined",
+    "purged",
+    "restored",
+    "refused",
+    "failed",
+];
+
+/// By the registry's host.
+pub type Collections = BTreeMap<String, CollectionStatus>;
+
+/// One storage that is collected.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CollectionStatus {
+    /// What is known of each condition of the gate now.
+    pub gate: Facts,
+    /// Whether a session is under way.
+    pub is_running: bool,
+    /// Runs since the start, by result.
+    pub runs: BTreeMap<&'static str, u64>,
+    /// Runs that were refused since the start, by reason.
+    pub refusals: BTreeMap<&'static str, u64>,
+    /// When a run did all that it was to do.
+    pub last_success_at: Option<Timestamp>,
+    /// When a canary was taken and put back.
+    pub drilled_at: Option<Timestamp>,
+    pub held: Amount,
+    /// Objects that each replica (`host:port`) still answered for after they were taken, in the last run.
+    pub unsettled: BTreeMap<String, usize>,
+    /// Since the start.
+    pub purged: Amount,
+    /// Since the start.
+    pub restored: Amount,
+    pub last: Option<Last>,
+}
+
+/// Manifests, configs and layers, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    pub blobs: u64,
+    pub bytes: u64,
+}
+
+impl Amount {
+    pub fn add(&mut self, other: Self) {
+        self.blobs = self.blobs.saturating_add(other.blobs);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// What came of the last run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    pub at: Timestamp,
+    pub result: &'static str,
+    pub refusals: Vec<Refusal>,
+    pub failed: Option<String>,
+    pub told: Vec<String>,
+}
+
+impl CollectionStatus {
+    /// Whether every condition is known to be met.
+    pub fn is_gate_open(&self) -> bool {
+        let mut all = Code::ALL.iter();
+        all.all(|code| self.gate.is_met(*code) == Some(true))
+    }
+
+    /// Takes what came of a run.
+    pub fn take(&mut self, last: Last) {
+        *self.runs.entry(last.result).or_default() += 1;
+        for refusal in &last.refusals {
+            *self.refusals.entry(refusal.code.as_str()).or_default() += 1;
+        }
+        if matches!(last.result, "planned" | "quarantined" | "purged") {
+            self.last_success_at = Some(last.at);
+        }
+        self.last = Some(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_of_which_something_is_not_known_is_not_open() {
+        let mut status = CollectionStatus::default();
+        for code in Code::ALL {
+            assert!(!status.is_gate_open());
+            status.gate.met(code);
+        }
+        assert!(status.is_gate_open());
+        status
+            .gate
+            .refused(Refusal::new(Code::Paused, "an operator paused it"));
+        assert!(!status.is_gate_open());
+    }
+
+    #[test]
+    fn runs_are_counted_by_what_came_of_them() {
+        let mut status = CollectionStatus::default();
+        let at = Timestamp::UNIX_EPOCH;
+        let last = |result, refusals| Last {
+            at,
+            result,
+            refusals,
+            failed: None,
+            told: Vec::new(),
+        };
+        let refusal = Refusal::new(Code::Paused, "an operator paused it");
+        for _ in 0..2 {
+            status.take(last("refused", vec![refusal.clone()]));
+        }
+        assert_eq!(status.last_success_at, None);
+        status.take(last("quarantined", Vec::new()));
+        assert_eq!(status.runs, [("quarantined", 1), ("refused", 2)].into());
+        assert_eq!(status.refusals, [("paused", 2)].into());
+        assert_eq!(status.last_success_at, Some(at));
+    }
+}

@@ -1,0 +1,76 @@
+//! Collections that the daemon runs by itself.
+
+use std::fs;
+
+use super::desk::Desk;
+use crate::support::daemon::Daemon;
+use crate::support::parts::require;
+use crate::support::registry::Version;
+
+/// Waits until a series has a value.
+async fn told(daemon: &Daemon, name: &str, texts: &[&str], value: f64) {
+    let what = format!("{name} {texts:?} is {value}");
+    let is_so = async || {
+        let series = daemon.series(name, texts).await;
+        let values = series
+            .iter()
+            .filter_map(|it| it.rsplit(' ').next()?.parse::<f64>().ok());
+        values
+            .into_iter()
+            .any(|it| it.to_bits() == value.to_bits())
+            .then_some(())
+    };
+    daemon.wait_until(&what, is_so).await;
+}
+
+#[tokio::test]
+async fn a_window_has_one_run_and_what_gets_worse_brings_everything_back() {
+    require!("registry-3.1");
+    let desk = Desk::start(Version::V3).await;
+    let before = desk.content();
+    let config = desk.of_daemon("quarantine");
+    let daemon = Daemon::start(&config);
+    told(&daemon, "gc_runs_total", &["result=\"quarantined\""], 1.0).await;
+    let held = desk.held();
+    assert!(!held.is_empty());
+    let blobs = held.iter().filter(|path| path.ends_with("data")).count();
+    let blobs = u32::try_from(blobs).unwrap();
+    assert!(blobs > 0);
+    told(&daemon, "gc_quarantined_blobs", &[], f64::from(blobs)).await;
+    told(&daemon, "gc_gate_open", &[], 1.0).await;
+    for condition in [
+        "window_closed",
+        "image_broken",
+        "drill_stale",
+        "share_exceeded",
+    ] {
+        let text = format!("condition=\"{condition}\"");
+        told(&daemon, "gc_gate_condition_met", &[&text], 1.0).await;
+    }
+
+    // Somebody takes a layer of an image that is kept.
+    let layer = desk.tree.find("app.layer-1");
+    let (data, aside) = (desk.tree.data_of(&layer), desk.root().join("aside"));
+    fs::rename(&data, &aside).unwrap();
+    told(&daemon, "gc_runs_total", &["result=\"restored\""], 1.0).await;
+    assert!(desk.held().is_empty());
+    told(&daemon, "gc_quarantined_blobs", &[], 0.0).await;
+    told(
+        &daemon,
+        "gc_gate_condition_met",
+        &["condition=\"image_broken\""],
+        0.0,
+    )
+    .await;
+    fs::rename(&aside, &data).unwrap();
+    assert_eq!(desk.content(), before);
+    assert!(daemon.terminate().await.success());
+
+    // The opening has had its run, whatever daemon asks. What the gate would say is told after it was decided
+    // whether something is to be begun.
+    let daemon = Daemon::start(&config);
+    daemon.wait_for_series("gc_gate_open", &[]).await;
+    told(&daemon, "gc_runs_total", &["result=\"quarantined\""], 0.0).await;
+    assert_eq!(desk.content(), before);
+    assert!(daemon.terminate().await.success());
+}
