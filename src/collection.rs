@@ -6,6 +6,7 @@
 //! real storages. What it wants remembered is written and synced before what it stands for is done
 //! ([`journal`]), so that whoever is killed anywhere goes on from there.
 
+pub mod compared;
 pub mod gate;
 pub mod guard;
 pub mod item;

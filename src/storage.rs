@@ -1,4 +1,4 @@
-//! A registry's storage tree, as it is read: nothing here writes.
+//! A registry's storage tree, as it is read. What changes it is the vault's, and what a bucket can do for that.
 
 use std::io;
 use std::num::NonZeroUsize;

@@ -298,10 +298,14 @@ impl One {
             failed,
             facts,
             drilled_at,
-            unsettled,
+            mut unsettled,
+            waits,
             standing,
             ..
         } = report;
+        for wait in waits {
+            *unsettled.entry(wait.replica).or_default() += wait.objects;
+        }
         let at = self.with.clock.now();
         // What was merely tended is no run.
         let counts = is_run || matches!(ending, Some(Ending::Restored | Ending::Failed));
@@ -341,7 +345,10 @@ impl One {
     async fn tell_gate(&self, open: Option<&Opening>) {
         let registry = self.registry.clone();
         let looked = tokio::task::spawn_blocking(move || collector::look(&registry)).await;
-        let mut facts = looked.unwrap_or_default();
+        let collector::Looked {
+            mut facts,
+            read_only_since,
+        } = looked.unwrap_or_default();
         facts.met(Code::PlanOnly);
         facts.check(
             Code::WindowClosed,
@@ -390,7 +397,10 @@ impl One {
                 facts.refused(refusal);
             }
         }
-        self.change(|status| status.gate = facts);
+        self.change(|status| {
+            status.gate = facts;
+            status.read_only_since = read_only_since;
+        });
     }
 
     /// What the last verification says of this registry's images.

@@ -192,11 +192,22 @@ pub enum Task {
     Tend,
 }
 
+/// What a look at a storage tells.
+#[derive(Debug, Default)]
+pub struct Looked {
+    pub facts: Facts,
+    /// Since when pullproof holds the registry read-only; `None` where it does not.
+    pub read_only_since: Option<Timestamp>,
+}
+
 /// What can be told of the gate without listing or asking anything. It blocks.
-pub fn look(registry: &Registry) -> Facts {
+pub fn look(registry: &Registry) -> Looked {
     let mut facts = Facts::default();
+    let mut read_only_since = None;
     match open(registry) {
         Ok((_, vault)) => {
+            let note = memory::read::<readonly::Note>(&vault, readonly::NOTE);
+            read_only_since = note.ok().flatten().map(|note| note.since);
             facts.check(
                 Code::StorageUnsupported,
                 Journals::read(&vault)
@@ -207,7 +218,10 @@ pub fn look(registry: &Registry) -> Facts {
         }
         Err(refusal) => facts.refused(refusal),
     }
-    facts
+    Looked {
+        facts,
+        read_only_since,
+    }
 }
 
 /// Remembers a plan, for `gc.rehearsal`. It blocks.
@@ -245,7 +259,11 @@ fn recover(work: &Work) -> Report {
     match Session::new(work, storage, vault, false, Journals::default(), false) {
         Ok(mut session) => {
             session.recover();
-            session.report()
+            // Nobody has looked into the journals.
+            Report {
+                standing: Standing::default(),
+                ..session.report()
+            }
         }
         Err(refusal) => Report {
             refusals: vec![refusal],

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use self::typed::Typed;
-use super::given::Given;
+use super::given::GivenSources;
 use super::output::{Output, structured};
 use super::table::{self, Breadth};
 use super::terminal::{self, Paint};
@@ -28,7 +28,7 @@ pub struct InventoryArguments {
     #[arg(value_name = "REF|DIGEST")]
     only: Vec<Typed>,
     #[command(flatten)]
-    given: Given,
+    given: GivenSources,
     #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
     output: Output,
 }
@@ -59,10 +59,10 @@ pub async fn run(arguments: InventoryArguments, global: &Global) -> anyhow::Resu
         terminal::complain(&instead);
         return Ok(Exit::Usage);
     }
-    let wanted = arguments.given.sources.wanted(&[], &config)?;
+    let wanted = arguments.given.wanted(&[], &config)?;
     let inventory = sources::read_once(&wanted, &clock).await;
     let mut inventory = beside::judged(&config, &wanted, inventory, clock.now());
-    if !arguments.given.sources.is_given() {
+    if !arguments.given.is_given() {
         let remembered = beside::remembered(&config, &inventory);
         inventory.sources.extend(remembered.map(Arc::new));
     }

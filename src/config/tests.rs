@@ -1148,6 +1148,8 @@ registries: [{host: a.b, gc: {readOnly: {mode: off}, settle: {workload: {kind: P
             "2:23 gc.readOnly.mode: what is switched is missing; add `deployment: {namespace: NAMESPACE, name: NAME}`",
             "2:51 gc.settle.restart: what is restarted is missing; add `workload: {namespace: NAMESPACE, name: NAME}`",
             "3:48 registries[0].gc.readOnly.mode: expected notRequired or required or managed, found `off`",
+            "3:62 registries[0].gc.settle.restart: what is restarted is missing; add `workload: {namespace: NAMESPACE, \
+             name: NAME}`",
             "3:73 registries[0].gc.settle.workload.namespace: `namespace` is missing",
             "3:80 registries[0].gc.settle.workload.kind: expected Deployment or StatefulSet, found `Pod`",
         ],

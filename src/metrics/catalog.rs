@@ -127,7 +127,9 @@ catalog! {
     GC_QUARANTINED_BYTES = "gc_quarantined_bytes", Gauge, &["storage"],
         "Bytes of the objects in quarantine";
     GC_UNSETTLED_OBJECTS = "gc_unsettled_objects", Gauge, &["storage", "replica"],
-        "Objects that a replica still answered for after they were taken, in the last run; they went back";
+        "Objects that a replica still answered for after they were taken, or that wait for it to start again";
+    GC_READ_ONLY_SINCE = "gc_read_only_since_timestamp_seconds", Gauge, &["storage"],
+        "Time since which pullproof holds the registry read-only";
     GC_PURGED_BLOBS = "gc_purged_blobs", Counter, &["storage"], "Stored objects that were purged";
     GC_PURGED_BYTES = "gc_purged_bytes", Counter, &["storage"], "Bytes of the objects that were purged";
     GC_RESTORED_BLOBS = "gc_restored_blobs", Counter, &["storage"],

@@ -60,6 +60,8 @@ pub(super) fn encode(collections: &Collections, families: &mut Families<'_>) -> 
         })
     });
     families.gauges(&catalog::GC_UNSETTLED_OBJECTS, unsettled)?;
+    let read_only = each(&|it| it.read_only_since.map(seconds));
+    families.gauges(&catalog::GC_READ_ONLY_SINCE, read_only)?;
     let blobs = each(&|it| Some(number(it.purged.blobs)));
     families.family(&catalog::GC_PURGED_BLOBS, blobs, count)?;
     let bytes = each(&|it| Some(number(it.purged.bytes)));

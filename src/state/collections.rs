@@ -36,8 +36,11 @@ pub struct CollectionStatus {
     /// When a canary was taken and put back.
     pub drilled_at: Option<Timestamp>,
     pub held: Amount,
-    /// Objects that each replica (`host:port`) still answered for after they were taken, in the last run.
+    /// Objects that each replica (`host:port`, or its pod) still answered for after they were taken, or that
+    /// wait for it to start again, by the last run.
     pub unsettled: BTreeMap<String, usize>,
+    /// Since when pullproof holds the registry read-only.
+    pub read_only_since: Option<Timestamp>,
     /// Since the start.
     pub purged: Amount,
     /// Since the start.

@@ -5,7 +5,7 @@
 //! what it writes. No path leads through a symbolic link or to another file system.
 
 use std::ffi::OsString;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -284,9 +284,20 @@ impl Vault {
     pub fn append(&self, run: RunId, whole: u64, line: &[u8]) -> io::Result<()> {
         let path = journal(run);
         let (parent, name) = self.parent(&path, true)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = std::fs::File::from(openat(&parent, &*name, flags, mode())?);
-        if file.metadata()?.len() != whole {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = std::fs::File::from(openat(&parent, &*name, flags, mode())?);
+        let length = file.metadata()?.len();
+        if length < whole {
+            return Err(others(&path, "is shorter than it was"));
+        }
+        if length > whole {
+            let mut torn = Vec::new();
+            file.seek(SeekFrom::Start(whole))?;
+            file.read_to_end(&mut torn)?;
+            // A line that is whole was written by somebody who took the lock since: it is not cut off.
+            if torn.contains(&b'\n') {
+                return Err(others(&path, "has lines of somebody else"));
+            }
             file.set_len(whole)?;
         }
         let written = write_at(&file, whole, line).and_then(|()| Ok(fdatasync(&file)?));
@@ -575,6 +586,10 @@ fn same(one: &OwnedFd, other: &OwnedFd, name: &str) -> io::Result<bool> {
             return Ok(false);
         }
     }
+}
+
+fn others(path: &str, problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, format!("{path} {problem}"))
 }
 
 fn write_at(file: &std::fs::File, mut at: u64, mut bytes: &[u8]) -> io::Result<()> {

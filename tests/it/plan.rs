@@ -25,6 +25,7 @@ mod peers;
 mod pushed;
 mod roots;
 mod rows;
+pub(crate) mod scenes;
 pub(crate) mod served;
 mod shared;
 mod store;

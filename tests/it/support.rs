@@ -18,6 +18,8 @@ pub(crate) mod images;
 pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod pull;
+pub(crate) mod redis;
 pub(crate) mod registry;
 pub(crate) mod s3;
 pub(crate) mod scripted;

@@ -1,5 +1,6 @@
 //! Each effect of the machine, carried out.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::lease::Lease;
 use super::readonly::Note;
 use super::{Report, Standing, Work, memory};
 use crate::app::plan::Kept;
-use crate::collection::gate::Facts;
+use crate::collection::gate::{Facts, Permit};
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::{Effect, Ending, Event, Guarded};
 use crate::collection::proven::Memory;
@@ -62,6 +63,10 @@ pub(super) struct Session<'a> {
     kept: Option<Kept>,
     plan: Option<Plan>,
     selection: Selection,
+    /// When the listing began from which it was selected.
+    listed_at: Second,
+    /// What of it stays all the same.
+    spared: BTreeSet<ItemId>,
     /// One for each replica, once something was to be asked for.
     askers: Vec<Option<Prover>>,
     /// What references led to, as it was copied before.
@@ -95,6 +100,8 @@ impl<'a> Session<'a> {
             kept: None,
             plan: None,
             selection: Selection::default(),
+            listed_at: work.clock.now().into(),
+            spared: BTreeSet::new(),
             askers: Vec::new(),
             copied: None,
             report: Report::default(),
@@ -215,11 +222,7 @@ impl<'a> Session<'a> {
             Effect::Decide => Event::Decided(self.decide()),
             Effect::Confirm => Event::Confirmed(self.confirm()),
             Effect::Guard => Event::Guarded(self.guard()),
-            Effect::Take(run, items, permit) => {
-                self.moved(run, &items, Outcome::Held, |vault, lock, items, now| {
-                    vault.take(lock, run, items, &permit, now)
-                })
-            }
+            Effect::Take(run, items, permit) => self.take(run, &items, &permit),
             Effect::Purge(run, items, permit) => {
                 self.moved(run, &items, Outcome::Gone, |vault, lock, items, now| {
                     vault.purge(lock, run, items, &permit, now)
@@ -391,6 +394,34 @@ impl<'a> Session<'a> {
             self.fail(error.to_string());
         }
         (moved.outcomes, has_failed)
+    }
+
+    /// All but what is spared, which is where it was.
+    fn take(&mut self, run: RunId, ids: &[ItemId], permit: &Permit) -> Event {
+        let is_spared = |id: &ItemId| self.spared.contains(id);
+        let (spared, taken): (Vec<ItemId>, Vec<ItemId>) = ids.iter().partition(|id| is_spared(id));
+        let event = self.moved(run, &taken, Outcome::Held, |vault, lock, items, now| {
+            vault.take(lock, run, items, permit, now)
+        });
+        let Event::Moved {
+            outcomes,
+            has_failed,
+        } = event
+        else {
+            return event;
+        };
+        let mut outcomes = outcomes.into_iter();
+        let of_each = ids.iter().map_while(|id| {
+            if spared.contains(id) {
+                Some(Outcome::Live)
+            } else {
+                outcomes.next()
+            }
+        });
+        Event::Moved {
+            outcomes: of_each.collect(),
+            has_failed,
+        }
     }
 
     fn moved(

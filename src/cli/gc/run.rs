@@ -19,7 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::collection::item::RunId;
 use crate::collection::machine::Ending;
 use crate::collection::occasion::MARGIN;
-use crate::config::{Config, LogLevel, Registry};
+use crate::config::{Config, LogLevel, Mode, Registry};
 use crate::credential_source::Sources;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window;
@@ -134,12 +134,19 @@ async fn session(
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let is_restore = matches!(task, Task::Restore(_));
-    let report = match until(&registry, clock.now(), is_restore) {
-        Err(refusal) => {
+    let closed = closed(&registry, clock.now()).filter(|_| !is_restore);
+    let report = match closed {
+        Some(first) => {
+            let others = all_closed(&given, &config, &registry, &clock).await;
             let work = work(config, registry.clone(), given, clock, Timestamp::MAX, None);
-            tokio::task::spawn_blocking(move || collector::refused(&work, refusal)).await?
+            let refused = tokio::task::spawn_blocking(move || collector::refused(&work, first));
+            let mut report = refused.await?;
+            report.refusals.extend(others);
+            report
         }
-        Ok(until) => {
+        None => {
+            let until = until(&registry, clock.now()).filter(|_| !is_restore);
+            let until = until.unwrap_or(Timestamp::MAX);
             let work = work(config, registry.clone(), given, clock, until, accepted);
             carried_out(work, task).await?
         }
@@ -172,13 +179,21 @@ async fn carried_out(work: Work, task: Task) -> anyhow::Result<Report> {
 }
 
 /// The hard stop: the end of the window that is open.
-fn until(registry: &Registry, now: Timestamp, is_restore: bool) -> Result<Timestamp, Refusal> {
-    if is_restore {
-        return Ok(Timestamp::MAX);
+fn until(registry: &Registry, now: Timestamp) -> Option<Timestamp> {
+    let opening = window::open_at(&registry.gc.windows, now)?;
+    Some(window::opening::stop_by(&opening, MARGIN))
+}
+
+/// Why nothing is even begun: nothing is to be taken, or no window is open.
+fn closed(registry: &Registry, now: Timestamp) -> Option<Refusal> {
+    if registry.gc.mode == Mode::Plan {
+        let message =
+            "`gc.mode` is `plan`: nothing is taken; set it to `quarantine`, which can be undone";
+        return Some(Refusal::new(Code::PlanOnly, message));
     }
     let windows = &registry.gc.windows;
-    if let Some(opening) = window::open_at(windows, now) {
-        return Ok(window::opening::stop_by(&opening, MARGIN));
+    if window::open_at(windows, now).is_some() {
+        return None;
     }
     let message = match window::next(windows, now) {
         Some(next) => format!(
@@ -190,7 +205,30 @@ fn until(registry: &Registry, now: Timestamp, is_restore: bool) -> Result<Timest
                  sunday, schedule: \"0 2 * * 0\", timeZone: Europe/Berlin, duration: 3h}]}`"
             .to_owned(),
     };
-    Err(Refusal::new(Code::WindowClosed, message))
+    Some(Refusal::new(Code::WindowClosed, message))
+}
+
+/// What else can be told of the gate by now: nobody is to find out one after the other.
+async fn all_closed(
+    given: &GivenSources,
+    config: &Config,
+    registry: &Registry,
+    clock: &Arc<dyn Clock>,
+) -> Vec<Refusal> {
+    let looked = {
+        let registry = registry.clone();
+        tokio::task::spawn_blocking(move || collector::look(&registry).facts.refusals())
+    };
+    let mut refusals = looked.await.unwrap_or_default();
+    match keep::read(given, config, registry, clock, Vec::new()).await {
+        Ok(Ok(kept)) => refusals.extend(kept.refusals),
+        Ok(Err(more)) => refusals.extend(more),
+        Err(error) => {
+            let message = format!("the sources cannot be read: {error:#}");
+            refusals.push(Refusal::new(Code::InventoryIncomplete, message));
+        }
+    }
+    refusals
 }
 
 fn work(

@@ -1,5 +1,5 @@
-use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::{fs, io};
 
 use super::*;
 use crate::collection::gate::{self, Facts, Permit};
@@ -294,6 +294,12 @@ fn a_journal_is_gone_on_with_after_what_is_whole() {
     fs::write(&file, b"one\ntwo\nthr").unwrap();
     tree.vault.append(run(), 2, 8, b"three\n").unwrap();
     assert_eq!(fs::read(&file).unwrap(), b"one\ntwo\nthree\n");
+    // What somebody wrote who took the lock since is not cut off, and no hole is made.
+    for (lines, whole) in [(2, 8), (4, 20)] {
+        let told = tree.vault.append(run(), lines, whole, b"other\n");
+        assert_eq!(told.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&file).unwrap(), b"one\ntwo\nthree\n");
+    }
     assert_eq!(
         tree.vault.journals().unwrap(),
         [(run(), b"one\ntwo\nthree\n".to_vec())]

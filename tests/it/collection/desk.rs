@@ -15,6 +15,7 @@ use crate::plan::tree::{Tree, files, sound};
 use crate::support::daemon;
 use crate::support::http::client;
 use crate::support::registry::{Options, Registry, Version};
+use crate::support::wait::wait_until;
 
 /// Files with their bytes.
 pub(crate) type Content = BTreeMap<PathBuf, Vec<u8>>;
@@ -52,10 +53,28 @@ impl Answered {
     }
 }
 
+/// Collects until something is purged: by a listing that is younger than all pushes that were let through
+/// before it settled.
+pub(crate) async fn until_purged(run: impl AsyncFn() -> Answered) {
+    let bound = std::time::Duration::from_secs(60);
+    wait_until("what is due is purged", bound, async || {
+        let ran = run().await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        (ran.result() == "purged").then_some(())
+    })
+    .await;
+}
+
 impl Desk {
     /// An image with a tag and one that nothing leads to, under a registry without cache.
     pub(crate) async fn start(version: Version) -> Self {
-        let tree = sound();
+        let desk = Self::over(version, sound()).await;
+        desk.keep(&["app:v1"]);
+        desk
+    }
+
+    /// Any tree, under a registry without cache. Nothing is in use.
+    pub(crate) async fn over(version: Version, tree: Tree) -> Self {
         tree.age();
         let options = Options::new(version, tree.root()).with_deletes();
         let registry = Registry::start(options).await;
@@ -65,7 +84,7 @@ impl Desk {
             home: tempfile::tempdir().unwrap(),
         };
         desk.configure("quarantine", "");
-        desk.keep(&["app:v1"]);
+        desk.keep(&[]);
         desk
     }
 
@@ -76,7 +95,7 @@ impl Desk {
     /// What is in use.
     pub(crate) fn keep(&self, references: &[&str]) {
         let lines = references.iter().map(|it| self.at(it) + "\n");
-        let text: String = lines.collect();
+        let text = "# What runs.\n".to_owned() + &lines.collect::<String>();
         fs::write(self.home.path().join("keep.txt"), text).unwrap();
     }
 
@@ -130,7 +149,7 @@ impl Desk {
 
     /// Changes what is configured.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Value)) {
-        let file = self.home.path().join("pullproof.yaml");
+        let file = self.file();
         let mut text: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         change(&mut text);
         fs::write(file, text.to_string()).unwrap();
@@ -146,6 +165,10 @@ impl Desk {
     /// Where it is configured, and what runs there.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.home.path().join("pullproof.yaml")
     }
 
     pub(crate) async fn gc(&self, words: &[&str]) -> Answered {

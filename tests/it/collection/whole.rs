@@ -1,16 +1,14 @@
 //! From the plan to the purge, and back.
 
 use std::fs;
-use std::time::Duration;
 
-use super::desk::Desk;
+use super::desk::{Desk, until_purged};
 use crate::plan::checker::Needed;
 use crate::plan::served::can_pull;
 use crate::support::clients::Clients;
 use crate::support::images::push_image;
 use crate::support::parts::require;
 use crate::support::registry::Version;
-use crate::support::wait::wait_until;
 
 #[tokio::test]
 async fn what_nobody_needs_is_held_and_comes_back_byte_for_byte() {
@@ -72,23 +70,11 @@ async fn what_was_held_for_long_enough_is_purged_in_a_later_run() {
     assert_eq!(early.result(), "planned", "{early:?}");
     assert_eq!(desk.held(), held);
     desk.configure("purge", "");
-    purged(&desk).await;
+    until_purged(async || desk.gc(&["run"]).await).await;
     assert!(desk.held().is_empty());
     let lost = needed.lost(desk.root());
     assert!(lost.blobs.is_empty() && lost.links.is_empty(), "{lost:?}");
     assert_eq!(can_pull(Version::V3, desk.root(), "app:v1").await, Ok(()));
-}
-
-/// Collects until something is purged: by a listing that is younger than all pushes that were let through
-/// before it settled.
-async fn purged(desk: &Desk) {
-    let bound = Duration::from_secs(60);
-    wait_until("what is due is purged", bound, async || {
-        let ran = desk.gc(&["run"]).await;
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        (ran.result() == "purged").then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -101,7 +87,7 @@ async fn what_is_wanted_again_comes_back_before_anything_is_purged() {
     let reference = format!("app@{}", untagged.digest);
     desk.keep(&["app:v1", &reference]);
     desk.configure("purge", "");
-    purged(&desk).await;
+    until_purged(async || desk.gc(&["run"]).await).await;
     assert_eq!(can_pull(Version::V3, desk.root(), &reference).await, Ok(()));
     assert_eq!(can_pull(Version::V3, desk.root(), "app:v1").await, Ok(()));
 }
@@ -127,7 +113,7 @@ async fn a_push_of_what_was_taken_writes_it_again() {
         assert_eq!(can_pull(version, desk.root(), "app:again").await, Ok(()));
         // What is live again is no reason to throw away what is held, nor the other way round.
         desk.configure("purge", "");
-        purged(&desk).await;
+        until_purged(async || desk.gc(&["run"]).await).await;
         assert_eq!(can_pull(version, desk.root(), "app:again").await, Ok(()));
         assert!(desk.held().is_empty());
     }

@@ -1,34 +1,14 @@
 //! Links that name something else, or nothing, and tags with a past.
 
-use std::fs;
-
 use super::case::{Case, image, rows};
-use super::paths::{current, history};
-use super::tree::{Tree, write};
+use super::scenes::links as scenes;
 use crate::support::parts::require;
-
-/// Two images with tags in `app`, an untagged one there, and one in `other`.
-fn tree() -> Tree {
-    let mut tree = Tree::new();
-    for name in ["one", "two"] {
-        let object = tree.image("app", name);
-        tree.tag("app", name, &object);
-    }
-    tree.image("app", "untagged");
-    tree.sound("other");
-    tree
-}
 
 #[tokio::test]
 async fn a_revision_link_that_names_another_digest_keeps_both() {
     require!("docker-registry", "registry-3.1");
-    let tree = tree();
-    let untagged = tree.find("untagged");
-    write(
-        &tree.revision_of("app", &tree.find("one")),
-        untagged.digest.as_bytes(),
-    );
-    let case = Case::of(&tree);
+    let scene = scenes::revision_link_of_another();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -43,14 +23,8 @@ async fn a_revision_link_that_names_another_digest_keeps_both() {
 #[tokio::test]
 async fn a_layer_link_that_names_another_digest_keeps_both() {
     require!("docker-registry", "registry-3.1");
-    let tree = tree();
-    let old = tree.find("other-old.layer-1");
-    // In a repository whose own garbage it is not.
-    write(
-        &tree.layer_of("app", &tree.find("one.layer-1")),
-        old.digest.as_bytes(),
-    );
-    let case = Case::of(&tree);
+    let scene = scenes::layer_link_of_another();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -77,10 +51,8 @@ async fn a_link_that_holds_no_digest_keeps_its_repository() {
         ("sha512:0000", "invalid checksum digest length"),
         ("\0\0\0\0\0\0\0\0", "invalid checksum digest format"),
     ] {
-        let tree = tree();
-        let link = current(tree.root(), "app", "one");
-        write(&link, content.as_bytes());
-        let case = Case::of(&tree);
+        let scene = scenes::tag_with(content);
+        let case = scene.case();
         let deed = format!("aborted ({why}), lost 0 of 16 blobs, 0 of 16 links; freed 0 of 4");
         assert_eq!(case.deeds().await, [deed.clone(), deed], "{content:?}");
         let ours = case.plan().await;
@@ -96,13 +68,8 @@ async fn a_link_that_holds_no_digest_keeps_its_repository() {
 #[tokio::test]
 async fn a_link_with_a_newline_keeps_its_repository() {
     require!("docker-registry", "registry-3.1");
-    let tree = tree();
-    let one = tree.find("one");
-    write(
-        &tree.revision_of("app", &one),
-        format!("{}\n", one.digest).as_bytes(),
-    );
-    let case = Case::of(&tree);
+    let scene = scenes::link_with_a_newline();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -118,13 +85,8 @@ async fn a_link_with_a_newline_keeps_its_repository() {
 #[tokio::test]
 async fn a_tag_without_a_current_link_keeps_what_it_was_to_name() {
     require!("docker-registry", "registry-3.1");
-    let tree = tree();
-    let untagged = tree.find("untagged");
-    write(
-        &history(tree.root(), "app", "dead", &untagged.digest),
-        untagged.digest.as_bytes(),
-    );
-    let case = Case::of(&tree);
+    let scene = scenes::tag_without_a_current_link();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -139,10 +101,8 @@ async fn a_tag_without_a_current_link_keeps_what_it_was_to_name() {
 #[tokio::test]
 async fn a_tagged_manifest_without_its_link_keeps_what_it_names() {
     require!("docker-registry", "registry-3.1");
-    let tree = tree();
-    let one = tree.find("one");
-    fs::remove_dir_all(tree.revision_of("app", &one).parent().unwrap()).unwrap();
-    let case = Case::of(&tree);
+    let scene = scenes::tagged_without_a_revision();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -158,14 +118,8 @@ async fn a_tagged_manifest_without_its_link_keeps_what_it_names() {
 #[tokio::test]
 async fn a_running_manifest_without_its_link_keeps_what_it_names() {
     require!("docker-registry", "registry-3.1");
-    let tree = tree();
-    let untagged = tree.find("untagged");
-    fs::remove_dir_all(tree.revision_of("app", &untagged).parent().unwrap()).unwrap();
-    let mut case = Case::of(&tree).runs("app", &untagged);
-    for name in ["untagged.config", "untagged.layer-1", "untagged.layer-2"] {
-        let object = tree.find(name);
-        case = case.pushed(tree.layer_of("app", &object), &object);
-    }
+    let scene = scenes::running_without_a_revision();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -180,17 +134,8 @@ async fn a_running_manifest_without_its_link_keeps_what_it_names() {
 #[tokio::test]
 async fn dangling_layer_links_are_told_and_left() {
     require!("docker-registry", "registry-3.1");
-    let tree = tree();
-    for name in [
-        "untagged",
-        "untagged.config",
-        "untagged.layer-1",
-        "untagged.layer-2",
-    ] {
-        let data = tree.data_of(&tree.find(name));
-        fs::remove_dir_all(data.parent().unwrap()).unwrap();
-    }
-    let case = Case::of(&tree);
+    let scene = scenes::dangling_layers();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -207,11 +152,9 @@ async fn dangling_layer_links_are_told_and_left() {
 #[tokio::test]
 async fn the_history_of_a_tag_keeps_nothing_unless_it_is_to() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = tree();
-    let before = tree.image("app", "before");
-    tree.tag("app", "one", &before);
-    tree.tag("app", "one", &tree.find("one"));
-    let case = Case::of(&tree);
+    let scene = scenes::tag_with_a_past();
+    let tree = &scene.tree;
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -223,11 +166,11 @@ async fn the_history_of_a_tag_keeps_nothing_unless_it_is_to() {
     let with_past = [all.concat(), image("app", "before")];
     let expected = rows(&with_past, &["tag_history app:one before"]);
     assert_eq!(case.garbage().await, expected);
-    let case = Case::of(&tree).configured("untagged: delete");
+    let case = Case::of(tree).configured("untagged: delete");
     assert_eq!(case.garbage().await, rows(&all, &[]));
-    let case = Case::of(&tree).configured("untagged: keep, tagHistory: delete");
+    let case = Case::of(tree).configured("untagged: keep, tagHistory: delete");
     assert_eq!(case.garbage().await, [""; 0]);
-    let case = Case::of(&tree).configured("untagged: keep");
+    let case = Case::of(tree).configured("untagged: keep");
     assert_eq!(case.garbage().await, [""; 0]);
 }
 
@@ -235,11 +178,11 @@ async fn the_history_of_a_tag_keeps_nothing_unless_it_is_to() {
 #[tokio::test]
 async fn data_without_a_link_goes() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = tree();
-    tree.data("lone", "", b"nobody's");
-    let case = Case::of(&tree).configured("untagged: keep, tagHistory: keep");
+    let scene = scenes::lone_data();
+    let tree = &scene.tree;
+    let case = Case::of(tree).configured("untagged: keep, tagHistory: keep");
     assert_eq!(case.garbage().await, ["layer - lone"]);
-    let case = Case::of(&tree);
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -250,6 +193,6 @@ async fn data_without_a_link_goes() {
     let all = [image("app", "untagged"), image("other", "other-old")];
     assert_eq!(case.garbage().await, rows(&all, &["layer - lone"]));
     // In use by its digest alone.
-    let case = Case::of(&tree).runs("nowhere", &tree.find("lone"));
+    let case = Case::of(tree).runs("nowhere", &tree.find("lone"));
     assert_eq!(case.garbage().await, rows(&all, &[]));
 }

@@ -1,30 +1,14 @@
 //! Manifests of every kind, and what ties one to another.
 
-use serde_json::json;
-
-use super::case::{Case, image, rows};
-use super::tree::{OCI_LAYER, OCI_MANIFEST, Tree};
+use super::case::{image, rows};
+use super::scenes::manifests as scenes;
 use crate::support::parts::require;
-
-const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
 #[tokio::test]
 async fn a_chain_of_referrers_stays_with_its_subject() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let app = tree.image("app", "app");
-    tree.tag("app", "v1", &app);
-    let bom = tree.referrer("app", "bom", &app);
-    tree.referrer("app", "bom-signature", &bom);
-    // Of an index's child, which has no tag itself.
-    let child = tree.image("app", "child");
-    let index = tree.index("app", "index", &[&child]);
-    tree.tag("app", "multi", &index);
-    tree.referrer("app", "child-signature", &child);
-    let old = tree.image("app", "old");
-    let old_bom = tree.referrer("app", "old-bom", &old);
-    tree.referrer("app", "old-bom-signature", &old_bom);
-    let case = Case::of(&tree);
+    let scene = scenes::chain_of_referrers();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -50,16 +34,8 @@ async fn a_chain_of_referrers_stays_with_its_subject() {
 #[tokio::test]
 async fn a_fallback_tag_keeps_what_it_lists() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let app = tree.image("app", "app");
-    tree.tag("app", "v1", &app);
-    let signature = tree.referrer("app", "signature", &app);
-    let list = tree.index("app", "list", &[&signature]);
-    tree.tag("app", &format!("sha256-{}", app.hex()), &list);
-    // The list before this one.
-    let before = tree.index("app", "before", &[]);
-    tree.image("app", "old");
-    let case = Case::of(&tree);
+    let scene = scenes::fallback_tag();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -67,7 +43,6 @@ async fn a_fallback_tag_keeps_what_it_lists() {
             "lost 0 of 8 blobs, 0 of 8 links; freed 5 of 5"
         ]
     );
-    assert_eq!(before.name, "before");
     let expected = rows(&[image("app", "old")], &["manifest app before"]);
     assert_eq!(case.garbage().await, expected);
 }
@@ -76,18 +51,8 @@ async fn a_fallback_tag_keeps_what_it_lists() {
 #[tokio::test]
 async fn signatures_by_tag_stay_and_what_they_replaced_goes() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let app = tree.image("app", "app");
-    tree.tag("app", "v1", &app);
-    let tag = format!("sha256-{}.sig", app.hex());
-    let first = tree.image("app", "first-signature");
-    tree.tag("app", &tag, &first);
-    let second = tree.image("app", "second-signature");
-    tree.tag("app", &tag, &second);
-    // Its image is gone for long, and it is a tag all the same.
-    let orphan = tree.image("app", "orphan");
-    tree.tag("app", &format!("sha256-{}.att", "0".repeat(64)), &orphan);
-    let case = Case::of(&tree);
+    let scene = scenes::signatures_by_tag();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -95,7 +60,8 @@ async fn signatures_by_tag_stay_and_what_they_replaced_goes() {
             "lost 0 of 12 blobs, 0 of 12 links; freed 4 of 4"
         ]
     );
-    let history = format!("tag_history app:{tag} first-signature");
+    let app = scene.tree.find("app");
+    let history = format!("tag_history app:sha256-{}.sig first-signature", app.hex());
     let expected = rows(&[image("app", "first-signature")], &[&history]);
     assert_eq!(case.garbage().await, expected);
 }
@@ -104,12 +70,8 @@ async fn signatures_by_tag_stay_and_what_they_replaced_goes() {
 #[tokio::test]
 async fn plain_blobs_that_an_index_lists_stay() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let (one, two) = (tree.layer("cache", "one"), tree.layer("cache", "two"));
-    let index = tree.index("cache", "index", &[&one, &two]);
-    tree.tag("cache", "latest", &index);
-    tree.image("cache", "old");
-    let case = Case::of(&tree);
+    let scene = scenes::plain_blobs_as_children();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -124,13 +86,8 @@ async fn plain_blobs_that_an_index_lists_stay() {
 #[tokio::test]
 async fn a_plain_blob_that_is_called_a_manifest_stays_what_it_is() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let blob = tree.layer("cache", "blob");
-    let index = tree.index("cache", "index", &[&blob.called(OCI_MANIFEST)]);
-    tree.tag("cache", "latest", &index);
-    tree.image("cache", "untagged");
-    tree.sound("other");
-    let case = Case::of(&tree);
+    let scene = scenes::plain_blob_called_a_manifest();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -151,13 +108,8 @@ async fn a_plain_blob_that_is_called_a_manifest_stays_what_it_is() {
 #[tokio::test]
 async fn a_child_is_a_manifest_whatever_its_index_calls_it() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let (one, two) = (tree.image("app", "one"), tree.image("app", "two"));
-    let (one, two) = (one.called(OCI_LAYER), two.called("application/example"));
-    let index = tree.index("app", "index", &[&one, &two]);
-    tree.tag("app", "v1", &index);
-    tree.image("app", "old");
-    let case = Case::of(&tree);
+    let scene = scenes::children_called_otherwise();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -171,19 +123,8 @@ async fn a_child_is_a_manifest_whatever_its_index_calls_it() {
 #[tokio::test]
 async fn a_child_that_only_another_repository_has_keeps_it_there() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let child = tree.image("origin", "child");
-    let index = tree.index("sparse", "index", &[&child]);
-    tree.tag("sparse", "v2", &index);
-    tree.sound("sparse");
-    tree.sound("origin");
-    let mut case = Case::of(&tree);
-    // No client can pull it through either repository's tags, and nobody could say that it is not wanted.
-    for name in ["child.config", "child.layer-1", "child.layer-2"] {
-        let object = tree.find(name);
-        case = case.pushed(tree.layer_of("origin", &object), &object);
-    }
-    let case = case.pushed(tree.revision_of("origin", &child), &child);
+    let scene = scenes::child_of_another_repository();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -198,27 +139,8 @@ async fn a_child_that_only_another_repository_has_keeps_it_there() {
 #[tokio::test]
 async fn whatever_a_manifest_of_an_unknown_kind_names_stays() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let model = tree.layer("models", "weights");
-    let card = tree.layer("models", "card");
-    let body = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/example.model.v7+json",
-        "weights": {"shards": [{"at": model.digest}]},
-        "card": format!("see {}.", card.digest),
-    });
-    let manifest = tree.manifest(
-        "models",
-        "model",
-        "application/example.model.v7+json",
-        &body,
-    );
-    tree.tag("models", "v7", &manifest);
-    tree.image("models", "old");
-    let app = tree.image("app", "app");
-    tree.tag("app", "v1", &app);
-    tree.image("app", "app-old");
-    let case = Case::of(&tree);
+    let scene = scenes::unknown_media_type();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -234,20 +156,8 @@ async fn whatever_a_manifest_of_an_unknown_kind_names_stays() {
 #[tokio::test]
 async fn whatever_a_manifest_of_schema_1_names_stays() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let layer = tree.layer("ancient", "layer");
-    let body = json!({
-        "schemaVersion": 1,
-        "name": "ancient",
-        "tag": "v1",
-        "architecture": "amd64",
-        "fsLayers": [{"blobSum": layer.digest}],
-        "history": [{"v1Compatibility": "{}"}],
-    });
-    let manifest = tree.manifest("ancient", "manifest", DOCKER_SCHEMA1, &body);
-    tree.tag("ancient", "v1", &manifest);
-    tree.image("ancient", "old");
-    let case = Case::of(&tree);
+    let scene = scenes::schema_1();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [

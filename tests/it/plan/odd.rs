@@ -1,34 +1,18 @@
 //! What no registry writes, or left lying about when it died.
 
-use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 
 use super::case::{Case, image};
+use super::scenes::odd as scenes;
 use super::tree::{sound, write};
 use crate::support::parts::require;
-
-const UUID: &str = "123e4567-e89b-42d3-a456-426614174000";
 
 /// distribution 3 writes a file beside it and renames that.
 #[tokio::test]
 async fn files_that_were_to_be_renamed_mean_nothing() {
     require!("docker-registry", "registry-3.1");
-    let tree = sound();
-    let app = tree.find("app");
-    let layer = tree.layer_of("app", &tree.find("app.layer-1"));
-    for beside in [
-        tree.revision_of("app", &app),
-        layer,
-        tree.tags("app").join("v1/current/link"),
-        tree.data_of(&app),
-    ] {
-        let file = beside.file_name().unwrap().to_str().unwrap();
-        write(
-            &beside.with_file_name(format!("{file}.{UUID}.tmp")),
-            b"sha2",
-        );
-    }
-    let case = Case::of(&tree);
+    let scene = scenes::files_to_be_renamed();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -172,15 +156,12 @@ async fn pipes_and_odd_names_keep_their_repository() {
 async fn a_directory_in_the_place_of_a_file_is_refused() {
     require!("docker-registry", "registry-3.1");
     for is_data in [false, true] {
-        let tree = sound();
-        let path = if is_data {
-            tree.data_of(&tree.find("app.layer-1"))
+        let scene = if is_data {
+            scenes::directory_as_data()
         } else {
-            tree.revision_of("app", &tree.find("app"))
+            scenes::directory_as_revision()
         };
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        let case = Case::of(&tree);
+        let case = scene.case();
         let expected = if is_data {
             [
                 "lost 0 of 7 blobs, 0 of 8 links; freed 8 of 9",

@@ -4,16 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::case::{Case, image, rows};
+use super::scenes::partial::{self as scenes, tree};
 use super::tree::{Object, THIS_WEEK, TODAY, Tree, write};
 use crate::support::parts::require;
-
-fn tree() -> Tree {
-    let mut tree = Tree::new();
-    let app = tree.image("app", "app");
-    tree.tag("app", "v1", &app);
-    tree.image("app", "old");
-    tree
-}
 
 /// An upload that began then.
 fn upload(tree: &Tree, repository: &str, begun: &str) -> PathBuf {
@@ -194,10 +187,8 @@ async fn a_repository_of_layers_alone_goes_when_it_is_old() {
 #[tokio::test]
 async fn a_repository_without_layers_is_no_reason_to_stop() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = tree();
-    let lone = tree.index("lone", "index", &[]);
-    tree.tag("lone", "v1", &lone);
-    let case = Case::of(&tree);
+    let scene = scenes::repository_without_layers();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -212,11 +203,8 @@ async fn a_repository_without_layers_is_no_reason_to_stop() {
 #[tokio::test]
 async fn a_repository_without_revisions_keeps_what_its_tags_name() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = tree();
-    let other = tree.image("other", "other");
-    tree.tag("other", "v1", &other);
-    fs::remove_dir_all(tree.repository("other").join("_manifests/revisions")).unwrap();
-    let case = Case::of(&tree);
+    let scene = scenes::repository_without_revisions();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -230,17 +218,8 @@ async fn a_repository_without_revisions_keeps_what_its_tags_name() {
 #[tokio::test]
 async fn a_repository_may_lie_within_another() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    for repository in ["a", "a/b", "a/b/c", "a-b"] {
-        let name = repository.replace('/', "-in-");
-        let kept = tree.image(repository, &format!("kept-{name}"));
-        tree.tag(repository, "v1", &kept);
-        tree.image(repository, &format!("old-{name}"));
-    }
-    // A tag that looks like a part of the tree.
-    let kept = tree.find("kept-a");
-    tree.tag("a", "_layers", &kept);
-    let case = Case::of(&tree);
+    let scene = scenes::repositories_within_others();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [

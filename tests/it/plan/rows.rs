@@ -1,20 +1,16 @@
 //! The cases that every collector of a registry's storage has to get right.
 
 use super::case::{Case, image, rows};
+use super::scenes::rows as scenes;
 use super::served::can_pull;
-use super::tree::{OCI_INDEX, Tree, index_body, write};
 use crate::support::parts::require;
 use crate::support::registry::Version;
 
 #[tokio::test]
 async fn children_of_a_tagged_index_stay_though_no_tag_names_them() {
     require!("docker-registry", "registry-3.1", "crane", "regctl");
-    let mut tree = Tree::new();
-    let (amd64, arm64) = (tree.image("app", "amd64"), tree.image("app", "arm64"));
-    let index = tree.index("app", "index", &[&amd64, &arm64]);
-    tree.tag("app", "v1", &index);
-    tree.image("app", "old");
-    let case = Case::of(&tree);
+    let scene = scenes::index_with_untagged_children();
+    let case = scene.case();
 
     let [old, new] = case.peers().await;
     assert_eq!(old.deed, "lost 6 of 9 blobs, 2 of 9 links; freed 4 of 4");
@@ -34,13 +30,8 @@ async fn children_of_a_tagged_index_stay_though_no_tag_names_them() {
 #[tokio::test]
 async fn an_index_of_indexes_keeps_what_they_list() {
     require!("docker-registry", "registry-3.1", "crane", "regctl");
-    let mut tree = Tree::new();
-    let (amd64, arm64) = (tree.image("app", "amd64"), tree.image("app", "arm64"));
-    let inner = tree.index("app", "inner", &[&amd64, &arm64]);
-    let outer = tree.index("app", "outer", &[&inner]);
-    tree.tag("app", "v1", &outer);
-    tree.image("app", "old");
-    let case = Case::of(&tree);
+    let scene = scenes::index_of_an_index();
+    let case = scene.case();
 
     assert_eq!(
         case.deeds().await,
@@ -61,20 +52,8 @@ async fn an_index_of_indexes_keeps_what_they_list() {
 #[tokio::test]
 async fn an_index_that_is_sparse_in_one_repository_is_whole_in_another() {
     require!("docker-registry", "registry-3.1", "crane", "regctl");
-    let mut tree = Tree::new();
-    let (amd64, arm64) = (tree.image("whole", "amd64"), tree.image("whole", "arm64"));
-    let index = tree.index("whole", "index", &[&amd64, &arm64]);
-    tree.tag("whole", "v1", &index);
-    // Its first child only.
-    for name in ["amd64.config", "amd64.layer-1", "amd64.layer-2"] {
-        let object = tree.find(name);
-        tree.link_layer("a-part", &object);
-    }
-    tree.link_revision("a-part", &amd64);
-    tree.link_revision("a-part", &index);
-    tree.tag("a-part", "v1", &index);
-    tree.image("whole", "old");
-    let case = Case::of(&tree);
+    let scene = scenes::sparse_here_and_whole_there();
+    let case = scene.case();
 
     assert_eq!(
         case.deeds().await,
@@ -93,14 +72,8 @@ async fn an_index_that_is_sparse_in_one_repository_is_whole_in_another() {
 #[tokio::test]
 async fn what_refers_to_a_tagged_image_stays() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let app = tree.image("app", "app");
-    tree.tag("app", "v1", &app);
-    tree.referrer("app", "signature", &app);
-    // Its subject goes, and so does it.
-    let old = tree.image("app", "old");
-    tree.referrer("app", "old-signature", &old);
-    let case = Case::of(&tree);
+    let scene = scenes::untagged_referrers();
+    let case = scene.case();
 
     assert_eq!(
         case.deeds().await,
@@ -123,16 +96,12 @@ async fn what_refers_to_a_tagged_image_stays() {
 #[tokio::test]
 async fn a_running_digest_stays_when_its_tag_has_moved() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let running = tree.image("app", "running");
-    tree.tag("app", "v1", &running);
-    let next = tree.image("app", "next");
-    tree.tag("app", "v1", &next);
-    let case = Case::of(&tree);
+    let scene = scenes::running_image_whose_tag_moved();
+    let case = Case::of(&scene.tree);
     let expected = rows(&[image("app", "running")], &["tag_history app:v1 running"]);
     assert_eq!(case.garbage().await, expected);
 
-    let case = Case::of(&tree).runs("app", &running);
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -146,13 +115,8 @@ async fn a_running_digest_stays_when_its_tag_has_moved() {
 #[tokio::test]
 async fn a_running_index_stays_when_its_tag_has_moved() {
     require!("docker-registry", "registry-3.1", "crane", "regctl");
-    let mut tree = Tree::new();
-    let (amd64, arm64) = (tree.image("app", "amd64"), tree.image("app", "arm64"));
-    let index = tree.index("app", "index", &[&amd64, &arm64]);
-    tree.tag("app", "v1", &index);
-    let next = tree.image("app", "next");
-    tree.tag("app", "v1", &next);
-    let case = Case::of(&tree).runs("app", &index);
+    let scene = scenes::running_index_whose_tag_moved();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -162,29 +126,30 @@ async fn a_running_index_stays_when_its_tag_has_moved() {
     );
     let ours = case.plan().await;
     assert_eq!(case.told(&ours.planned.rows()), [""; 0]);
-    let reference = format!("app@{}", index.digest);
+    let reference = format!("app@{}", scene.tree.find("index").digest);
     for version in Version::ALL {
         assert_eq!(can_pull(version, ours.root(), &reference).await, Ok(()));
     }
 
     // Runtimes tell what runs by the child, too, or by its config. Then only that child is needed.
-    for running in [amd64, tree.find("amd64.config")] {
-        let case = Case::of(&tree).runs("app", &running);
+    for scene in [
+        scenes::running_child_whose_tag_moved(),
+        scenes::running_config_whose_tag_moved(),
+    ] {
         let expected = rows(
             &[image("app", "arm64")],
             &["manifest app index", "tag_history app:v1 index"],
         );
-        assert_eq!(case.garbage().await, expected, "{running:?}");
+        let garbage = scene.case().garbage().await;
+        assert_eq!(garbage, expected, "{:?}", scene.running);
     }
 }
 
 #[tokio::test]
 async fn a_repository_without_tags_is_kept_by_the_digest_that_runs() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let running = tree.image("by-digest", "running");
-    tree.image("by-digest", "old");
-    let case = Case::of(&tree).runs("by-digest", &running);
+    let scene = scenes::no_tags_and_one_runs();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -198,16 +163,8 @@ async fn a_repository_without_tags_is_kept_by_the_digest_that_runs() {
 #[tokio::test]
 async fn an_unreadable_manifest_keeps_its_repository_and_no_other() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let app = tree.image("app", "app");
-    tree.tag("app", "v1", &app);
-    // An index of which only the beginning was written: what it lists is not known.
-    let child = tree.image("app", "child");
-    let torn = index_body("torn", &[&child]).to_string();
-    tree.manifest_of("app", "torn", OCI_INDEX, &torn.as_bytes()[..100]);
-    tree.image("app", "untagged");
-    tree.sound("other");
-    let case = Case::of(&tree);
+    let scene = scenes::torn_manifest();
+    let case = scene.case();
 
     assert_eq!(
         case.deeds().await,
@@ -224,18 +181,12 @@ async fn an_unreadable_manifest_keeps_its_repository_and_no_other() {
 async fn an_empty_link_stops_nobody_else() {
     require!("docker-registry", "registry-3.1");
     for is_layer in [false, true] {
-        let mut tree = Tree::new();
-        let app = tree.image("app", "app");
-        tree.tag("app", "v1", &app);
-        tree.image("app", "untagged");
-        tree.sound("other");
-        let link = if is_layer {
-            tree.layer_of("app", &tree.find("app.layer-1"))
+        let scene = if is_layer {
+            scenes::empty_layer_link()
         } else {
-            tree.revision_of("app", &app)
+            scenes::empty_revision_link()
         };
-        write(&link, b"");
-        let case = Case::of(&tree);
+        let case = scene.case();
         let [old, new] = case.peers().await;
         let expected = if is_layer {
             [

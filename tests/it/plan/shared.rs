@@ -1,19 +1,14 @@
 //! What is linked and gone, and what several have.
 
-use super::case::{Case, image, rows};
-use super::tree::Tree;
+use super::case::{image, rows};
+use super::scenes::shared as scenes;
 use crate::support::parts::require;
 
 #[tokio::test]
 async fn dangling_links_are_no_manifests() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let app = tree.image("app", "app");
-    tree.tag("app", "v1", &app);
-    let gone = tree.image("app", "gone");
-    tree.image("app", "old");
-    std::fs::remove_dir_all(tree.data_of(&gone).parent().unwrap()).unwrap();
-    let case = Case::of(&tree);
+    let scene = scenes::dangling_revision();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -32,17 +27,8 @@ async fn dangling_links_are_no_manifests() {
 #[tokio::test]
 async fn a_layer_that_garbage_shares_stays() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    let shared = tree.layer("app", "shared");
-    let own = tree.layer("app", "own");
-    let app = tree.image_of("app", "app", std::slice::from_ref(&shared));
-    tree.tag("app", "v1", &app);
-    tree.image_of("app", "old", &[shared.clone(), own]);
-    // In another repository its link goes, and the data stays.
-    tree.sound("other");
-    tree.link_layer("other", &shared);
-    tree.image_of("other", "unused", &[shared]);
-    let case = Case::of(&tree);
+    let scene = scenes::layer_shared_with_garbage();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [
@@ -68,15 +54,8 @@ async fn a_layer_that_garbage_shares_stays() {
 #[tokio::test]
 async fn garbage_that_two_repositories_link_is_counted_once() {
     require!("docker-registry", "registry-3.1");
-    let mut tree = Tree::new();
-    tree.sound("other");
-    for name in ["other-old.config", "other-old.layer-1", "other-old.layer-2"] {
-        tree.link_layer("mounted", &tree.find(name));
-    }
-    tree.link_revision("mounted", &tree.find("other-old"));
-    let again = tree.image("mounted", "own");
-    tree.tag("mounted", "v1", &again);
-    let case = Case::of(&tree);
+    let scene = scenes::garbage_in_two_repositories();
+    let case = scene.case();
     assert_eq!(
         case.deeds().await,
         [

@@ -41,6 +41,8 @@ impl Version {
 enum DescriptorCache {
     Off,
     InMemory,
+    /// The port of a redis.
+    Redis(u16),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +107,12 @@ impl Options {
 
     pub(crate) fn with_descriptor_cache(mut self) -> Self {
         self.descriptor_cache = DescriptorCache::InMemory;
+        self
+    }
+
+    /// With the cache in a redis at this port.
+    pub(crate) fn with_redis(mut self, port: u16) -> Self {
+        self.descriptor_cache = DescriptorCache::Redis(port);
         self
     }
 
@@ -300,8 +308,19 @@ impl Registry {
             storage.remove("filesystem");
             storage.insert("s3".to_owned(), S3::storage(host));
         }
-        if *descriptor_cache == DescriptorCache::InMemory {
-            configuration["storage"]["cache"] = json!({"blobdescriptor": "inmemory"});
+        match descriptor_cache {
+            DescriptorCache::Off => {}
+            DescriptorCache::InMemory => {
+                configuration["storage"]["cache"] = json!({"blobdescriptor": "inmemory"});
+            }
+            DescriptorCache::Redis(port) => {
+                configuration["storage"]["cache"] = json!({"blobdescriptor": "redis"});
+                let address = format!("127.0.0.1:{port}");
+                configuration["redis"] = match self.options.version {
+                    Version::V2 => json!({"addr": address}),
+                    Version::V3 => json!({"addrs": [address]}),
+                };
+            }
         }
         if let Some(Certificate { certificate, key }) = certificate {
             configuration["http"]["tls"] = json!({"certificate": certificate, "key": key});

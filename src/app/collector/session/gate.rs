@@ -91,8 +91,10 @@ impl Session<'_> {
         self.standing_facts();
         let kept = self.read_kept(Reading::New);
         if let (Some(kept), Some(before)) = (&kept, &self.kept) {
-            // What came since must not be among what goes.
-            let taken: BTreeSet<Digest> = self.selection.items.iter().map(|it| it.digest).collect();
+            // What came since must not be among what goes, nor among what is held and may be purged.
+            let held = self.journals.held().map(|(_, _, item)| item.digest);
+            let selected = self.selection.items.iter().map(|it| it.digest);
+            let taken: BTreeSet<Digest> = selected.chain(held).collect();
             let new = kept.needed.digests.iter().find(|digest| {
                 before.needed.digests.binary_search(digest).is_err() && taken.contains(digest)
             });

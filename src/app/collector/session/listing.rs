@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use tracing::info;
 
 use super::Session;
 use crate::app::collector::settle::Unlinked;
 use crate::app::collector::{Reading, memory};
 use crate::app::plan::{self as planning, Kept};
+use crate::collection::compared::hidden;
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Listed;
 use crate::collection::select::{self, Limits, Selection};
@@ -24,6 +26,7 @@ impl Session<'_> {
             Refusal::new(Code::InventoryIncomplete, message)
         })?;
         let now = self.work.clock.now();
+        self.listed_at = now.into();
         let plan = self.planned(&kept, now)?;
         let counts = plan.counts();
         let rehearsed = memory::rehearse(&self.vault, &plan, now)?;
@@ -112,7 +115,8 @@ impl Session<'_> {
         )
     }
 
-    /// A second listing says the same of what is old.
+    /// A second listing says the same of what is old. What came since the first one began may need some of
+    /// what was to go: that stays.
     pub(super) fn confirm(&mut self) -> bool {
         let (Some(kept), Some(first)) = (&self.kept, &self.plan) else {
             return false;
@@ -125,21 +129,33 @@ impl Session<'_> {
             }
         };
         let goes = planned_paths(&second);
-        let changed = self
-            .selection
-            .items
-            .iter()
-            .find(|item| !goes.contains(&item.path()));
+        let items = (0..).map(ItemId).zip(&self.selection.items);
+        let changed = items.filter(|(_, item)| !goes.contains(&item.path()));
+        let changed: BTreeMap<ItemId, String> =
+            changed.map(|(id, item)| (id, item.path())).collect();
+        // Whether the first one hid something is looked for only where that would have changed anything.
+        let hidden = (changed.values().next())
+            .and_then(|path| Some((path, hidden(first.graph(), second.graph(), self.listed_at)?)));
         let lost = first.graph().objects().find(|(_, object)| {
             let there = second.graph().find(&object.digest);
             object.size().is_some()
                 && there.is_none_or(|id| second.graph().object(id).size().is_none())
         });
-        let problem = match (changed, lost) {
-            (None, None) => return true,
-            (Some(item), _) => format!(
-                "{} would go, and by a second listing it would not",
-                item.path()
+        let problem = match (hidden, lost) {
+            (None, None) => {
+                if !changed.is_empty() {
+                    info!(
+                        storage = self.work.registry.host,
+                        count = changed.len(),
+                        "what was pushed since the listing needs some of what was to go; that stays"
+                    );
+                }
+                self.spared = changed.into_keys().collect();
+                return true;
+            }
+            (Some((path, hidden)), _) => format!(
+                "{path} would go, and by a second listing it would not: {hidden} is as old, and the first one \
+                 did not have it"
             ),
             (None, Some((_, object))) => format!(
                 "{} was listed, and is not in a second listing: something else takes content away, or the \

@@ -68,10 +68,15 @@ impl Session<'_> {
         believed
     }
 
-    /// For how much a replica answers that is not there: what was pushed again meanwhile is.
+    /// For how much a replica answers that is not there: what was pushed again meanwhile is, by its link
+    /// and its bytes. What cannot be looked at is not there.
     fn lies(&self, items: &[Item], believed: &[bool]) -> usize {
         let believed = items.iter().zip(believed).filter(|(_, it)| **it);
-        let is_live = |item: &Item| self.storage.has(&item.path()).unwrap_or(false);
+        let is_live = |item: &Item| {
+            let has_link = self.storage.has(&item.path()).unwrap_or(false);
+            let bytes = || self.storage.look(&[item.digest]).unwrap_or_default();
+            has_link && bytes().first().is_some_and(Option::is_some)
+        };
         believed.filter(|(item, _)| !is_live(item)).count()
     }
 

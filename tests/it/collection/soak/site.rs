@@ -1,0 +1,164 @@
+//! The registry under test: its replicas, what they share, and whoever collects their storage.
+
+use std::fs;
+use std::path::Path;
+
+use jiff::{SignedDuration, Unit};
+use pullproof::clock::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::support::daemon;
+use crate::support::redis::Redis;
+use crate::support::registry::{Options, Registry, Version};
+
+/// What replicas remember of their blobs, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cache {
+    Off,
+    InMemory,
+    Redis,
+}
+
+/// Where the content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Storage {
+    Filesystem,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setup {
+    pub(super) version: Version,
+    pub(super) cache: Cache,
+    pub(super) replicas: usize,
+    pub(super) storage: Storage,
+}
+
+impl Setup {
+    /// As an operator declares it.
+    fn declared(self) -> &'static str {
+        match (self.cache, self.version) {
+            (Cache::Off, _) => "none",
+            // A push of a manifest that the cache believes in is answered 201 and not written.
+            (_, Version::V2) => "unknown",
+            (_, Version::V3) => "safePut",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) setup: Setup,
+    replicas: Mutex<Vec<Registry>>,
+    /// Of each replica.
+    urls: Vec<String>,
+    host: String,
+    redis: Option<Redis>,
+    root: TempDir,
+    home: TempDir,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) view: Value,
+    pub(super) stderr: String,
+}
+
+impl Site {
+    pub(super) async fn start(setup: Setup) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let redis = match setup.cache {
+            Cache::Redis => Some(Redis::start().await),
+            Cache::Off | Cache::InMemory => None,
+        };
+        let mut replicas = Vec::new();
+        for _ in 0..setup.replicas {
+            let options = match setup.storage {
+                Storage::Filesystem => Options::new(setup.version, root.path()),
+            };
+            let options = match (setup.cache, &redis) {
+                (Cache::InMemory, _) => options.with_descriptor_cache(),
+                (Cache::Redis, Some(redis)) => options.with_redis(redis.port()),
+                (Cache::Off | Cache::Redis, _) => options,
+            };
+            replicas.push(Registry::start(options.with_deletes()).await);
+        }
+        let site = Self {
+            setup,
+            urls: replicas.iter().map(Registry::url).collect(),
+            host: replicas[0].host(),
+            replicas: Mutex::new(replicas),
+            redis,
+            root,
+            home: tempfile::tempdir().unwrap(),
+        };
+        site.keep([]);
+        site
+    }
+
+    pub(super) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Starts one replica after the other again, and empties what they share.
+    pub(super) async fn restart(&self) {
+        for replica in self.replicas.lock().await.iter_mut() {
+            replica.start_again().await;
+        }
+        if let Some(redis) = &self.redis {
+            redis.flush().await;
+        }
+    }
+
+    /// What workloads use, below the registry's host. Whoever reads it finds it whole.
+    pub(super) fn keep<'a>(&self, references: impl IntoIterator<Item = &'a String>) {
+        let lines = references
+            .into_iter()
+            .map(|it| format!("{}/{it}\n", self.host));
+        let text = "# What runs.\n".to_owned() + &lines.collect::<String>();
+        let file = self.home.path().join("keep.txt");
+        fs::write(file.with_extension("new"), text).unwrap();
+        fs::rename(file.with_extension("new"), file).unwrap();
+    }
+
+    /// A collection, with everything that takes days turned down to seconds.
+    pub(super) async fn collect(&self, mode: &str) -> Answered {
+        let now = SystemClock.now() - SignedDuration::from_mins(10);
+        let opened = now.round(Unit::Minute).unwrap();
+        let opened = opened.to_zoned(jiff::tz::TimeZone::UTC);
+        let schedule = format!("{} {} * * *", opened.minute(), opened.hour());
+        let storage = match self.setup.storage {
+            Storage::Filesystem => json!({"filesystem": {"root": self.root()}}),
+        };
+        let text = json!({
+            "inventory": {"references": [{"name": "keep", "file": "keep.txt"}]},
+            "registries": [{
+                "host": self.host, "plainHttp": true, "kind": "distribution", "storage": storage,
+                "replicaEndpoints": self.urls,
+            }],
+            "gc": {
+                "mode": mode, "untagged": "delete", "tagHistory": "delete",
+                "rehearsal": "1s", "minimumAge": "2s", "longestRequest": "2s", "watchEvery": "1s",
+                "quarantineFor": "3s", "maxCollectPercent": 100, "alarmPercent": 100,
+                "settle": {"cache": self.setup.declared()},
+                "windows": [{"name": "now", "schedule": schedule, "duration": "4h"}],
+            },
+            "state": {"directory": self.home.path().join("state")},
+        });
+        fs::write(self.home.path().join("pullproof.yaml"), text.to_string()).unwrap();
+        let mut command = daemon::command(self.home.path());
+        command.args(["gc", "run", "-o", "json"]);
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let ended = ended.await.unwrap();
+        Answered {
+            view: serde_json::from_slice(&ended.stdout).unwrap_or_default(),
+            stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
+        }
+    }
+}
