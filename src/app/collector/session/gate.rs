@@ -13,7 +13,8 @@ use crate::app::collector::{Reading, proof};
 use crate::app::plan::Kept;
 use crate::collection::gate::{self, Facts, Permit};
 use crate::collection::proven::{self, Proofs};
-use crate::config::Registry;
+
+use crate::config::{Cache, Gc, Registry};
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::{self, Window};
 use crate::oci::digest::Digest;
@@ -29,6 +30,9 @@ impl Session<'_> {
     /// What can be told before anything is listed.
     pub(super) fn check_gate(&mut self) -> bool {
         self.facts = Facts::default();
+        for caution in cautions(&self.work.registry.gc) {
+            warn!(storage = self.work.registry.host, "{caution}");
+        }
         self.standing_facts();
         let quarantine_for = self.work.registry.gc.quarantine_for;
         let between = between(&self.work.registry.gc.windows, self.work.clock.now());
@@ -293,4 +297,26 @@ pub(in crate::app::collector) fn standing(vault: &Vault, registry: &Registry, fa
             Err(error) => Err(format!("pullproof/unsettled cannot be read: {error}")),
         },
     );
+}
+
+/// What is accepted, and is no good idea: there are no hidden floors.
+fn cautions(gc: &Gc) -> Vec<&'static str> {
+    let day = Duration::from_hours(24);
+    let mut cautions = Vec::new();
+    let between_looks = gc.longest_request.saturating_add(gc.watch_every);
+    if gc.cache != Cache::None && gc.minimum_age <= between_looks {
+        cautions.push(
+            "`gc.minimumAge` is not longer than `longestRequest` and `watchEvery` together: a layer that was \
+             uploaded so long before its manifest is pushed may be taken while a replica believes in it",
+        );
+    }
+    if gc.quarantine_for < day {
+        cautions.push(
+            "`gc.quarantineFor` is less than a day: who notices a loss later cannot put it back",
+        );
+    }
+    if gc.minimum_age < day {
+        cautions.push("`gc.minimumAge` is less than a day: a push that takes longer may lose what it sent first");
+    }
+    cautions
 }
