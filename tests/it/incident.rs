@@ -511,6 +511,7 @@ fn sixtieth(duration: &str) -> String {
         "s" => format!("{}ms", number * 1000 / 60),
         "m" => format!("{number}s"),
         "h" => format!("{number}m"),
+        "d" => format!("{}m", number * 24),
         _ => panic!("{duration} is in no unit that the shipped files use"),
     }
 }
@@ -519,8 +520,8 @@ fn sixtieth(duration: &str) -> String {
 fn a_hurried_file_differs_in_its_waits_alone() {
     assert_eq!(
         hurried(
-            "a: 5m\n  for: 5m\n  keep_firing_for: 15m\ngroup_wait: 30s\nrepeat_interval: 12h\n"
+            "a: 5m\n  for: 5m\n  keep_firing_for: 15m\ngroup_wait: 30s\nrepeat_interval: 12h\nfor: 8d\n"
         ),
-        "a: 5m\n  for: 5s\n  keep_firing_for: 15s\ngroup_wait: 500ms\nrepeat_interval: 12m\n"
+        "a: 5m\n  for: 5s\n  keep_firing_for: 15s\ngroup_wait: 500ms\nrepeat_interval: 12m\nfor: 192m\n"
     );
 }

@@ -166,13 +166,18 @@ async fn handed_over(times: u32) {
     let long = begun.elapsed();
     assert_eq!(desk.gc(&["restore", "--all"]).await.code, Some(0));
     let mut lost = 0;
-    // Where it is stopped is chance: it goes on until one was stopped before its last batch.
+    // Most are stopped by chance; every third as it has announced a batch. Whether one can still be caught
+    // there is chance too, so it goes on until one was.
     for number in 0..times * 4 {
         if number >= times && lost > 0 {
             break;
         }
         let first = collector(&desk, &format!("first-{number}"));
-        tokio::time::sleep(long.mul_f64(fastrand::f64())).await;
+        if number % 3 == 0 || number >= times {
+            announced(&desk, &first).await;
+        } else {
+            tokio::time::sleep(long.mul_f64(fastrand::f64())).await;
+        }
         let was_running = first.status().is_none();
         if was_running {
             first.pause().await;
@@ -208,6 +213,17 @@ async fn handed_over(times: u32) {
         std::fs::remove_dir_all(desk.root().join("pullproof/journal")).unwrap();
     }
     assert!(lost > 0, "none of {times} lost its Lease");
+}
+
+/// Until the journal has its first line, or the collector ended without any.
+async fn announced(desk: &Desk, collector: &Process) {
+    let journals = desk.root().join("pullproof/journal");
+    while collector.status().is_none() {
+        if std::fs::read_dir(&journals).is_ok_and(|it| it.count() > 0) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Within each journal nobody writes again once somebody with a later lock has.
