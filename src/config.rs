@@ -24,6 +24,7 @@ mod custom;
 mod decode;
 pub mod duration;
 pub mod endpoint;
+pub mod executor;
 pub mod files;
 mod later;
 mod mirror;
@@ -41,6 +42,7 @@ mod windows;
 use cidr::Cidr;
 pub use collection::{Acknowledged, Cache, Gc, Mode, PurgeBy, S3, Storage};
 use endpoint::{Endpoint, Listen};
+pub use executor::Executor;
 use files::NamedFile;
 pub use objects::{Named, ReadOnly, ReadOnlyMode, Restart, Workload, WorkloadKind};
 use problem::{Problems, Report};
@@ -362,6 +364,11 @@ impl Default for Config {
 }
 
 impl Registry {
+    /// Whether something may be taken from it: by pullproof where it has a storage, or by somebody else.
+    pub fn is_collected(&self) -> bool {
+        self.storage.is_some() || self.gc.executor.is_foreign()
+    }
+
     /// Its host, and all other names of it.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         [&self.host].into_iter().chain(&self.aliases)

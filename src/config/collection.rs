@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::check::Checker;
 use super::endpoint::Endpoint;
+use super::executor::Executor;
 use super::objects::{ReadOnly, Restart, Workload};
 use super::problem::quoted;
 use super::raw;
@@ -82,6 +83,7 @@ pub struct Gc {
     pub purge_by: PurgeBy,
     /// What was copied in a bucket without versions may be purged, although then nothing brings it back.
     pub purges_without_versions: bool,
+    pub executor: Executor,
 }
 
 /// Who purges what was held for long enough.
@@ -157,6 +159,7 @@ impl Default for Gc {
             watch_every: Duration::from_mins(1),
             purge_by: PurgeBy::Pullproof,
             purges_without_versions: false,
+            executor: Executor::Builtin,
         }
     }
 }
@@ -183,7 +186,9 @@ impl Checker<'_, '_> {
             watch_every,
             purge,
             r#unsafe,
+            executor,
         } = raw;
+        let is_stated = executor.is_some();
         let read_only = match read_only {
             None => defaults.read_only.clone(),
             Some(raw) => self.read_only(&format!("{path}.readOnly"), raw),
@@ -209,7 +214,11 @@ impl Checker<'_, '_> {
             Some(raw::Fate::Keep) => true,
             Some(raw::Fate::Delete) => false,
         };
-        Gc {
+        let executor = match executor {
+            None => defaults.executor.clone(),
+            Some(raw) => self.executor(&format!("{path}.executor"), raw),
+        };
+        let gc = Gc {
             repositories: match repositories {
                 None => defaults.repositories.clone(),
                 Some(patterns) => self.patterns(&format!("{path}.repositories"), patterns),
@@ -252,7 +261,10 @@ impl Checker<'_, '_> {
                 Some(windows) => self.windows(&format!("{path}.windows"), windows),
             },
             alarm_percent: alarm_percent.unwrap_or(defaults.alarm_percent),
-        }
+            executor,
+        };
+        self.suits_executor(path, &gc, is_stated);
+        gc
     }
 
     fn acknowledged(&mut self, path: &str, all: Vec<raw::Acknowledged>) -> Vec<Acknowledged> {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::problem::{Problems, Report};
 use super::tree;
-use super::{Acr, Config, Credentials, Storage, decode, raw};
+use super::{Acr, Config, Credentials, Executor, Storage, decode, raw};
 
 /// More is no certificate, key or kubeconfig.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -113,6 +113,9 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
                 push(format!("{path}.ca.file"), ca, FileKind::Certificates);
             }
         }
+        if let Some((key, file, kind)) = of_executor(&registry.gc.executor) {
+            push(format!("{path}.gc.executor.{key}"), file, kind);
+        }
         let (key, file, kind) = match &registry.credentials {
             Some(Credentials::DockerConfig(file)) => {
                 ("dockerConfig", Some(file), FileKind::DockerConfig)
@@ -135,6 +138,20 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
         }
     }
     files
+}
+
+fn of_executor(executor: &Executor) -> Option<(&'static str, &Path, FileKind)> {
+    match executor {
+        Executor::KubernetesJob(job) => {
+            Some(("kubernetesJob.template", &job.template, FileKind::Manifests))
+        }
+        Executor::Harbor(harbor) => Some((
+            "harbor.credentials.file",
+            &harbor.credentials,
+            FileKind::Secret,
+        )),
+        Executor::Builtin | Executor::Command(_) => None,
+    }
 }
 
 /// Reads each file that `config` names; `text` is what it was parsed from, for the places.

@@ -13,8 +13,10 @@ pub(super) use self::collection::{
     Acknowledged, Fate, Filesystem, Gc, GcMode, LeaderElection, PurgeBy, ReadOnly, ReadOnlyMode,
     S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Window, WorkloadKind,
 };
+pub(super) use self::executor::{Executor, Undo};
 
 mod collection;
+mod executor;
 
 /// The configuration of pullproof.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -891,13 +891,16 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
     let mut known = BTreeSet::new();
     let schema = schema();
     schema_keys(&schema, &schema, "", &mut known);
-    // An override is shown by one of its keys.
-    for paths in [&mut known, &mut shown] {
-        let is_override = |path: &str| {
-            path.starts_with("registries[].verify.") || path.starts_with("registries[].gc.")
-        };
-        paths.retain(|path| !is_override(path));
-    }
+    // What may be overridden is shown at either place.
+    let overridden = |path: String| {
+        let of_registry = path.strip_prefix("registries[].");
+        let key = of_registry.filter(|it| it.starts_with("verify.") || it.starts_with("gc."));
+        key.map(str::to_owned).unwrap_or(path)
+    };
+    let [shown, known] = [shown, known].map(|paths| {
+        let paths = paths.into_iter().map(overridden);
+        paths.collect::<BTreeSet<String>>()
+    });
     assert_eq!(shown, known);
 }
 
@@ -1155,6 +1158,71 @@ registries: [{host: a.b, gc: {readOnly: {mode: off}, settle: {workload: {kind: P
         ],
     );
 }
+
+#[test]
+fn an_executor_is_one_and_says_what_would_undo_it() {
+    let executor = |text: &str| {
+        parsed(&format!("gc: {{executor: {text}, {READ_ONLY}}}"))
+            .gc
+            .executor
+    };
+    assert_eq!(executor("{builtin: {}}"), Executor::Builtin);
+    let Executor::Command(command) = executor(
+        "{command: {argv: [registry, garbage-collect, a b], undo: versioning, deadline: 90m}}",
+    ) else {
+        panic!("it is a command");
+    };
+    assert_eq!(command.argv, ["registry", "garbage-collect", "a b"]);
+    assert_eq!(command.undo.as_str(), "versioning");
+    assert_eq!(command.deadline, Some(Duration::from_mins(90)));
+    assert!(!command.keeps_children);
+    let Executor::KubernetesJob(job) =
+        executor("{kubernetesJob: {template: job.yaml, undo: none, keepsChildren: true}}")
+    else {
+        panic!("it is a Job");
+    };
+    assert_eq!(job.template, Path::new("/etc/pullproof/job.yaml"));
+    assert_eq!((job.deadline, job.keeps_children), (None, true));
+    // Harbor's collection takes pushes meanwhile, and a registry may have another executor.
+    let config = parsed(
+        "gc: {executor: {harbor: {credentials: {file: h}}}, mode: purge}\nregistries: [{host: a.example}, {host: b.example, \
+         gc: {executor: {builtin: {}}, mode: quarantine}}]",
+    );
+    assert_eq!(config.registries[0].gc.executor.as_str(), "harbor");
+    assert_eq!(config.registries[1].gc.executor, Executor::Builtin);
+    check(
+        "gc:\n  executor: {}\n",
+        &[
+            "2:13 gc.executor: nothing is in it; write {builtin: {}}, or one of command, kubernetesJob and harbor",
+        ],
+    );
+    check(
+        "gc:
+  readOnly: {mode: required}
+  executor: {builtin: {}, command: {argv: [], deadline: 0s}}
+registries:
+  - {host: a.example, gc: {executor: {command: {argv: [x], undo: none}}}}
+  - {host: b.example, gc: {executor: {command: {argv: [x], undo: none}}, mode: quarantine}}
+  - {host: c.example, gc: {readOnly: {mode: notRequired}, executor: {kubernetesJob: {template: t, undo: undo}}}}
+  - {host: d.example, gc: {executor: {harbor: {}}}}
+  - {host: e.example, gc: {executor: {command: {argv: run it, undo: none}}}}
+",
+        &[
+            "3:36 gc.executor.command.undo: `undo` is missing",
+            "3:36 gc.executor.command: `builtin` and `command` are two executors; keep one of them",
+            "3:43 gc.executor.command.argv: the program is missing; write [\"registry\", \"garbage-collect\", \"/etc/distribution/config.yml\"]",
+            "3:57 gc.executor.command.deadline: it may take no time at all; leave it out for the end of the window",
+            "6:48 registries[1].gc.executor.command: `command` has no quarantine, and `mode` is `quarantine`: what it takes is gone; write `mode: purge` if that is meant, or `mode: plan`",
+            "7:85 registries[2].gc.executor.kubernetesJob: what is pushed while `kubernetesJob` runs may be lost; add `readOnly: {mode: required}`, or `{mode: managed, deployment: {namespace: NAMESPACE, name: NAME}}`",
+            "7:105 registries[2].gc.executor.kubernetesJob.undo: expected snapshot or versioning or none, found `undo`",
+            "8:47 registries[3].gc.executor.harbor.credentials: `credentials` is missing",
+            "9:55 registries[4].gc.executor.command.argv: expected a list, found text",
+        ],
+    );
+}
+
+/// What an executor needs that is not pullproof itself.
+const READ_ONLY: &str = "readOnly: {mode: required}";
 
 #[test]
 fn windows_are_checked_and_a_registry_may_have_its_own() {

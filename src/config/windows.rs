@@ -34,14 +34,14 @@ impl WindowsOf<'_> {
 
 impl Config {
     /// The windows that hold for all registries without windows of their own first, then those of each registry
-    /// that has a storage and others; with the hosts of the storages for which they hold.
+    /// that is collected and has others; with the hosts of the storages for which they hold.
     pub fn windows(&self) -> Vec<(WindowsOf<'_>, Vec<&str>)> {
         let shared = WindowsOf {
             own: None,
             windows: &self.gc.windows,
         };
         let mut all = vec![(shared, Vec::new())];
-        for registry in self.registries.iter().filter(|it| it.storage.is_some()) {
+        for registry in self.registries.iter().filter(|it| it.is_collected()) {
             let host = registry.host.as_str();
             if registry.gc.windows == self.gc.windows {
                 if let Some((_, storages)) = all.first_mut() {

@@ -116,6 +116,9 @@ pub(in crate::config) struct Gc {
     /// A plan that would take more of a storage's blobs or bytes is refused until it is accepted.
     #[schemars(extend("default" = 50), range(min = 0, max = 100))]
     pub(in crate::config) alarm_percent: Option<f64>,
+    /// Who takes what is garbage: a map with one key. All but pullproof itself have no quarantine.
+    #[schemars(extend("default" = serde_json::json!({"builtin": {}})))]
+    pub(in crate::config) executor: Option<super::executor::Executor>,
 }
 
 /// A time in which a collection may run, again and again.
