@@ -99,7 +99,7 @@ impl Collecting {
             let end = stop.child_token();
             let mut storages = JoinSet::new();
             let collected =
-                |registry: &&Registry| registry.storage.is_some() && registry.gc.mode != Mode::Plan;
+                |registry: &&Registry| registry.is_collected() && registry.gc.mode != Mode::Plan;
             let collected: Vec<&Registry> = config.registries.iter().filter(collected).collect();
             publish.send_modify(|all| {
                 let is_there = |host: &String| collected.iter().any(|it| it.host == *host);
@@ -343,8 +343,8 @@ impl One {
 
     /// Tells what the gate would say.
     async fn tell_gate(&self, open: Option<&Opening>) {
-        let registry = self.registry.clone();
-        let looked = tokio::task::spawn_blocking(move || collector::look(&registry)).await;
+        let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
+        let looked = tokio::task::spawn_blocking(move || collector::look(&config, &registry)).await;
         let collector::Looked {
             mut facts,
             read_only_since,

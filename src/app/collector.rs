@@ -22,7 +22,8 @@ use crate::collection::item::{Item, RunId};
 use crate::collection::machine::{Ending, Event, Goal, Machine, Rules};
 use crate::collection::run::Why;
 use crate::collection::select::Left;
-use crate::config::{Mode, PurgeBy, Registry};
+use crate::config::executor::Undo;
+use crate::config::{Config, Executor, Gc, Mode, PurgeBy, Registry};
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::OpeningId;
@@ -40,7 +41,7 @@ mod lease;
 mod memory;
 mod proof;
 pub mod readonly;
-mod session;
+pub mod session;
 pub mod settle;
 mod workload;
 
@@ -134,6 +135,24 @@ pub struct Report {
     pub standing: Standing,
     /// The first thing that went wrong.
     pub failed: Option<String>,
+    /// Of a collector that is not ours.
+    pub collected: Option<Collected>,
+    /// What such a collector took that was kept.
+    pub lost: Vec<String>,
+}
+
+/// What came of a collector that is not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// As the configuration has it.
+    pub executor: &'static str,
+    pub undo: Undo,
+    /// How it ended, in words.
+    pub ended: String,
+    /// Of all that it said.
+    pub said_bytes: u64,
+    /// The last lines of that.
+    pub said: Vec<String>,
 }
 
 impl Report {
@@ -143,7 +162,7 @@ impl Report {
             Some(Ending::Refused) => "refused",
             Some(Ending::Failed) | None => "failed",
             Some(Ending::Restored) => "restored",
-            Some(Ending::Done) if self.purged.items > 0 => "purged",
+            Some(Ending::Done) if self.purged.items > 0 || self.collected.is_some() => "purged",
             Some(Ending::Done) if self.taken.items > 0 => "quarantined",
             Some(Ending::Done) if self.restored.items > 0 => "restored",
             Some(Ending::Done) => "planned",
@@ -201,10 +220,10 @@ pub struct Looked {
 }
 
 /// What can be told of the gate without listing or asking anything. It blocks.
-pub fn look(registry: &Registry) -> Looked {
+pub fn look(config: &Config, registry: &Registry) -> Looked {
     let mut facts = Facts::default();
     let mut read_only_since = None;
-    match open(registry) {
+    match ground(config, registry) {
         Ok((_, vault)) => {
             let note = memory::read::<readonly::Note>(&vault, readonly::NOTE);
             read_only_since = note.ok().flatten().map(|note| note.since);
@@ -249,11 +268,15 @@ pub fn refused(work: &Work, refusal: Refusal) -> Report {
 
 /// Makes a registry writable again that a run which died left read-only. Nothing else is touched.
 fn recover(work: &Work) -> Report {
-    let Ok((storage, vault)) = open(&work.registry) else {
+    let Ok((storage, vault)) = ground(&work.registries.config, &work.registry) else {
         return Report::default();
     };
     // Nothing is written where nothing was, not even a lock.
-    if matches!(vault.has(readonly::NOTE), Ok(false)) {
+    let notes = [readonly::NOTE, session::foreign::NOTE];
+    if notes
+        .iter()
+        .all(|note| matches!(vault.has(note), Ok(false)))
+    {
         return Report::default();
     }
     match Session::new(work, storage, vault, false, Journals::default(), false) {
@@ -275,9 +298,20 @@ fn recover(work: &Work) -> Report {
 fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     let gc = &work.registry.gc;
     if gc.mode == Mode::Plan && !matches!(task, Task::Restore(_) | Task::Tend) {
-        let message =
-            "`gc.mode` is `plan`: nothing is taken; set it to `quarantine`, which can be undone";
-        return Err(Refusal::new(Code::PlanOnly, message));
+        return Err(plan_only(gc));
+    }
+    if gc.executor.is_foreign() {
+        match task {
+            Task::Run => return session::foreign::collect(work),
+            Task::Tend => {
+                let tended = session::foreign::tend(work)?;
+                if tended.is_some() || !has_quarantine(&work.registry) {
+                    return tended.map_or_else(|| idle(work), Ok);
+                }
+            }
+            // What pullproof took before somebody else was to collect.
+            Task::Purge | Task::Restore(_) => {}
+        }
     }
     let is_disk = matches!(
         work.registry.storage,
@@ -293,7 +327,7 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     let expired = expired::find(work, &vault, &mut journals)?;
     let purges = gc.mode == Mode::Purge || *task == Task::Purge;
     let leads = !matches!(task, Task::Restore(_) | Task::Tend);
-    let mut session = Session::new(work, storage, vault, purges, journals, leads)?;
+    let mut session = Session::new(work, Some(storage), vault, purges, journals, leads)?;
     let rules = Rules {
         // What the bucket purges by itself is not purged from here.
         purges: purges && gc.purge_by == PurgeBy::Pullproof && session.may_purge(),
@@ -380,6 +414,57 @@ fn wanted(
     Ok(found)
 }
 
+/// Why nothing is taken where only plans are made.
+pub fn plan_only(gc: &Gc) -> Refusal {
+    let message = match gc.executor {
+        Executor::Builtin => {
+            "`gc.mode` is `plan`: nothing is taken; set it to `quarantine`, which can be undone"
+        }
+        _ => {
+            "`gc.mode` is `plan`: nothing is taken; this executor has no quarantine, and `purge` lets it take what \
+             it wants for good"
+        }
+    };
+    Refusal::new(Code::PlanOnly, message)
+}
+
+/// How it stands where nothing is to be done.
+fn idle(work: &Work) -> Result<Report, Refusal> {
+    let (storage, vault) = ground(&work.registries.config, &work.registry)?;
+    let session = Session::new(work, storage, vault, false, Journals::default(), false)?;
+    Ok(Report {
+        ending: Some(Ending::Done),
+        ..session.report()
+    })
+}
+
+/// Whether pullproof itself may ever have taken something there.
+fn has_quarantine(registry: &Registry) -> bool {
+    registry.storage.is_some() && !matches!(registry.gc.executor, Executor::Harbor(_))
+}
+
+/// The storage, where it is read, and where pullproof remembers what concerns its collections: in the storage, or,
+/// where somebody else collects what pullproof does not see, in a directory of its own.
+fn ground(config: &Config, registry: &Registry) -> Result<(Option<Storage>, Vault), Refusal> {
+    if registry.gc.executor.is_foreign() && !has_quarantine(registry) {
+        return Ok((None, notes(config, registry)?));
+    }
+    open(registry).map(|(storage, vault)| (Some(storage), vault))
+}
+
+fn notes(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
+    let name = registry.host.replace(':', "_");
+    let directory = config.state.directory.join("collections").join(name);
+    let opened = std::fs::create_dir_all(&directory).and_then(|()| Vault::filesystem(&directory));
+    opened.map_err(|error| {
+        let message = format!(
+            "{}: what a collection has to remember cannot be written there: {error} (`state.directory`)",
+            directory.display()
+        );
+        Refusal::new(Code::StorageUnsupported, message)
+    })
+}
+
 /// Opens a storage for whoever collects it.
 fn open(registry: &Registry) -> Result<(Storage, Vault), Refusal> {
     let unsupported = |message: String| Refusal::new(Code::StorageUnsupported, message);
@@ -389,11 +474,18 @@ fn open(registry: &Registry) -> Result<(Storage, Vault), Refusal> {
         ));
     };
     let opened = planning::open(storage)?;
-    Ok((opened, vault(registry)?))
+    Ok((opened, storage_vault(registry)?))
 }
 
 /// What a collection does to a registry's storage, for whoever only looks, or leaves a mark, too.
-pub fn vault(registry: &Registry) -> Result<Vault, Refusal> {
+pub fn vault(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
+    if registry.gc.executor.is_foreign() && !has_quarantine(registry) {
+        return notes(config, registry);
+    }
+    storage_vault(registry)
+}
+
+fn storage_vault(registry: &Registry) -> Result<Vault, Refusal> {
     let unsupported = |message: String| Refusal::new(Code::StorageUnsupported, message);
     let Some(storage) = &registry.storage else {
         return Err(unsupported(

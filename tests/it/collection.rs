@@ -8,6 +8,7 @@
 
 mod bucket;
 mod desk;
+mod executor;
 mod job;
 mod killed;
 mod kubelet;

@@ -21,7 +21,7 @@ mod openat;
 mod ours;
 mod partial;
 pub(crate) mod paths;
-mod peers;
+pub(crate) mod peers;
 mod pushed;
 mod roots;
 mod rows;

@@ -31,6 +31,7 @@ use crate::storage::Storage;
 use crate::vault::{Lock, LockError, Moved, Vault};
 
 mod cluster;
+pub mod foreign;
 mod gate;
 mod listing;
 mod proving;
@@ -45,7 +46,8 @@ const OPENING: &str = "opening";
 /// What a session has and knows.
 pub(super) struct Session<'a> {
     work: &'a Work,
-    storage: Storage,
+    /// `None` where somebody else collects what cannot be read from here.
+    storage: Option<Storage>,
     vault: Vault,
     /// Whether what is due is purged.
     purges: bool,
@@ -58,6 +60,7 @@ pub(super) struct Session<'a> {
     switched: Option<Note>,
     /// A batch was not begun since the registry takes pushes.
     takes_pushes: bool,
+    foreign: foreign::Standing,
     facts: Facts,
     memory: Memory,
     kept: Option<Kept>,
@@ -78,7 +81,7 @@ impl<'a> Session<'a> {
     /// The error says which memory cannot be read, and what to do.
     pub(super) fn new(
         work: &'a Work,
-        storage: Storage,
+        storage: Option<Storage>,
         vault: Vault,
         purges: bool,
         journals: Journals,
@@ -95,6 +98,7 @@ impl<'a> Session<'a> {
             lease: None,
             switched: None,
             takes_pushes: false,
+            foreign: foreign::Standing::default(),
             facts: Facts::default(),
             memory: Memory::default(),
             kept: None,
@@ -153,7 +157,8 @@ impl<'a> Session<'a> {
                 None => began,
             };
         }
-        standing.is_open = self.journals.runs().values().any(Run::is_unfinished);
+        standing.is_open = self.journals.runs().values().any(Run::is_unfinished)
+            || self.vault.has(foreign::NOTE).unwrap_or(true);
         standing.opening = self.opening().ok().flatten();
         self.report.standing = standing;
         self.report
@@ -292,6 +297,11 @@ impl<'a> Session<'a> {
                 };
                 self.lock = Some(lock);
                 self.find_switched();
+                if !self.is_left_alone() {
+                    self.switch_back();
+                    self.release();
+                    return Event::NotLocked;
+                }
                 if let Err(error) = self.vault.clear_drill() {
                     warn!(%error, "the canary of a drill that was cut off cannot be removed");
                 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::keep;
+use super::report;
 use super::status;
 use super::table;
 use crate::app::kind;
@@ -131,7 +132,8 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
         None => {
             shown.print(Some(&plan), &needed, &refusals)?;
             if matches!(arguments.output, Form::Table | Form::Wide) {
-                terminal::print(&status::waits(registry).await?)?;
+                terminal::print(&status::waits(&config, registry).await?)?;
+                terminal::print(&report::executor_words(registry))?;
             }
         }
         Some(before) => {
@@ -153,11 +155,27 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
 
 /// The registry whose storage is meant; the error is the way out.
 pub(super) fn chosen<'a>(config: &'a Config, host: Option<&str>) -> Result<&'a Registry, String> {
-    let with = || config.registries.iter().filter(|it| it.storage.is_some());
+    chosen_of(config, host, |it| it.storage.is_some())
+}
+
+/// The same of all that are collected, those by others of which pullproof does not see the storage included.
+pub(super) fn collected<'a>(
+    config: &'a Config,
+    host: Option<&str>,
+) -> Result<&'a Registry, String> {
+    chosen_of(config, host, Registry::is_collected)
+}
+
+fn chosen_of<'a>(
+    config: &'a Config,
+    host: Option<&str>,
+    is_meant: fn(&Registry) -> bool,
+) -> Result<&'a Registry, String> {
+    let with = || config.registries.iter().filter(|it| is_meant(it));
     if let Some(host) = host {
         let entry = config.registry(host);
         return match entry {
-            Some(registry) if registry.storage.is_some() => Ok(registry),
+            Some(registry) if is_meant(registry) => Ok(registry),
             Some(_) => Err(format!(
                 "the entry of {host} has no storage; add `storage: {{filesystem: {{root: DIRECTORY}}}}`"
             )),

@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
+use crate::app::collector::session::foreign::undo_words;
 use crate::app::collector::settle::Waits;
-use crate::app::collector::{Report, Sum};
+use crate::app::collector::{Collected, Report, Sum};
 use crate::cli::explain::text::{counted, size};
 use crate::cli::output::{Output, structured};
 use crate::cli::terminal::Paint;
+use crate::config::Registry;
 use crate::gc::refusal::Refusal;
 
 #[derive(Debug, Serialize)]
@@ -21,8 +23,54 @@ struct View<'a> {
     left: LeftView,
     waits: &'a [Waits],
     failed: Option<&'a str>,
+    /// Of a collector that is not ours; null where pullproof itself collects.
+    executor: Option<ExecutorView<'a>>,
+    /// What such a collector took that was kept.
+    lost: &'a [String],
     told: &'a [String],
     refusals: &'a [Refusal],
+}
+
+#[derive(Debug, Serialize)]
+struct ExecutorView<'a> {
+    name: &'a str,
+    undo: &'a str,
+    ended: &'a str,
+    output_bytes: u64,
+    /// The last lines of it.
+    output: &'a [String],
+}
+
+impl<'a> From<&'a Collected> for ExecutorView<'a> {
+    fn from(collected: &'a Collected) -> Self {
+        let Collected {
+            executor,
+            undo,
+            ended,
+            said_bytes,
+            said,
+        } = collected;
+        Self {
+            name: executor,
+            undo: undo.as_str(),
+            ended,
+            output_bytes: *said_bytes,
+            output: said,
+        }
+    }
+}
+
+/// That somebody else collects, for people who look at a plan or a run; empty where pullproof does.
+pub(super) fn executor_words(registry: &Registry) -> String {
+    let executor = &registry.gc.executor;
+    if !executor.is_foreign() {
+        return String::new();
+    }
+    format!(
+        "`{}` collects: it takes what it decides, not this plan, and has no quarantine. What brings it back: {}.\n",
+        executor.as_str(),
+        undo_words(executor.undo())
+    )
 }
 
 #[derive(Debug, Serialize)]
@@ -76,6 +124,8 @@ pub(super) fn text(
         },
         waits: &report.waits,
         failed: report.failed.as_deref(),
+        executor: report.collected.as_ref().map(ExecutorView::from),
+        lost: &report.lost,
         told: &report.told,
         refusals: &report.refusals,
     };
@@ -97,6 +147,19 @@ fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
             let files = counted(sum.items, "file", "files");
             text.push_str(&format!("  {files}, {}, {what}\n", size(sum.bytes)));
         }
+    }
+    if let Some(collected) = &report.collected {
+        let (name, undo) = (collected.executor, undo_words(collected.undo));
+        text.push_str(&format!(
+            "  `{name}`: {}. It has no quarantine; what brings back what it took: {undo}\n",
+            collected.ended
+        ));
+        for line in &collected.said {
+            text.push_str(&format!("  | {line}\n"));
+        }
+    }
+    for lost in &report.lost {
+        text.push_str(&format!("  lost: {lost}\n"));
     }
     if let (Some(run), true) = (&view.run, report.taken.items > report.restored.items) {
         text.push_str(&format!("  back with: pullproof gc restore --run {run}\n"));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::keep;
-use super::plan::chosen;
+use super::plan::collected;
 use super::report;
 use crate::app::collector::{self, Reading, Report, Restore, Task, Work};
 use crate::app::registries::Registries;
@@ -125,7 +125,7 @@ async fn session(
         Err(exit) => return Ok(exit),
     };
     global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match chosen(&config, common.storage.as_deref()) {
+    let registry = match collected(&config, common.storage.as_deref()) {
         Ok(registry) => registry.clone(),
         Err(problem) => {
             terminal::complain(&format!("error: {problem}"));
@@ -157,6 +157,7 @@ async fn session(
         Some(Ending::Done) => Exit::Done,
         Some(Ending::Refused) => Exit::Unknown,
         Some(Ending::Restored) => Exit::Broken,
+        Some(Ending::Failed) if !report.lost.is_empty() => Exit::Broken,
         Some(Ending::Failed) | None => Exit::CouldNotRun,
     })
 }
@@ -187,9 +188,7 @@ fn until(registry: &Registry, now: Timestamp) -> Option<Timestamp> {
 /// Why nothing is even begun: nothing is to be taken, or no window is open.
 fn closed(registry: &Registry, now: Timestamp) -> Option<Refusal> {
     if registry.gc.mode == Mode::Plan {
-        let message =
-            "`gc.mode` is `plan`: nothing is taken; set it to `quarantine`, which can be undone";
-        return Some(Refusal::new(Code::PlanOnly, message));
+        return Some(collector::plan_only(&registry.gc));
     }
     let windows = &registry.gc.windows;
     if window::open_at(windows, now).is_some() {
@@ -216,8 +215,8 @@ async fn all_closed(
     clock: &Arc<dyn Clock>,
 ) -> Vec<Refusal> {
     let looked = {
-        let registry = registry.clone();
-        tokio::task::spawn_blocking(move || collector::look(&registry).facts.refusals())
+        let (config, registry) = (config.clone(), registry.clone());
+        tokio::task::spawn_blocking(move || collector::look(&config, &registry).facts.refusals())
     };
     let mut refusals = looked.await.unwrap_or_default();
     match keep::read(given, config, registry, clock, Vec::new()).await {

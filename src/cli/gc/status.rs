@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::plan::chosen;
+use super::plan::collected;
 use super::report::waiting;
 use super::run::Common;
 use crate::app::collector;
 use crate::app::collector::journals::Journals;
 use crate::app::collector::readonly::{self, Note};
+use crate::app::collector::session::foreign::{self, Note as Collection};
 use crate::app::collector::settle::{self, Waits};
 use crate::cli::explain::text::{counted, size};
 use crate::cli::output::structured;
@@ -22,7 +23,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::collection::item::RunId;
 use crate::collection::journal::Replayed;
 use crate::collection::run::{Place, Proof};
-use crate::config::{LogLevel, Registry};
+use crate::config::{Config, LogLevel, Registry};
 use crate::vault::Vault;
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +54,8 @@ struct View {
     stopping: bool,
     /// Since when pullproof holds the registry read-only, and by which Deployment.
     read_only: Option<Note>,
+    /// A collector that is not ours: under way, or after which nothing is proven yet.
+    executor: Option<Collection>,
     /// What waits for which replica to start again, as the last listing saw it.
     waits: Vec<Waits>,
     /// Those that hold something, or have something open; the oldest first.
@@ -114,6 +117,7 @@ fn view(registry: &Registry, vault: &Vault) -> anyhow::Result<View> {
         paused: vault.has("pause")?,
         stopping: vault.has("stop")?,
         read_only: noted(vault, readonly::NOTE)?,
+        executor: noted(vault, foreign::NOTE)?,
         waits: noted(vault, settle::NOTE)?.unwrap_or_default(),
         runs: journals
             .iter()
@@ -125,10 +129,10 @@ fn view(registry: &Registry, vault: &Vault) -> anyhow::Result<View> {
 }
 
 /// What waits for which replica, a line each, as the last listing of a collection saw it.
-pub(super) async fn waits(registry: &Registry) -> anyhow::Result<String> {
-    let registry = registry.clone();
+pub(super) async fn waits(config: &Config, registry: &Registry) -> anyhow::Result<String> {
+    let (config, registry) = (config.clone(), registry.clone());
     let noted = tokio::task::spawn_blocking(move || {
-        let vault = collector::vault(&registry);
+        let vault = collector::vault(&config, &registry);
         let vault = vault.map_err(|refusal| anyhow::anyhow!("{}", refusal.message))?;
         noted::<Vec<Waits>>(&vault, settle::NOTE)
     });
@@ -159,6 +163,17 @@ fn words(view: &View, paint: Paint) -> String {
             "read-only since {since:.0}, by the Deployment {deployment}: it is made writable by whoever collects, or, if \
              that died, by the next `pullproof gc run`\n"
         ));
+    }
+    if let Some(run) = &view.executor {
+        let by = run.by.as_str();
+        let since = run.since;
+        text.push_str(&if run.has_ended {
+            format!(
+                "`{by}` ended that began at {since:.0}, and what is kept is not proven again yet\n"
+            )
+        } else {
+            format!("`{by}` runs since {since:.0}, or was cut off: then the next session ends it\n")
+        });
     }
     for waits in &view.waits {
         text.push_str(&format!("{}\n", waiting(waits)));
@@ -240,14 +255,14 @@ fn opened(common: &Common, global: &Global) -> anyhow::Result<Result<(Registry, 
         Err(exit) => return Ok(Err(exit)),
     };
     global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match chosen(&config, common.storage.as_deref()) {
+    let registry = match collected(&config, common.storage.as_deref()) {
         Ok(registry) => registry.clone(),
         Err(problem) => {
             terminal::complain(&format!("error: {problem}"));
             return Ok(Err(Exit::Usage));
         }
     };
-    match collector::vault(&registry) {
+    match collector::vault(&config, &registry) {
         Ok(vault) => Ok(Ok((registry, vault))),
         Err(refusal) => anyhow::bail!("{}", refusal.message),
     }

@@ -107,7 +107,16 @@ impl Desk {
 
     /// The same for a daemon, which has a state directory of its own.
     pub(crate) fn of_daemon(&self, mode: &str) -> String {
-        let mut parts = self.configuration(mode, "");
+        Self::daemons(self.configuration(mode, ""))
+    }
+
+    /// What is configured, for a daemon.
+    pub(crate) fn as_daemon(&self) -> String {
+        let text = fs::read(self.file()).unwrap();
+        Self::daemons(serde_json::from_slice(&text).unwrap())
+    }
+
+    fn daemons(mut parts: Value) -> String {
         let parts = parts.as_object_mut().unwrap();
         parts.remove("state");
         parts.insert(

@@ -8,7 +8,7 @@ use crate::support::parts::require;
 use crate::support::registry::Version;
 
 /// Waits until a series has a value.
-async fn told(daemon: &Daemon, name: &str, texts: &[&str], value: f64) {
+pub(super) async fn told(daemon: &Daemon, name: &str, texts: &[&str], value: f64) {
     let what = format!("{name} {texts:?} is {value}");
     let is_so = async || {
         let series = daemon.series(name, texts).await;

@@ -98,12 +98,9 @@ impl Session<'_> {
             }
         }
         self.find_switched();
+        self.is_left_alone();
         self.switch_back();
-        if let Some(lock) = self.lock.take()
-            && let Err(error) = lock.release()
-        {
-            warn!(%error, "the storage's lock was not given back; whoever comes next waits a little");
-        }
+        self.release();
     }
 
     /// Whether the registry takes no pushes, where it may not. Once there is a listing, one that is managed
@@ -122,7 +119,7 @@ impl Session<'_> {
             return Ok(());
         }
         let workloads = Workloads::new(&self.work.runtime, "gc.readOnly.deployment")?;
-        if self.plan.is_none() {
+        if self.plan.is_none() && !self.foreign.looked_over {
             return readonly::may_switch(&workloads, deployment);
         }
         let has_work =
@@ -185,7 +182,7 @@ impl Session<'_> {
     /// Makes the registry writable again where this or an earlier run switched it, as long as the storage's
     /// lock is ours. What cannot be switched back now is by the next start.
     pub(super) fn switch_back(&mut self) {
-        let Some(note) = self.switched.clone() else {
+        let Some(note) = self.switched.clone().filter(|_| !self.foreign.goes_on) else {
             return;
         };
         let now = self.now();

@@ -12,9 +12,8 @@ use crate::app::collector::copied::Copied;
 use crate::app::collector::{Reading, proof};
 use crate::app::plan::Kept;
 use crate::collection::gate::{self, Facts, Permit};
-use crate::collection::proven::{self, Proofs};
-
-use crate::config::{Cache, Gc, Registry};
+use crate::collection::proven::{self, Found, Memory, Proofs};
+use crate::config::{Cache, Executor, Gc, Registry};
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::{self, Window};
 use crate::oci::digest::Digest;
@@ -30,10 +29,22 @@ impl Session<'_> {
     /// What can be told before anything is listed.
     pub(super) fn check_gate(&mut self) -> bool {
         self.facts = Facts::default();
+        self.standing_facts();
+        // Who has no quarantine needs nothing of it.
+        if !self.foreign.collects {
+            self.check_vault();
+        }
+        let refusals = self.facts.refusals();
+        let is_open = refusals.is_empty();
+        self.report.facts = self.facts.clone();
+        self.refuse(refusals);
+        is_open
+    }
+
+    fn check_vault(&mut self) {
         for caution in cautions(&self.work.registry.gc) {
             warn!(storage = self.work.registry.host, "{caution}");
         }
-        self.standing_facts();
         let quarantine_for = self.work.registry.gc.quarantine_for;
         let between = between(&self.work.registry.gc.windows, self.work.clock.now());
         let unsupported = self.vault.refusals(self.purges, quarantine_for, between);
@@ -46,11 +57,6 @@ impl Session<'_> {
         if is_supported && self.vault.is_drilled_first() {
             self.drill();
         }
-        let refusals = self.facts.refusals();
-        let is_open = refusals.is_empty();
-        self.report.facts = self.facts.clone();
-        self.refuse(refusals);
-        is_open
     }
 
     pub(super) fn standing_facts(&mut self) {
@@ -113,7 +119,7 @@ impl Session<'_> {
             self.copy(&kept);
             self.kept = Some(kept);
         }
-        if !self.vault.is_drilled_first() {
+        if !self.vault.is_drilled_first() && !self.foreign.collects {
             self.drill();
         }
         let epoch = self.lock.as_ref().map_or(0, Lock::epoch);
@@ -148,12 +154,28 @@ impl Session<'_> {
             })
         };
         let references = proof::references(&kept.set, &self.work.registry, &stored);
-        let (proofs, _) = self.work.runtime.block_on(proof::prove(
+        let running = if self.plan.is_none() && self.work.registry.gc.executor.is_foreign() {
+            let all = proof::references(&kept.set, &self.work.registry, &|_| true);
+            all.difference(&references).cloned().collect()
+        } else {
+            BTreeSet::new()
+        };
+        let references = references.union(&running).cloned().collect();
+        let (mut proofs, _) = self.work.runtime.block_on(proof::prove(
             &self.work.registries,
             &self.work.registry.host,
             &references,
             &self.work.clock,
         ));
+        // Without a listing: what runs may be told by its config, which nobody has as a manifest.
+        if !running.is_empty() {
+            let memory: Memory = self.remembered(PROVEN).ok().flatten().unwrap_or_default();
+            proofs.retain(|reference, found| {
+                !running.contains(reference)
+                    || !matches!(found, Found::Broken { is_root: true, .. })
+                    || memory.proven.contains_key(reference)
+            });
+        }
         proofs
     }
 
@@ -271,9 +293,10 @@ pub(in crate::app::collector) fn standing(vault: &Vault, registry: &Registry, fa
         },
     );
     let replicas = replicas(registry);
+    let is_asked = !matches!(gc.executor, Executor::Harbor(_));
     facts.check(
         Code::ReplicasUnknown,
-        if replicas.is_empty() {
+        if replicas.is_empty() && is_asked {
             Err(
                 "nobody said how many replicas the registry has: write `single: true`, or name each under \
                  `replicaEndpoints`"

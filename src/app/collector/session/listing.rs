@@ -102,8 +102,12 @@ impl Session<'_> {
         let held = self.journals.held();
         let held: Vec<(RunId, Item)> = held.map(|(run, _, item)| (run, item.clone())).collect();
         let read_held = |items: &[(RunId, &Item)]| self.vault.read_held(items);
+        let storage = self.storage.as_ref().ok_or_else(|| {
+            let message = "the registry's entry has no storage";
+            Refusal::new(Code::StorageUnsupported, message)
+        })?;
         planning::plan_with(
-            &self.storage,
+            storage,
             &self.work.registry,
             &kept.needed,
             &planning::Held {
