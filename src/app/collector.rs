@@ -33,7 +33,7 @@ use crate::storage::Storage;
 use crate::storage::s3::S3;
 use crate::vault::{BucketRules, Vault};
 
-mod cluster;
+pub(in crate::app) mod cluster;
 mod copied;
 mod expired;
 pub mod journals;

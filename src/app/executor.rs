@@ -12,6 +12,8 @@ use crate::collection::gate::Permit;
 use crate::second::Second;
 
 pub mod command;
+pub mod harbor;
+pub mod job;
 mod processes;
 pub mod tail;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::check::Checker;
 use super::{Gc, Mode, ReadOnlyMode, raw};
+use crate::pattern::Pattern;
 
 /// Who takes what is garbage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +189,17 @@ impl Checker<'_, '_> {
                 "`{name}` has no quarantine, and `mode` is `quarantine`: what it takes is gone; write `mode: purge` \
                  if that is meant, or `mode: plan`"
             );
+            self.report.add(&place, message);
+        }
+        let all = |it: &Pattern| it.as_str() == "**";
+        let is_scoped = !gc.repositories.iter().any(all);
+        if gc.executor.is_foreign() && is_scoped && is_whole(self, "repositories") {
+            let message =
+                format!("`{name}` goes through all repositories; write `repositories: [\"**\"]`");
+            self.report.add(&place, message);
+        }
+        if gc.executor.is_foreign() && gc.max_collect_bytes.is_some() {
+            let message = format!("`{name}` takes as much as it wants; take `maxCollectBytes` out");
             self.report.add(&place, message);
         }
         let needs = matches!(

@@ -8,20 +8,20 @@ use tokio::runtime::Handle;
 use crate::inventory::cluster::{self as source, Access};
 
 /// So long an answer of the API server may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
+pub(in crate::app) const ANSWER: Duration = Duration::from_secs(5);
 
 /// Which manager of fields switches the registry.
-pub(super) const MANAGER: &str = "pullproof";
+pub(in crate::app) const MANAGER: &str = "pullproof";
 
 /// A client of the current context, else of the cluster around us. It does not talk to it yet.
-pub(super) fn client(runtime: &Handle, what: &str) -> Result<Client, String> {
+pub(in crate::app) fn client(runtime: &Handle, what: &str) -> Result<Client, String> {
     let client = runtime.block_on(source::reach(&Access::Infer, what));
     client.map_err(|error| format!("{}: {}; {}", error.place, error.problem, error.way_out))
 }
 
 /// What a request came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::app) enum Failure {
     /// It is not there.
     Absent,
     /// Somebody else has changed it, or owns what was to be changed.
@@ -39,7 +39,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// An answer within its time.
-pub(super) async fn answer<T>(
+pub(in crate::app) async fn answer<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER, request).await {

@@ -1,6 +1,6 @@
 //! A program of this machine: its arguments as they are, no shell, a process group of its own. It blocks.
 
-use std::io::Read;
+use std::io::{self, PipeReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -43,25 +43,31 @@ pub fn run(
     if let Err(problem) = permitted(permit, epoch, watch.clock) {
         return Outcome::unstarted(problem);
     }
-    let started = Command::new(program)
-        .args(arguments)
-        .env(processes::MARK, mark)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn();
-    let mut child = match started {
-        Ok(child) => child,
+    let (mut child, output) = match spawn(program, arguments, mark) {
+        Ok(started) => started,
         Err(error) => return Outcome::unstarted(format!("{program} cannot be started: {error}")),
     };
     info!(program, pid = child.id(), mark, "started");
-    let said = Said::of(&mut child);
+    let said = Said::of(output);
     let ended = watched(&mut child, mark, watch);
     Outcome {
         ended,
         said: said.end(),
     }
+}
+
+/// With what it says, in the order in which it says it.
+fn spawn(program: &str, arguments: &[String], mark: &str) -> io::Result<(Child, PipeReader)> {
+    let (output, writer) = io::pipe()?;
+    let child = Command::new(program)
+        .args(arguments)
+        .env(processes::MARK, mark)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0)
+        .spawn()?;
+    Ok((child, output))
 }
 
 /// Ends what a run that died has left of its program. What may go on all the same is the error.
@@ -150,42 +156,33 @@ fn end_all(
     Err("some of its processes live on although they were killed".to_owned())
 }
 
-fn unlooked(error: &std::io::Error) -> String {
+fn unlooked(error: &io::Error) -> String {
     format!("its processes cannot be looked at in /proc: {error}")
 }
 
-/// What a program says, taken by a thread for each of its outputs.
+/// What a program says, taken by a thread of its own.
 struct Said {
     tail: Arc<Mutex<Tail>>,
     ended: Receiver<()>,
 }
 
 impl Said {
-    fn of(child: &mut Child) -> Self {
+    fn of(mut output: PipeReader) -> Self {
         let tail: Arc<Mutex<Tail>> = Arc::default();
         let (sender, ended) = channel();
-        let mut outputs: Vec<Box<dyn Read + Send>> = Vec::new();
-        if let Some(output) = child.stdout.take() {
-            outputs.push(Box::new(output));
-        }
-        if let Some(output) = child.stderr.take() {
-            outputs.push(Box::new(output));
-        }
-        for mut output in outputs {
-            let (tail, sender) = (Arc::clone(&tail), sender.clone());
-            std::thread::spawn(move || {
-                let mut part = [0; 8192];
-                while let Ok(count @ 1..) = output.read(&mut part) {
-                    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-                    tail.take(part.get(..count).unwrap_or_default());
-                }
-                drop(sender);
-            });
-        }
+        let taken = Arc::clone(&tail);
+        std::thread::spawn(move || {
+            let mut part = [0; 8192];
+            while let Ok(count @ 1..) = output.read(&mut part) {
+                let mut tail = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                tail.take(part.get(..count).unwrap_or_default());
+            }
+            drop(sender);
+        });
         Self { tail, ended }
     }
 
-    /// What has left the group may hold the outputs open: it is not waited for long.
+    /// What has left the group may hold it open: it is not waited for long.
     fn end(self) -> Tail {
         self.ended.recv_timeout(DRAINED).ok();
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,8 @@ use crate::support::registry::{Options, Version};
 
 mod command;
 mod ended;
+mod harbor;
+mod job;
 
 /// A read-only registry over a tree, of which this is in use, and whoever collects it.
 async fn desk(version: Version, tree: Tree, kept: &[&str], executor: &Value) -> Desk {

@@ -1,25 +1,30 @@
 //! A run by somebody else's collector, which has no quarantine: the same gate, the same proofs before and after,
 //! and nothing that could be put back. What is remembered of it, so that whoever comes after a crash knows.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::Session;
-use super::gate::PROVEN;
 use crate::app::collector::journals::Journals;
-use crate::app::collector::{Collected, Reading, Report, Sum, Work, ground, plan_only, unreadable};
-use crate::app::executor::{self, Ended, Outcome, Watch};
+use crate::app::collector::{Collected, Reading, Report, Work, ground, plan_only, unreadable};
+use crate::app::executor::tail::Tail;
+use crate::app::executor::{self, Ended, Outcome, Watch, harbor, job};
 use crate::app::plan as planning;
 use crate::collection::foreign::{self, Loss, Untagged};
 use crate::collection::gate::Permit;
 use crate::collection::item::RunId;
 use crate::collection::machine::{Ending, Event, Guarded};
-use crate::collection::proven::{self, Memory};
 use crate::config::executor::Undo;
 use crate::config::{Cache, Executor, Mode, ReadOnlyMode};
 use crate::gc::refusal::{Code, Refusal};
+use crate::gc::window::opening::OpeningId;
 use crate::vault::Lock;
+
+mod after;
+mod note;
+mod way;
+
+pub use note::{By, Note};
+use way::Way;
 
 /// Beside the journal: the run of a collector that is under way, or after which nothing is proven yet.
 pub const NOTE: &str = "executor.json";
@@ -37,41 +42,6 @@ pub(super) struct Standing {
     pub(super) looked_over: bool,
     /// Whether one may be under way: nobody pushes meanwhile.
     pub(super) goes_on: bool,
-}
-
-/// A run of somebody else's collector.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    pub run: String,
-    /// Of all that it starts on this machine: runs of two storages may be called the same.
-    pub mark: String,
-    pub since: Timestamp,
-    /// When it is ended by whoever started it.
-    pub until: Timestamp,
-    /// Which start of which machine it was started on.
-    pub machine: String,
-    pub undo: String,
-    /// How it is found again.
-    pub by: By,
-    /// Whether it has ended, and what is kept is still to be proven.
-    pub has_ended: bool,
-}
-
-/// How a collector is found again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum By {
-    /// By the run in the environment of its processes.
-    Command,
-}
-
-impl By {
-    /// As the configuration has it.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Command => "command",
-        }
-    }
 }
 
 /// One run, from the gate to the proof after it.
@@ -169,6 +139,9 @@ impl Session<'_> {
         // No plan of ours decides what it takes, and no canary of ours goes its way.
         self.facts.met(Code::Rehearsal);
         self.facts.met(Code::DrillStale);
+        if let Err(refusal) = self.reach() {
+            self.facts.refused(refusal);
+        }
         let untagged = self.untagged();
         if self.storage.is_none() {
             for code in [Code::ListingIncomplete, Code::ShareExceeded] {
@@ -260,17 +233,6 @@ impl Session<'_> {
         }
     }
 
-    /// What it does with untagged manifests, as far as its words say so.
-    fn untagged(&self) -> Untagged {
-        match self.executor() {
-            Executor::Command(command) => Untagged::of(
-                command.argv.iter().map(String::as_str),
-                command.keeps_children,
-            ),
-            Executor::Builtin | Executor::KubernetesJob(_) | Executor::Harbor(_) => Untagged::Kept,
-        }
-    }
-
     fn carry_out(&mut self, permit: &Permit) {
         let work = self.work;
         let executor = self.executor().clone();
@@ -283,6 +245,17 @@ impl Session<'_> {
             began: now.into(),
             epoch,
         };
+        let of = work
+            .opening
+            .as_ref()
+            .map_or_else(|| run.to_string(), OpeningId::to_string);
+        let (by, way) = match self.prepared(&of, until) {
+            Ok(prepared) => prepared,
+            Err(problem) => {
+                self.fail(format!("`{}`: {problem}", executor.as_str()));
+                return;
+            }
+        };
         let mut note = Note {
             run: run.to_string(),
             mark: format!("{}/{run}/{}", work.registry.host, std::process::id()),
@@ -290,7 +263,7 @@ impl Session<'_> {
             until,
             machine: executor::command::machine(),
             undo: executor.undo().to_string(),
-            by: By::Command,
+            by,
             has_ended: false,
         };
         if let Err(problem) = self.remember(NOTE, &note) {
@@ -306,16 +279,24 @@ impl Session<'_> {
             executor = executor.as_str(),
             undo = executor.undo().as_str(),
         );
-        let outcome = {
-            let mut may_go_on = || self.may_go_on();
-            let mut watch = Watch::new(&*work.clock, &work.runtime, until, &mut may_go_on);
-            match &executor {
-                Executor::Command(command) => {
-                    let argv = &command.argv;
-                    executor::command::run(permit, epoch, argv, &note.mark, &mut watch)
-                }
-                Executor::Builtin | Executor::KubernetesJob(_) | Executor::Harbor(_) => {
-                    Outcome::unstarted("this version cannot start it".to_owned())
+        let started = self.start(permit, epoch, &way, &mut note);
+        let outcome = match started {
+            Err(ended) => Outcome {
+                ended,
+                said: Tail::default(),
+            },
+            Ok(()) => {
+                let mut may_go_on = || self.may_go_on();
+                let mut watch = Watch::new(&*work.clock, &work.runtime, until, &mut may_go_on);
+                match (&way, &note.by) {
+                    (Way::Command(argv), _) => {
+                        executor::command::run(permit, epoch, argv, &note.mark, &mut watch)
+                    }
+                    (Way::Job(jobs, made), _) => job::follow(jobs, &made.named, &mut watch),
+                    (Way::Harbor(api), By::Harbor { id: Some(id), .. }) => {
+                        harbor::follow(api, *id, &mut watch)
+                    }
+                    (Way::Harbor(_), _) => Outcome::unstarted("it has no number".to_owned()),
                 }
             }
         };
@@ -371,98 +352,6 @@ impl Session<'_> {
         self.prove_after(note);
     }
 
-    /// All that could be pulled before is proven again, and what was stored and is kept has to be there.
-    fn prove_after(&mut self, note: &Note) {
-        let memory: Memory = match self.remembered(PROVEN) {
-            Ok(memory) => memory.unwrap_or_default(),
-            Err(problem) => {
-                self.fail(problem);
-                return;
-            }
-        };
-        let before = self.kept.take();
-        let Some(kept) = self.read_kept(Reading::Known) else {
-            self.fail(
-                "what was kept is not proven again yet: the sources cannot be read".to_owned(),
-            );
-            return;
-        };
-        let proofs = self.proofs(&kept);
-        let (broken, mut unknown) = proven::worse(&memory.proven_last(&proofs), &proofs);
-        let mut lost = Vec::new();
-        if self.storage.is_some() {
-            match self.planned(&kept, self.work.clock.now()) {
-                Ok(after) => {
-                    if let (Some(plan), Some(before)) = (&self.plan, &before) {
-                        let needed = &before.needed.digests;
-                        lost = foreign::lost(plan.graph(), after.graph(), needed);
-                        let (blobs, bytes) = foreign::freed(plan.graph(), after.graph());
-                        self.report.purged = Sum {
-                            items: blobs,
-                            blobs,
-                            bytes,
-                        };
-                    }
-                }
-                Err(refusal) => unknown.push(refusal.to_string()),
-            }
-        }
-        self.tell_losses(note, broken, lost);
-        if self.report.lost.is_empty()
-            && let Some(first) = unknown.first()
-        {
-            self.fail(format!(
-                "of {} that were kept it cannot be told whether they are still there, the first: {first}; the next \
-                 session looks again",
-                unknown.len()
-            ));
-            return;
-        }
-        if let Err(error) = self.vault.remove(NOTE) {
-            self.fail(format!("pullproof/{NOTE} cannot be removed: {error}"));
-        }
-    }
-
-    fn tell_losses(&mut self, note: &Note, broken: Vec<String>, mut lost: Vec<Loss>) {
-        let count = broken.len() + lost.len();
-        let mut all = broken;
-        all.extend(lost.iter().map(Loss::to_string));
-        all.truncate(LOST_MAX);
-        for one in &all {
-            error!(
-                target: "pullproof::audit",
-                storage = self.work.registry.host,
-                run = note.run,
-                what = "lost",
-                executor = note.by.as_str(),
-                undo = note.undo,
-                "{one}"
-            );
-        }
-        let Some(first) = all.first() else {
-            return;
-        };
-        let way_back = match &*note.undo {
-            "snapshot" => "take it from the snapshot of the storage",
-            "versioning" => "take it from the versions of the bucket",
-            _ => "push it again: nothing else brings it back",
-        };
-        let told = format!(
-            "{count} that were there before `{}` are gone, the first: {first}; {way_back}",
-            note.by.as_str()
-        );
-        self.report.lost = all;
-        // Before what went wrong by it.
-        self.report.failed = None;
-        self.fail(told);
-        lost.truncate(LOST_MAX);
-        if !lost.is_empty()
-            && let Err(problem) = self.remember(LOST, &lost)
-        {
-            self.fail(problem);
-        }
-    }
-
     /// Whether a collector may go on.
     fn may_go_on(&mut self) -> Result<(), String> {
         use std::sync::atomic::Ordering;
@@ -513,23 +402,6 @@ impl Session<'_> {
         }
         self.prove_after(&note);
         self.report.failed.is_none()
-    }
-
-    fn end_left_over(&mut self, note: &Note) -> Result<(), String> {
-        match note.by {
-            By::Command if note.machine == executor::command::machine() => {
-                let ended = executor::command::end(&note.mark, &self.work.runtime)?;
-                warn!(ended, "processes of a run that did not end were ended");
-                Ok(())
-            }
-            // What another machine runs cannot be seen from here.
-            By::Command if self.work.clock.now() < note.until => Err(format!(
-                "it may still run on another machine, until {:.0}: wait for that, or see to it there and remove \
-                 pullproof/{NOTE}",
-                note.until
-            )),
-            By::Command => Ok(()),
-        }
     }
 }
 
