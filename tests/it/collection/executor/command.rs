@@ -15,7 +15,7 @@ use crate::plan::served::can_pull;
 use crate::plan::tree::{Tree, sound};
 use crate::support::daemon::Daemon;
 use crate::support::parts::require;
-use crate::support::registry::Version;
+use crate::support::registry::{Options, Version};
 
 /// distribution's own collector, with manifests that no tag names.
 fn distribution(version: Version, desk: &Desk) -> Value {
@@ -105,14 +105,14 @@ async fn a_closed_gate_starts_nothing() {
     desk.keep(&["app:v1", "app:lost"]);
     refused(&desk.gc(&["run"]).await, &["image_broken"], "app:lost");
     desk.keep(&["app:v1"]);
-    desk.registry.start_again_with(|it| it.with_deletes()).await;
+    desk.registry.start_again_with(Options::with_deletes).await;
     refused(
         &desk.gc(&["run"]).await,
         &["registry_writable"],
         "takes pushes",
     );
     assert!(!mark.exists());
-    desk.registry.start_again_with(|it| it.read_only()).await;
+    desk.registry.start_again_with(Options::read_only).await;
     assert_eq!(desk.gc(&["run"]).await.result(), "purged");
     assert!(mark.exists(), "it would have run");
 }

@@ -86,7 +86,9 @@ impl Scene {
     /// The one pod of the one Job.
     async fn pod(&self) -> (Value, String) {
         wait_until("there is a pod", BOUND, async || {
-            let (jobs, pods) = (self.all("jobs").await, self.all("pods").await);
+            // The pod comes after its Job, and so it is looked for first.
+            let pods = self.all("pods").await;
+            let jobs = self.all("jobs").await;
             let name = pods.first()?["metadata"]["name"]
                 .as_str()
                 .unwrap()
