@@ -1,5 +1,7 @@
 //! What came of a session, in words and as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::app::collector::settle::Waits;
@@ -19,6 +21,8 @@ struct View<'a> {
     restored: SumView,
     purged: SumView,
     left: LeftView,
+    /// Seconds, by phase.
+    took: BTreeMap<&'static str, f64>,
     waits: &'a [Waits],
     failed: Option<&'a str>,
     told: &'a [String],
@@ -74,6 +78,11 @@ pub(super) fn text(
             share: report.left.share,
             unsettled: report.left.unsettled,
         },
+        took: report
+            .took
+            .iter()
+            .map(|(phase, took)| (phase.as_str(), took.as_secs_f64()))
+            .collect(),
         waits: &report.waits,
         failed: report.failed.as_deref(),
         told: &report.told,
