@@ -30,6 +30,7 @@ use crate::storage::s3::S3;
 pub use self::bucket::Rules as BucketRules;
 
 mod bucket;
+mod drill;
 mod filesystem;
 
 /// Of all that pullproof keeps in a storage.

@@ -1,4 +1,4 @@
-"""A whole collection over S3 with a latency: what nobody needs is quarantined, and purged by the next run."""
+"""Whole collections: on a disk beside `mv`, and over S3 with a latency, where the next run purges."""
 
 import contextlib
 import datetime
@@ -9,16 +9,48 @@ from pathlib import Path
 from .machine import Problem, answers, free_port, run, server, wait_for
 from .plan import BUCKET, SECRET, USER, bucket, gateway, planted, said
 from .table import Limit, Table
-from .trees import Repository, Shape
+from .trees import ROOT, Repository, Shape
 
 # What is garbage are 5,000 objects and more: ten batches.
 SHAPE, MILLISECONDS = Shape(repositories=10, manifests=100, tags=50, layers=3), 10
+# Of it 100,000 blobs are garbage, below few manifests: what is kept has to be proven.
+FILES = Shape(repositories=20, manifests=100, tags=50, layers=98)
 
 
-def measure(bench, say, directory):
-    with planted(bench, directory) as (tree, _):
-        say(f"gc run over S3 with versions (versitygw behind toxiproxy), {MILLISECONDS} ms a request, half of it "
-            f"garbage;\n{SHAPE}", twice(bench, tree(SHAPE, True)))
+def measure(bench, say, directory, wanted):
+    with planted(bench, directory) as (tree, where):
+        if "collect" in wanted:
+            say(f"gc run, {where}; half of {FILES}, {FILES.files:,} files is garbage", moved(bench, tree(FILES)))
+        if "collect-s3" in wanted:
+            say(f"gc run over S3 with versions (versitygw behind toxiproxy), {MILLISECONDS} ms a request, half of it "
+                f"garbage;\n{SHAPE}", twice(bench, tree(SHAPE, True)))
+
+
+def moved(bench, tree):
+    storage = {"filesystem": {"rootdirectory": str(tree.root)}}
+    with registry(bench, storage) as name:
+        spent, told = collect(bench, name, {"filesystem": {"root": str(tree.root)}}, FILES, "quarantined")
+    if told["quarantined"]["items"] != 2 * FILES.garbage:
+        raise Problem(f"{told['quarantined']} was taken, and {2 * FILES.garbage:,} files are garbage")
+    # As whoever knows which blobs they are would do it, in the quarantine where they are now: the links
+    # to them, which a collection takes too, are left out.
+    blobs = next((tree.root / "pullproof/quarantine").iterdir()) / ROOT / "blobs/sha256"
+    names = bench.work / "names"
+    names.write_text("".join(f"{one.relative_to(blobs)}\n" for one in blobs.glob("*/*")))
+    aside = tree.root / "aside"
+    aside.mkdir()
+    mv = ["sh", "-c", 'cd "$1" && exec xargs -a "$2" mv -t "$3"', "sh", blobs, names, aside]
+    by_hand = bench.run(mv, bench.work / "mv")
+    if len(list(aside.iterdir())) != FILES.garbage:
+        raise Problem(f"mv did not move {FILES.garbage:,} blobs")
+    took = told["took"]
+    table = Table("", "seconds", "CPU s")
+    table.row("a whole gc run", f"{spent.wall:.1f}", f"{spent.cpu:.1f}")
+    for phase, seconds in took.items():
+        table.row(f"  {phase}", f"{seconds:.1f}", "")
+    table.row("mv of the blobs alone", f"{by_hand.wall:.2f}", f"{by_hand.cpu:.2f}")
+    return table, [
+        Limit.at_most(f"{FILES.garbage:,} blobs on a disk: quarantine / mv", took["quarantine"] / by_hand.wall, 3)]
 
 
 def twice(bench, tree):
@@ -30,9 +62,10 @@ def twice(bench, tree):
     # Of each blob its bytes, and a link to it.
     wanted = 2 * SHAPE.garbage
     spent, before = [], 0
-    with gateway(bench, tree, MILLISECONDS, versions) as (host, _), registry(bench, host) as name:
+    with gateway(bench, tree, MILLISECONDS, versions) as (host, _), registry(bench, over(host)) as name:
         for which, result in (("the first", "quarantined"), ("the second", "purged")):
-            one, told = collect(bench, name, host, result)
+            # Whoever asks for a blob is sent to the bucket.
+            one, told = collect(bench, name, bucket(bench, host), SHAPE, result, host)
             asked, items = requests(bench), told[result]["items"]
             if items != wanted:
                 raise Problem(f"{items} objects were {result}, and {wanted} are garbage")
@@ -44,16 +77,21 @@ def twice(bench, tree):
         Limit.at_most(f"S3, {MILLISECONDS} ms: the second gc run", spent[1], 120, " s")]
 
 
+def over(host):
+    """The bucket, as distribution is told of it."""
+    return {"s3": {
+        "accesskey": USER, "secretkey": SECRET, "region": "us-east-1", "regionendpoint": f"http://{host}",
+        "forcepathstyle": True, "secure": False, "bucket": BUCKET}}
+
+
 @contextlib.contextmanager
-def registry(bench, host):
-    """distribution 3.1 over the same bucket, as slow."""
+def registry(bench, storage):
+    """distribution 3.1 over the same storage, as slow."""
     name = f"127.0.0.1:{free_port()}"
     config, log = bench.work / "serve.yml", bench.work / "serve.log"
     config.write_text(json.dumps({
         "version": "0.1", "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"s3": {
-            "accesskey": USER, "secretkey": SECRET, "region": "us-east-1", "regionendpoint": f"http://{host}",
-            "forcepathstyle": True, "secure": False, "bucket": BUCKET}},
+        "storage": storage,
         "http": {"addr": name}}))
     environment = bench.environment | {"OTEL_TRACES_EXPORTER": "none"}
     with server([bench.testbed / "registry-3.1", "serve", config], log, environment) as child:
@@ -61,19 +99,18 @@ def registry(bench, host):
         yield name
 
 
-def collect(bench, name, host, result):
-    """One run, which must end so."""
+def collect(bench, name, storage, shape, result, *others):
+    """One run, which must end so. What is in use is what has a tag."""
     config, out = bench.work / "collect.yaml", bench.work / "collect.json"
-    images = (Repository(SHAPE, number) for number in range(SHAPE.repositories))
+    images = (Repository(shape, number) for number in range(shape.repositories))
     lines = (f"{name}/{one.name}:{tag}\n" for one in images for tag in one.tags)
     (bench.work / "keep.txt").write_text("".join(lines))
     now = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=10)
     config.write_text(json.dumps({
         "inventory": {"references": [{"name": "keep", "file": "keep.txt"}]},
         "registries": [
-            {"host": name, "plainHttp": True, "kind": "distribution", "storage": bucket(bench, host)},
-            # Whoever asks for a blob is sent there.
-            {"host": host, "plainHttp": True}],
+            {"host": name, "plainHttp": True, "kind": "distribution", "storage": storage},
+            *({"host": other, "plainHttp": True} for other in others)],
         "gc": {
             "mode": "purge", "untagged": "delete", "tagHistory": "delete", "minimumAge": "0s", "rehearsal": "0s",
             "quarantineFor": "0s", "longestRequest": "0s", "watchEvery": "0s", "maxCollectPercent": 100,

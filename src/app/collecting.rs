@@ -301,6 +301,7 @@ impl One {
             mut unsettled,
             waits,
             standing,
+            took,
             ..
         } = report;
         for wait in waits {
@@ -326,6 +327,8 @@ impl One {
             status.drilled_at = drilled_at.or(status.drilled_at);
             status.purged.add(amount(purged));
             status.restored.add(amount(restored));
+            let took = took.into_iter().map(|(phase, took)| (phase.as_str(), took));
+            status.took.extend(took);
             if is_run {
                 status.unsettled = unsettled;
             }

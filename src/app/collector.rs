@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use self::journals::{Journals, Unreadable};
+use self::phase::{Stopwatch, Took};
 use self::session::Session;
 use super::plan::{self as planning, Kept};
 use super::registries::Registries;
@@ -39,6 +40,7 @@ mod expired;
 pub mod journals;
 mod lease;
 mod memory;
+pub mod phase;
 mod proof;
 pub mod readonly;
 pub mod session;
@@ -133,6 +135,8 @@ pub struct Report {
     pub is_permitted: bool,
     /// How it stands in the end.
     pub standing: Standing,
+    /// How long each part of it took.
+    pub took: Took,
     /// The first thing that went wrong.
     pub failed: Option<String>,
     /// Of a collector that is not ours.
@@ -347,6 +351,7 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     for (run, items) in wanted {
         (machine, _) = machine.step(Event::Wanted(run, why, items), session.now());
     }
+    let mut watch = Stopwatch::default();
     while let Some(effect) = next {
         if work.stop.load(Ordering::Relaxed) {
             (machine, _) = machine.step(Event::Stopped, session.now());
@@ -358,7 +363,7 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
                 (machine, _) = machine.step(Event::Wanted(run, Why::Worse, None), session.now());
             }
         }
-        let (event, others) = session.perform(effect);
+        let (event, others) = watch.time(effect, |effect| session.perform(effect));
         for other in others {
             (machine, _) = machine.step(other, session.now());
         }
@@ -366,6 +371,7 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
         (machine, next) = machine.step(event, session.now());
     }
     let mut report = session.report();
+    report.took = watch.took();
     report.purged.items += expired.items;
     report.purged.blobs += expired.blobs;
     report.purged.bytes = report.purged.bytes.saturating_add(expired.bytes);

@@ -34,6 +34,8 @@ use crate::storage::{Listed, Progress, Storage, Unlisted};
 const UPLOAD_LASTS: Duration = Duration::from_hours(168);
 /// What was read waits to be put into the graph, and takes more than it does there.
 const READ_AT_ONCE: usize = 8192;
+/// It is listed so often while each listing lacks something else that is there, as beside pushes.
+const LISTINGS_MAX: usize = 5;
 /// Of what manifests name and the listing lacks, so much is looked for.
 const LOOKS_MAX: usize = 1000;
 
@@ -187,10 +189,17 @@ pub fn plan_with(
 ) -> Result<Plan, Refusal> {
     let mut graph = read(storage, needed, held, progress)?;
     let mut unlisted = unlisted(storage, &graph, needed)?;
-    if !unlisted.is_empty() {
-        // A push may have come meanwhile, which a second listing has.
+    for _ in 1..LISTINGS_MAX {
+        if unlisted.is_empty() {
+            break;
+        }
+        // A push may have come meanwhile, which the next listing has.
+        let before: HashSet<Digest> = unlisted.into_iter().collect();
         graph = read(storage, needed, held, progress)?;
         unlisted = self::unlisted(storage, &graph, needed)?;
+        if unlisted.iter().any(|digest| before.contains(digest)) {
+            break;
+        }
     }
     if let Some(digest) = unlisted.first() {
         let message = format!(

@@ -109,7 +109,7 @@ catalog! {
     GC_LAST_PLAN = "gc_last_plan_timestamp_seconds", Gauge, &["storage"],
         "Time of the last plan of what is garbage";
     GC_PHASE_DURATION = "gc_phase_duration_seconds", Gauge, &["storage", "phase"],
-        "How long a phase of a collection took the last time";
+        "How long a phase of a collection took when there last was one: plan, acquire, gate, list, prove, quarantine, settle, purge, restore";
     GC_REFUSALS = "gc_refusals", Counter, &["storage", "reason"],
         "Times that nothing was planned or taken, by reason";
     GC_GATE_OPEN = "gc_gate_open", Gauge, &["storage"],

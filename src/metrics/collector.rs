@@ -332,6 +332,11 @@ fn encode_storages(
     families.gauges(&catalog::GC_LAST_PLAN, planned(&|it| seconds(it.at)))?;
     let took = planned(&|it| it.took.as_secs_f64()).into_iter();
     let took = took.map(|(labels, took)| (and(labels, "phase", "plan"), took));
+    let of_runs = collections.iter().flat_map(|(host, it)| {
+        let phases = it.took.iter();
+        phases.map(|(phase, took)| (and(of(host), "phase", phase), took.as_secs_f64()))
+    });
+    let took = took.chain(of_runs);
     families.gauges(&catalog::GC_PHASE_DURATION, took)?;
     let mut refusals: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
     let of_plans = storages.iter().map(|(host, it)| (host, &it.refusals));

@@ -1,6 +1,7 @@
 //! How the collection of each storage stands, as a daemon that runs it knows. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -45,6 +46,8 @@ pub struct CollectionStatus {
     pub purged: Amount,
     /// Since the start.
     pub restored: Amount,
+    /// How long each phase took when there last was one, by its name.
+    pub took: BTreeMap<&'static str, Duration>,
     pub last: Option<Last>,
 }
 

@@ -16,8 +16,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
+use super::drill::{self, Canary, expect, failed};
 use super::{LockError, Moved, OWN, journal, quarantine};
-use crate::collection::item::{Class, Item, RunId};
+use crate::collection::item::{Item, RunId};
 use crate::collection::run::Outcome;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
@@ -25,9 +26,6 @@ use crate::second::Second;
 use crate::storage::layout;
 
 mod lock;
-
-/// Notes the canary of a drill that is under way.
-const DRILL: &str = "drill";
 
 pub(super) use lock::Lock;
 
@@ -91,35 +89,16 @@ impl Vault {
     /// Moves a canary of our own as what is garbage is moved, puts it back, and reads it whole. An error is
     /// what did not work. It lies in a repository of our own, and nothing of it stays.
     pub fn drill(&self, now: Second) -> Result<(), String> {
-        let content = format!(
-            "a canary of pullproof, {now}, process {}",
-            std::process::id()
-        );
-        let item = Item {
-            class: Class::Blob,
-            digest: Digest::of(content.as_bytes()),
-            repository: None,
-            tag: None,
-            bytes: content.len() as u64,
-            modified: None,
-            version: None,
-            reason: "drill".to_owned(),
-        };
-        let run = RunId {
-            began: now,
-            epoch: 0,
-        };
-        let path = item.path();
+        let canary = Canary::new(now);
+        let path = canary.item.path();
         self.clear_drill()
-            .map_err(|error| format!("what a drill before left cannot be removed: {error}"))?;
-        let noted = format!("{run} {path}");
-        let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-        self.write(DRILL, noted.as_bytes())
+            .map_err(failed("what a drill before left cannot be removed"))?;
+        let noted = format!("{} {path}", canary.run);
+        self.write(drill::NOTE, noted.as_bytes())
             .map_err(failed("it could not be noted"))?;
-        self.write_at_path(&path, content.as_bytes())
+        self.write_at_path(&path, canary.content.as_bytes())
             .map_err(failed("it could not be written"))?;
-        let mut moving = Moving::new(self, run);
-        let told = self.drilled(&mut moving, &item, content.as_bytes());
+        let told = self.drilled(&canary);
         // Whatever came of it, nothing of it stays.
         let cleared = self.clear_drill();
         told?;
@@ -128,7 +107,7 @@ impl Vault {
 
     /// Removes what a drill left whose process died.
     pub fn clear_drill(&self) -> io::Result<()> {
-        let Some(noted) = self.read(DRILL)? else {
+        let Some(noted) = self.read(drill::NOTE)? else {
             return Ok(());
         };
         let noted = String::from_utf8_lossy(&noted);
@@ -145,29 +124,21 @@ impl Vault {
             }
             self.prune(run)?;
         }
-        self.remove(DRILL)
+        self.remove(drill::NOTE)
     }
 
-    fn drilled(&self, moving: &mut Moving<'_>, item: &Item, content: &[u8]) -> Result<(), String> {
-        let path = &*item.path();
-        let expect = |what: &str, found: io::Result<Outcome>, wanted| match found {
-            Ok(found) if found == wanted => Ok(()),
-            Ok(found) => Err(format!("{what}: it is {found:?}, not {wanted:?}")),
-            Err(error) => Err(format!("{what}: {error}")),
-        };
-        expect("taking it", moving.take(item), Outcome::Held)?;
+    fn drilled(&self, canary: &Canary) -> Result<(), String> {
+        let path = &*canary.item.path();
+        let mut moving = Moving::new(self, canary.run);
+        expect("taking it", moving.take(&canary.item), Outcome::Held)?;
         expect("looking for it", moving.look(path), Outcome::Held)?;
         expect("putting it back", moving.put_back(path), Outcome::Live)?;
         let file = self.within(path, OFlags::RDONLY);
         let mut read = Vec::new();
         file.map_err(io::Error::from)
             .and_then(|file| std::fs::File::from(file).read_to_end(&mut read))
-            .map_err(|error| format!("reading it: {error}"))?;
-        if read == content {
-            Ok(())
-        } else {
-            Err("what came back is not what was taken".to_owned())
-        }
+            .map_err(failed("reading it"))?;
+        canary.came_back(Some(&read))
     }
 
     fn write_at_path(&self, path: &str, content: &[u8]) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! What came of a session, in words and as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::app::collector::session::foreign::undo_words;
@@ -21,6 +23,8 @@ struct View<'a> {
     restored: SumView,
     purged: SumView,
     left: LeftView,
+    /// Seconds, by phase.
+    took: BTreeMap<&'static str, f64>,
     waits: &'a [Waits],
     failed: Option<&'a str>,
     /// Of a collector that is not ours; null where pullproof itself collects.
@@ -122,6 +126,11 @@ pub(super) fn text(
             share: report.left.share,
             unsettled: report.left.unsettled,
         },
+        took: report
+            .took
+            .iter()
+            .map(|(phase, took)| (phase.as_str(), took.as_secs_f64()))
+            .collect(),
         waits: &report.waits,
         failed: report.failed.as_deref(),
         executor: report.collected.as_ref().map(ExecutorView::from),

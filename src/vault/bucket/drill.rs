@@ -5,66 +5,45 @@ use std::io;
 
 use super::Vault;
 use super::copies::held;
-use crate::collection::item::{Class, Item, RunId};
+use crate::collection::item::{Item, RunId};
 use crate::collection::run::Outcome;
-use crate::oci::digest::Digest;
 use crate::second::Second;
 use crate::storage::s3::{Fence, PutNew};
+use crate::vault::drill::{self, Canary, expect, failed};
 
-/// Notes the canary of a drill that is under way.
-const DRILL: &str = "drill";
 const BYTES_MAX: u64 = 4096;
 
 impl Vault {
     pub fn drill(&self, now: Second) -> Result<(), String> {
-        let content = format!(
-            "a canary of pullproof, {now}, process {}",
-            std::process::id()
-        );
-        let item = Item {
-            class: Class::Blob,
-            digest: Digest::of(content.as_bytes()),
-            repository: None,
-            tag: None,
-            bytes: content.len() as u64,
-            modified: None,
-            version: None,
-            reason: "drill".to_owned(),
-        };
-        let run = RunId {
-            began: now,
-            epoch: 0,
-        };
+        let canary = Canary::new(now);
         self.clear_drill()
-            .map_err(|error| format!("what a drill before left cannot be removed: {error}"))?;
-        let noted = serde_json::json!({"run": run, "item": item}).to_string();
-        let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-        self.write(DRILL, noted.as_bytes())
+            .map_err(failed("what a drill before left cannot be removed"))?;
+        let noted = serde_json::json!({"run": canary.run, "item": canary.item}).to_string();
+        self.write(drill::NOTE, noted.as_bytes())
             .map_err(failed("it could not be noted"))?;
-        let told = self.block(self.drilled(run, item, content.as_bytes()));
+        let told = self.block(self.drilled(&canary));
         // Whatever came of it, nothing of it stays.
         let cleared = self.clear_drill();
         told?;
         cleared.map_err(failed("it could not be removed"))
     }
 
-    async fn drilled(&self, run: RunId, mut item: Item, content: &[u8]) -> Result<(), String> {
+    async fn drilled(&self, canary: &Canary) -> Result<(), String> {
+        let Canary {
+            run, ref content, ..
+        } = *canary;
+        let mut item = canary.item.clone();
         let path = item.path();
-        let expect = |what: &str, found: io::Result<Outcome>, wanted| match found {
-            Ok(found) if found == wanted => Ok(()),
-            Ok(found) => Err(format!("{what}: it is {found:?}, not {wanted:?}")),
-            Err(error) => Err(format!("{what}: {error}")),
-        };
-        match self.s3.put_new(&path, content).await {
+        match self.s3.put_new(&path, content.as_bytes()).await {
             Ok(PutNew::Written { .. }) => {}
             Ok(PutNew::AlreadyThere) => return Err(format!("{path} is there already")),
-            Err(error) => return Err(format!("writing it: {error}")),
+            Err(error) => return Err(failed("writing it")(error)),
         }
         let has_versions = self.has_versions().await.map_err(|it| it.to_string())?;
         let is_allowed = || true;
         let taken = if has_versions {
             let version = self.version_of(&item).await;
-            item.version = version.map_err(|error| format!("finding its version: {error}"))?;
+            item.version = version.map_err(failed("finding its version"))?;
             self.mark(std::slice::from_ref(&item), is_allowed).await
         } else {
             self.move_away(run, std::slice::from_ref(&item), is_allowed)
@@ -74,10 +53,7 @@ impl Vault {
         let taken = taken.unwrap_or(Ok(Outcome::Unknown));
         expect("taking it", taken, Outcome::Held)?;
         let listed = self.s3.files(&path).await;
-        if !listed
-            .map_err(|error| format!("listing it: {error}"))?
-            .is_empty()
-        {
+        if !listed.map_err(failed("listing it"))?.is_empty() {
             return Err("listing it: it was taken, and is listed".to_owned());
         }
         match self.version(&item) {
@@ -85,7 +61,7 @@ impl Vault {
                 let found = self.look_at_version(&item, &version).await;
                 expect("looking for it", found, Outcome::Held)?;
                 let read = self.read_version(&item, &version).await;
-                read.map_err(|error| format!("reading what was taken: {error}"))?;
+                read.map_err(failed("reading what was taken"))?;
                 let back = self.unmark(&item, &version).await;
                 expect("putting it back", back, Outcome::Live)?;
             }
@@ -97,16 +73,12 @@ impl Vault {
             }
         }
         let read = self.s3.get(&path, BYTES_MAX).await;
-        let read = read.map_err(|error| format!("reading it: {error}"))?;
-        if read.is_some_and(|object| object.bytes == content) {
-            Ok(())
-        } else {
-            Err("what came back is not what was taken".to_owned())
-        }
+        let read = read.map_err(failed("reading it"))?;
+        canary.came_back(read.as_ref().map(|object| &*object.bytes))
     }
 
     pub fn clear_drill(&self) -> io::Result<()> {
-        let Some(noted) = self.read(DRILL)? else {
+        let Some(noted) = self.read(drill::NOTE)? else {
             return Ok(());
         };
         let noted: serde_json::Value = serde_json::from_slice(&noted).unwrap_or_default();
@@ -122,7 +94,7 @@ impl Vault {
                 self.clear(&item.path()).await
             })?;
         }
-        self.remove(DRILL)
+        self.remove(drill::NOTE)
     }
 
     /// Removes an object of a drill's, with its versions where that is allowed.

@@ -38,6 +38,11 @@ async fn a_window_has_one_run_and_what_gets_worse_brings_everything_back() {
     assert!(blobs > 0);
     told(&daemon, "gc_quarantined_blobs", &[], f64::from(blobs)).await;
     told(&daemon, "gc_gate_open", &[], 1.0).await;
+    for phase in ["list", "prove", "quarantine", "settle"] {
+        let phase = format!("phase=\"{phase}\"");
+        let series = daemon.series("gc_phase_duration_seconds", &[&phase]).await;
+        assert_eq!(series.len(), 1, "{phase}");
+    }
     for condition in [
         "window_closed",
         "image_broken",
