@@ -476,6 +476,7 @@ impl One {
             worse: Arc::default(),
             opening,
             accepted: None,
+            only: None,
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Limits<'a> {
     /// Objects with bytes.
     pub blobs: usize,
     pub bytes: u64,
+    /// Whether a row was in the plan of which alone something is taken, where there is one.
+    pub is_named: &'a dyn Fn(&Garbage<'_>) -> bool,
     /// Whether a row was planned long enough ago.
     pub is_rehearsed: &'a dyn Fn(&Garbage<'_>) -> bool,
     /// Whether the bytes of a manifest may go with its link: no registry takes a push of it for granted.
@@ -53,6 +55,8 @@ pub struct Selection {
 /// What is garbage and stays for now, in files or objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
+    /// The plan that was named does not have it.
+    pub plan: usize,
     /// No recorded plan is old enough.
     pub rehearsal: usize,
     /// More than a run takes.
@@ -87,6 +91,7 @@ struct Thing {
 
 #[derive(Clone, Copy)]
 enum Hindrance {
+    Plan,
     Rehearsal,
     Unsettled,
 }
@@ -124,7 +129,11 @@ fn gather<'a>(
             continue;
         };
         let object = graph.object(id);
-        let hindered = (!(limits.is_rehearsed)(&row)).then_some(Hindrance::Rehearsal);
+        let hindered = if (limits.is_named)(&row) {
+            (!(limits.is_rehearsed)(&row)).then_some(Hindrance::Rehearsal)
+        } else {
+            Some(Hindrance::Plan)
+        };
         let is_manifest = row.kind == Kind::Manifest;
         if let Some(name) = row.repository
             && let Some(repository) = repositories.get(&**name)
@@ -266,6 +275,7 @@ fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
             continue;
         };
         match thing.hindered {
+            Some(Hindrance::Plan) => left.plan += 1,
             Some(Hindrance::Rehearsal) => left.rehearsal += 1,
             Some(Hindrance::Unsettled) => left.unsettled += 1,
             None => {}

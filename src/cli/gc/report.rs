@@ -33,6 +33,7 @@ struct SumView {
 
 #[derive(Debug, Serialize)]
 struct LeftView {
+    plan: usize,
     rehearsal: usize,
     share: usize,
     unsettled: usize,
@@ -70,6 +71,7 @@ pub(super) fn text(
         restored: report.restored.into(),
         purged: report.purged.into(),
         left: LeftView {
+            plan: report.left.plan,
             rehearsal: report.left.rehearsal,
             share: report.left.share,
             unsettled: report.left.unsettled,
@@ -102,6 +104,7 @@ fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
         text.push_str(&format!("  back with: pullproof gc restore --run {run}\n"));
     }
     for (count, why) in [
+        (report.left.plan, "are not in the plan that was named"),
         (
             report.left.rehearsal,
             "were not in every plan for `gc.rehearsal`",

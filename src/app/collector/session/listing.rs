@@ -7,16 +7,27 @@ use tracing::info;
 
 use super::Session;
 use crate::app::collector::settle::Unlinked;
-use crate::app::collector::{Reading, memory};
+use crate::app::collector::{Only, Reading, memory};
 use crate::app::plan::{self as planning, Kept};
 use crate::collection::compared::hidden;
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Listed;
+use crate::collection::rehearsed::{Recorded, Rehearsed};
 use crate::collection::select::{self, Limits, Selection};
 use crate::config::Cache;
 use crate::gc::plan::{Garbage, Plan};
 use crate::gc::refusal::{Code, Refusal};
 use crate::storage::Progress;
+use crate::view::plan::Recorded as Written;
+
+/// So many recorded plans are told to whoever names another.
+const TOLD: usize = 8;
+
+/// The plan of which alone something is taken.
+enum One<'a> {
+    Recorded(&'a Recorded),
+    Written(&'a Written),
+}
 
 impl Session<'_> {
     /// Everything once, live and in quarantine, and what would go of it.
@@ -29,8 +40,14 @@ impl Session<'_> {
         self.listed_at = now.into();
         let plan = self.planned(&kept, now)?;
         let counts = plan.counts();
-        let rehearsed = memory::rehearse(&self.vault, &plan, now)?;
+        let rehearsed = memory::rehearse(&self.vault, &self.work.registry.host, &plan, now)?;
         let replicas = self.replicas();
+        let only = only(self.work.only.as_ref(), &rehearsed)?;
+        let is_named = |row: &Garbage<'_>| match &only {
+            None => true,
+            Some(One::Recorded(of)) => rehearsed.was_in(of, row),
+            Some(One::Written(of)) => of.has(row),
+        };
         let seen = |row: &Garbage<'_>| rehearsed.since(row);
         let (taken, not) = self.links(&plan);
         let unlinked = Unlinked {
@@ -47,6 +64,7 @@ impl Session<'_> {
                 .try_into()
                 .unwrap_or(usize::MAX),
             bytes: portion(counts.bytes, percent).min(gc.max_collect_bytes.unwrap_or(u64::MAX)),
+            is_named: &is_named,
             is_rehearsed: &|row: &Garbage<'_>| {
                 rehearsed.has(row, gc.rehearsal, self.work.clock.now())
             },
@@ -179,11 +197,39 @@ impl Session<'_> {
     }
 }
 
+/// The plan of which alone something is taken, if one was named.
+fn only<'a>(named: Option<&'a Only>, rehearsed: &'a Rehearsed) -> Result<Option<One<'a>>, Refusal> {
+    let id = match named {
+        None => return Ok(None),
+        Some(Only::Written(plan)) => return Ok(Some(One::Written(plan))),
+        Some(Only::Recorded(id)) => id,
+    };
+    let plans = rehearsed.plans();
+    if let Some(plan) = plans.iter().find(|it| it.plan == *id) {
+        return Ok(Some(One::Recorded(plan)));
+    }
+    // The first of them is this run's own.
+    let known = plans.iter().rev().take(TOLD);
+    let known: Vec<String> = known
+        .map(|it| format!("{} of {:.0}", it.plan, Timestamp::from(it.at)))
+        .collect();
+    let more = match plans.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(", and {more} older"),
+    };
+    let message = format!(
+        "no plan {id} is recorded (--plan); recorded are {}{more}",
+        known.join(", ")
+    );
+    Err(Refusal::new(Code::Rehearsal, message))
+}
+
 /// The paths of all that would go.
 fn planned_paths(plan: &Plan) -> BTreeSet<String> {
     let limits = Limits {
         blobs: usize::MAX,
         bytes: u64::MAX,
+        is_named: &|_| true,
         is_rehearsed: &|_| true,
         takes_manifests: true,
         takes_unlinked: true,
