@@ -188,3 +188,52 @@ async fn a_plan_that_is_not_known_is_refused_by_those_that_are() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("(--plan)") && desk.content() == before);
 }
+
+/// A tag of which the registry itself cannot tell what it names.
+fn damage(desk: &Desk) {
+    let mut tree = crate::plan::tree::Tree::new();
+    let image = tree.image("secret", "secret");
+    tree.tag("secret", "v1", &image);
+    let current = desk.tree.tags("secret").join("v1/current/link");
+    crate::plan::tree::write(&current, b"no digest");
+}
+
+#[tokio::test]
+async fn what_was_never_proven_and_is_unknown_passes_a_gate_that_asks_for_regression() {
+    require!("registry-3.1", "crane", "regctl");
+    let desk = Desk::start(Version::V3).await;
+    damage(&desk);
+    desk.keep(&["app:v1", "secret:v1"]);
+    let before = desk.content();
+    let regression = r#""gate": {"require": "regression"}"#;
+    // Nothing is remembered yet.
+    desk.configure("quarantine", regression);
+    let refused = desk.gc(&["run"]).await;
+    assert_eq!(refused.codes(), ["image_unknown"], "{refused:?}");
+    desk.configure("quarantine", "");
+    let refused = desk.gc(&["run"]).await;
+    assert_eq!(refused.codes(), ["image_unknown"], "{refused:?}");
+    let message = refused.view["refusals"][0]["message"].as_str().unwrap();
+    let way_out = "`gc.gate: {require: regression}`";
+    assert!(message.contains(way_out), "{message}");
+    assert!(desk.content() == before);
+
+    desk.configure("quarantine", regression);
+    let ran = desk.gc(&["run"]).await;
+    assert_eq!(
+        (ran.code, ran.result()),
+        (Some(0), "quarantined"),
+        "{ran:?}"
+    );
+    let told = ran.view["told"][0].as_str().unwrap();
+    assert!(told.starts_with(&desk.at("secret:v1")), "{ran:?}");
+    assert_eq!(can_pull(Version::V3, desk.root(), "app:v1").await, Ok(()));
+
+    // What was proven once and is not now closes it all the same.
+    let current = desk.tree.tags("app").join("v1/current/link");
+    fs::write(&current, "no digest").unwrap();
+    let refused = desk.gc(&["run"]).await;
+    assert_eq!(refused.codes(), ["image_unknown"], "{refused:?}");
+    let message = refused.view["refusals"][0]["message"].as_str().unwrap();
+    assert!(message.starts_with(&desk.at("app:v1")), "{message}");
+}

@@ -168,7 +168,12 @@ impl Session<'_> {
             }
         };
         let is_acknowledged = |reference: &str| self.work.is_acknowledged(reference);
-        let judged = proven::judge(proofs, &self.memory, &is_acknowledged);
+        let judged = proven::judge(
+            proofs,
+            &self.memory,
+            self.work.registry.gc.require,
+            &is_acknowledged,
+        );
         for code in [Code::ImageBroken, Code::ImageUnknown, Code::ProofStale] {
             self.facts.met(code);
         }
