@@ -19,6 +19,8 @@ pub struct Limits<'a> {
     /// Objects with bytes.
     pub blobs: usize,
     pub bytes: u64,
+    /// Whether an item is in quarantine already: then it is as if it were gone, and costs nothing.
+    pub is_held: &'a dyn Fn(&Item) -> bool,
     /// Whether a row was in the plan of which alone something is taken, where there is one.
     pub is_named: &'a dyn Fn(&Garbage<'_>) -> bool,
     /// Whether a row was planned long enough ago.
@@ -84,8 +86,9 @@ struct Thing {
     needs: Vec<usize>,
     /// How many that may be taken lead to it and are not.
     referrers: usize,
-    /// Nothing that may be taken leads to it at all.
-    is_root: bool,
+    /// Its bytes were counted with the last link to them.
+    is_paid: bool,
+    is_held: bool,
     hindered: Option<Hindrance>,
 }
 
@@ -108,6 +111,9 @@ pub fn select(plan: &Plan, limits: &Limits<'_>) -> Selection {
     let mut things = Vec::new();
     let mut places = HashMap::new();
     gather(plan, limits, &mut things, &mut places);
+    for thing in &mut things {
+        thing.is_held = (limits.is_held)(&thing.item);
+    }
     connect(plan, &mut things, &places);
     choose(things, limits)
 }
@@ -173,7 +179,8 @@ fn gather<'a>(
                 age: modified.map_or(i64::MAX, Second::get),
                 needs: Vec::new(),
                 referrers: 0,
-                is_root: false,
+                is_paid: false,
+                is_held: false,
                 hindered,
             });
         }
@@ -206,7 +213,8 @@ fn gather<'a>(
                 age: object.modified().map_or(i64::MAX, Second::get),
                 needs: Vec::new(),
                 referrers: 0,
-                is_root: false,
+                is_paid: false,
+                is_held: false,
                 hindered: hindered.or((!may_go).then_some(Hindrance::Unsettled)),
             });
         }
@@ -262,9 +270,8 @@ fn connect(plan: &Plan, things: &mut [Thing], places: &HashMap<Key<'_>, usize>) 
 fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
     let mut left = Left::default();
     let mut ready: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
-    for (place, thing) in things.iter_mut().enumerate() {
-        thing.is_root = thing.referrers == 0;
-        if thing.is_root {
+    for (place, thing) in things.iter().enumerate() {
+        if thing.referrers == 0 {
             ready.push(Reverse((thing.age, place)));
         }
     }
@@ -274,45 +281,39 @@ fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
         let Some(thing) = things.get(place) else {
             continue;
         };
-        match thing.hindered {
-            Some(Hindrance::Plan) => left.plan += 1,
-            Some(Hindrance::Rehearsal) => left.rehearsal += 1,
-            Some(Hindrance::Unsettled) => left.unsettled += 1,
-            None => {}
-        }
-        if thing.hindered.is_some() {
-            continue;
-        }
-        // The last link to some bytes goes with them, or stays: nobody could be asked for them later.
-        let freed = |place: &usize| {
-            let thing = things.get(*place)?;
-            let is_last = thing.item.class.is_data() && thing.referrers == 1;
-            (is_last && thing.hindered.is_none()).then_some(thing.item.bytes)
-        };
-        let (count, sum) = if thing.item.class.is_data() {
-            let was_paid = !thing.is_root;
-            if was_paid {
-                (0, 0)
-            } else {
-                (1, thing.item.bytes)
+        if !thing.is_held {
+            let count = match thing.hindered {
+                Some(Hindrance::Plan) => Some(&mut left.plan),
+                Some(Hindrance::Rehearsal) => Some(&mut left.rehearsal),
+                Some(Hindrance::Unsettled) => Some(&mut left.unsettled),
+                None => None,
+            };
+            if let Some(count) = count {
+                *count += 1;
+                continue;
             }
-        } else {
-            let freed = thing.needs.iter().filter_map(freed);
-            freed.fold((0, 0), |(count, sum), bytes| {
-                (count + 1, bytes.saturating_add(sum))
-            })
-        };
-        let more = bytes.saturating_add(sum);
-        if count > 0 && (blobs + count > limits.blobs || more > limits.bytes) {
-            left.share += 1;
-            continue;
+            let pays = pays(&things, place);
+            let sizes = pays.iter().filter_map(|it| things.get(*it));
+            let sum = sizes.fold(0_u64, |sum, it| sum.saturating_add(it.item.bytes));
+            let more = bytes.saturating_add(sum);
+            let is_more = blobs + pays.len() > limits.blobs || more > limits.bytes;
+            if !pays.is_empty() && is_more {
+                left.share += 1;
+                continue;
+            }
+            blobs += pays.len();
+            bytes = more;
+            for paid in pays {
+                if let Some(thing) = things.get_mut(paid) {
+                    thing.is_paid = true;
+                }
+            }
+            if let Some(chosen) = chosen.get_mut(place) {
+                *chosen = true;
+            }
         }
-        blobs += count;
-        bytes = more;
-        if let Some(chosen) = chosen.get_mut(place) {
-            *chosen = true;
-        }
-        for to in thing.needs.clone() {
+        let needs = things.get(place).map(|thing| thing.needs.clone());
+        for to in needs.unwrap_or_default() {
             let Some(thing) = things.get_mut(to) else {
                 continue;
             };
@@ -358,6 +359,28 @@ fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
         selection.items.push(thing.item);
     }
     selection
+}
+
+/// The bytes that go with a thing. The last link to some goes with them, or stays: nobody could be asked for
+/// them later.
+fn pays(things: &[Thing], place: usize) -> Vec<usize> {
+    let Some(thing) = things.get(place) else {
+        return Vec::new();
+    };
+    if thing.item.class.is_data() {
+        return if thing.is_paid {
+            Vec::new()
+        } else {
+            vec![place]
+        };
+    }
+    let freed = thing.needs.iter().copied().filter(|to| {
+        things.get(*to).is_some_and(|to| {
+            let is_last = to.item.class.is_data() && to.referrers == 1;
+            is_last && to.hindered.is_none() && !to.is_held
+        })
+    });
+    freed.collect()
 }
 
 #[cfg(test)]

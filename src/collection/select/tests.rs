@@ -67,6 +67,7 @@ fn all() -> Limits<'static> {
     Limits {
         blobs: usize::MAX,
         bytes: u64::MAX,
+        is_held: &|_| false,
         is_named: &|_| true,
         is_rehearsed: &|_| true,
         takes_manifests: true,
@@ -168,4 +169,47 @@ fn what_cannot_be_asked_for_stays() {
     let selection = select(&shared(), &limits);
     assert_eq!(words(&selection), ["2 Revision", "3 LayerLink", "3 Blob"]);
     assert_eq!(selection.left.unsettled, 3);
+}
+
+#[test]
+fn what_is_held_already_is_no_part_of_the_portion_and_hinders_nothing() {
+    let plan = shared();
+    let portion = |held: &[Item]| {
+        let limits = Limits {
+            blobs: 3,
+            is_held: &|item| held.contains(item),
+            ..all()
+        };
+        select(&plan, &limits)
+    };
+    let mut held: Vec<Item> = Vec::new();
+    let mut rounds = 0;
+    loop {
+        let selection = portion(&held);
+        let blobs = selection.items.iter();
+        let blobs = blobs.filter(|it| it.class.is_data()).count();
+        assert!(blobs <= 3, "{selection:?}");
+        assert!(selection.items.iter().all(|it| !held.contains(it)));
+        assert_eq!(selection.items.len(), selection.needs.len());
+        if selection.items.is_empty() {
+            assert_eq!(selection.left, Left::default());
+            break;
+        }
+        held.extend(selection.items);
+        rounds += 1;
+    }
+    assert_eq!(rounds, 2);
+    assert_eq!(held.len(), select(&plan, &all()).items.len());
+
+    // Its link was rehearsed when it was taken; what it led to has its own row.
+    let links: Vec<Item> = select(&plan, &all()).items;
+    let links: Vec<Item> = links.into_iter().filter(|it| !it.class.is_data()).collect();
+    let limits = Limits {
+        is_held: &|item| links.contains(item),
+        is_rehearsed: &|row| row.kind != Kind::Manifest,
+        ..all()
+    };
+    let selection = select(&plan, &limits);
+    assert_eq!(words(&selection), ["4 Blob"]);
+    assert_eq!(selection.left.rehearsal, 2);
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::desk::Desk;
+use crate::plan::checker::Needed;
 use crate::plan::served::can_pull;
 use crate::support::parts::require;
 use crate::support::registry::Version;
@@ -236,4 +237,27 @@ async fn what_was_never_proven_and_is_unknown_passes_a_gate_that_asks_for_regres
     assert_eq!(refused.codes(), ["image_unknown"], "{refused:?}");
     let message = refused.view["refusals"][0]["message"].as_str().unwrap();
     assert!(message.starts_with(&desk.at("app:v1")), "{message}");
+}
+
+#[tokio::test]
+async fn what_is_held_already_is_no_part_of_the_next_portion() {
+    require!("registry-3.1", "crane", "regctl");
+    let desk = Desk::start(Version::V3).await;
+    desk.configure("quarantine", r#""maxCollectPercent": 30"#);
+    let needed = Needed::of(desk.root(), &[]);
+    let mut runs = 0;
+    loop {
+        let ran = desk.gc(&["run"]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        if ran.result() == "planned" {
+            assert_eq!(ran.view["left"]["share"], 0, "{ran:?}");
+            break;
+        }
+        runs += 1;
+    }
+    assert!(runs > 1, "{runs}");
+    let lost = needed.lost(desk.root());
+    assert!(lost.blobs.is_empty() && lost.links.is_empty(), "{lost:?}");
+    assert_eq!(lost.freed, needed.others.len());
+    assert_eq!(can_pull(Version::V3, desk.root(), "app:v1").await, Ok(()));
 }

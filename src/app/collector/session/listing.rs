@@ -13,7 +13,7 @@ use crate::collection::compared::hidden;
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Listed;
 use crate::collection::rehearsed::{Recorded, Rehearsed};
-use crate::collection::select::{self, Limits, Selection};
+use crate::collection::select::{self, Limits};
 use crate::config::Cache;
 use crate::gc::plan::{Garbage, Plan};
 use crate::gc::refusal::{Code, Refusal};
@@ -57,6 +57,12 @@ impl Session<'_> {
         };
         self.tell_waits(&plan, &unlinked, &replicas);
         let gc = &self.work.registry.gc;
+        // What is in quarantine already would go, and so it stays there; what would not is wanted.
+        let held: BTreeSet<String> = self
+            .journals
+            .held()
+            .map(|(_, _, item)| item.path())
+            .collect();
         let percent = gc.max_collect_percent / 100.0;
         let takes_manifests = gc.cache != Cache::Unknown;
         let limits = Limits {
@@ -64,6 +70,7 @@ impl Session<'_> {
                 .try_into()
                 .unwrap_or(usize::MAX),
             bytes: portion(counts.bytes, percent).min(gc.max_collect_bytes.unwrap_or(u64::MAX)),
+            is_held: &|item| !held.is_empty() && held.contains(&item.path()),
             is_named: &is_named,
             is_rehearsed: &|row: &Garbage<'_>| {
                 rehearsed.has(row, gc.rehearsal, self.work.clock.now())
@@ -75,15 +82,9 @@ impl Session<'_> {
                 since.is_some_and(|since| replicas.have_started_since(since))
             },
         };
-        let all = select::select(&plan, &limits);
-        // What is in quarantine already would go, and so it stays there; what would not is wanted.
+        let selection = select::select(&plan, &limits);
         let wanted = self.wanted_by(&plan);
-        let held: BTreeSet<String> = self
-            .journals
-            .held()
-            .map(|(_, _, item)| item.path())
-            .collect();
-        self.selection = without(all, &|item| held.contains(&item.path()));
+        self.selection = selection;
         self.report.left = self.selection.left;
         self.facts.met(Code::ListingIncomplete);
         let too_much = planning::too_much(&plan, &self.work.registry);
@@ -229,6 +230,7 @@ fn planned_paths(plan: &Plan) -> BTreeSet<String> {
     let limits = Limits {
         blobs: usize::MAX,
         bytes: u64::MAX,
+        is_held: &|_| false,
         is_named: &|_| true,
         is_rehearsed: &|_| true,
         takes_manifests: true,
@@ -237,33 +239,6 @@ fn planned_paths(plan: &Plan) -> BTreeSet<String> {
     };
     let all = select::select(plan, &limits);
     all.items.iter().map(Item::path).collect()
-}
-
-/// The selection without some items, and with the others' numbers.
-fn without(all: Selection, is_left_out: &dyn Fn(&Item) -> bool) -> Selection {
-    let stays: Vec<bool> = all.items.iter().map(|item| !is_left_out(item)).collect();
-    let mut next = 0;
-    let numbers: Vec<Option<ItemId>> = stays
-        .iter()
-        .map(|stays| {
-            stays.then(|| {
-                let number = ItemId(next);
-                next += 1;
-                number
-            })
-        })
-        .collect();
-    let number = |id: ItemId| numbers.get(id.index()).copied().flatten();
-    let pairs = all.items.into_iter().zip(all.needs).zip(&stays);
-    let (items, needs) = pairs
-        .filter(|(_, stays)| **stays)
-        .map(|((item, needs), _)| (item, needs.into_iter().filter_map(number).collect()))
-        .unzip();
-    Selection {
-        items,
-        needs,
-        left: all.left,
-    }
 }
 
 #[expect(
