@@ -14,6 +14,7 @@ pub mod journal;
 pub mod lease;
 pub mod machine;
 pub mod occasion;
+pub mod pace;
 pub mod proven;
 pub mod rehearsed;
 pub mod rollout;

@@ -19,6 +19,8 @@ pub struct Limits<'a> {
     /// Objects with bytes.
     pub blobs: usize,
     pub bytes: u64,
+    /// Files or objects: what fits into the window.
+    pub items: usize,
     /// Whether an item is in quarantine already: then it is as if it were gone, and costs nothing.
     pub is_held: &'a dyn Fn(&Item) -> bool,
     /// Whether a row was in the plan of which alone something is taken, where there is one.
@@ -65,6 +67,8 @@ pub struct Left {
     pub share: usize,
     /// Some replica may still believe in it, and nobody can be asked.
     pub unsettled: usize,
+    /// More than fits into the window.
+    pub window: usize,
 }
 
 impl Selection {
@@ -275,7 +279,7 @@ fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
             ready.push(Reverse((thing.age, place)));
         }
     }
-    let (mut blobs, mut bytes) = (0_usize, 0_u64);
+    let (mut items, mut blobs, mut bytes) = (0_usize, 0_usize, 0_u64);
     let mut chosen = vec![false; things.len()];
     while let Some(Reverse((_, place))) = ready.pop() {
         let Some(thing) = things.get(place) else {
@@ -301,6 +305,13 @@ fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
                 left.share += 1;
                 continue;
             }
+            // What was paid for goes: there was room for it.
+            let own = usize::from(!pays.contains(&place) && !thing.is_paid);
+            if own + pays.len() > limits.items.saturating_sub(items) {
+                left.window += 1;
+                continue;
+            }
+            items += own + pays.len();
             blobs += pays.len();
             bytes = more;
             for paid in pays {

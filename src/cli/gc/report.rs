@@ -37,6 +37,7 @@ struct LeftView {
     rehearsal: usize,
     share: usize,
     unsettled: usize,
+    window: usize,
 }
 
 impl From<Sum> for SumView {
@@ -75,6 +76,7 @@ pub(super) fn text(
             rehearsal: report.left.rehearsal,
             share: report.left.share,
             unsettled: report.left.unsettled,
+            window: report.left.window,
         },
         waits: &report.waits,
         failed: report.failed.as_deref(),
@@ -110,6 +112,10 @@ fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
             "were not in every plan for `gc.rehearsal`",
         ),
         (report.left.share, "are more than a run takes"),
+        (
+            report.left.window,
+            "do not fit into what is left of the window: the next run goes on",
+        ),
         (
             report.left.unsettled,
             "may be believed in by a replica's cache: they go once it has none (`gc.settle.cache`)",

@@ -67,6 +67,7 @@ fn all() -> Limits<'static> {
     Limits {
         blobs: usize::MAX,
         bytes: u64::MAX,
+        items: usize::MAX,
         is_held: &|_| false,
         is_named: &|_| true,
         is_rehearsed: &|_| true,
@@ -212,4 +213,32 @@ fn what_is_held_already_is_no_part_of_the_portion_and_hinders_nothing() {
     let selection = select(&plan, &limits);
     assert_eq!(words(&selection), ["4 Blob"]);
     assert_eq!(selection.left.rehearsal, 2);
+}
+
+#[test]
+fn no_more_is_taken_than_fits_and_no_link_without_its_bytes() {
+    let plan = shared();
+    let whole = select(&plan, &all());
+    for items in 0..=whole.items.len() {
+        let limits = Limits { items, ..all() };
+        let part = select(&plan, &limits);
+        assert!(part.items.len() <= items, "{items}: {part:?}");
+        assert_eq!(part.left.window == 0, part.items.len() == whole.items.len());
+        // The last link to some bytes goes with them.
+        let goes = |item: &Item| part.items.contains(item);
+        let stays = whole.items.iter().filter(|it| !goes(it));
+        for item in stays.filter(|it| it.class.is_data()) {
+            let links = whole.items.iter();
+            let mut links = links.filter(|it| it.digest == item.digest && !it.class.is_data());
+            assert!(
+                links.clone().next().is_none() || links.any(|link| !goes(link)),
+                "{items}: {item:?}"
+            );
+        }
+    }
+    let limits = Limits { items: 3, ..all() };
+    assert_eq!(
+        words(&select(&plan, &limits)),
+        ["1 Revision", "1 Manifest", "1 Blob"]
+    );
 }

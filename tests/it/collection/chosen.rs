@@ -261,3 +261,44 @@ async fn what_is_held_already_is_no_part_of_the_next_portion() {
     assert_eq!(lost.freed, needed.others.len());
     assert_eq!(can_pull(Version::V3, desk.root(), "app:v1").await, Ok(()));
 }
+
+/// As if the last run had been so slow, in milliseconds for an item.
+fn went_at(desk: &Desk, millis: u64) {
+    let pace = serde_json::json!({"items": 1, "millis": millis});
+    fs::create_dir_all(desk.root().join("pullproof")).unwrap();
+    fs::write(desk.root().join("pullproof/pace.json"), pace.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn of_a_plan_that_a_window_is_too_short_for_as_much_as_fits_is_taken() {
+    require!("registry-3.1", "crane", "regctl");
+    let desk = Desk::start(Version::V3).await;
+    let before = desk.content();
+    let needed = Needed::of(desk.root(), &[]);
+    // The window ends before the first of them could be moved.
+    went_at(&desk, 24 * 3600 * 1000);
+    let refused = desk.gc(&["run"]).await;
+    assert_eq!(refused.codes(), ["window_short"], "{refused:?}");
+    assert!(desk.content() == before);
+
+    // Less than two hours are left.
+    went_at(&desk, 15 * 60 * 1000);
+    let ran = desk.gc(&["run"]).await;
+    assert_eq!(
+        (ran.code, ran.result()),
+        (Some(0), "quarantined"),
+        "{ran:?}"
+    );
+    let count = desk.held().len();
+    assert!((1..8).contains(&count), "{:?}", desk.held());
+    assert!(ran.view["left"]["window"].as_u64().unwrap() > 0, "{ran:?}");
+    let lost = needed.lost(desk.root());
+    assert!(lost.blobs.is_empty() && lost.links.is_empty(), "{lost:?}");
+    assert_eq!(can_pull(Version::V3, desk.root(), "app:v1").await, Ok(()));
+
+    went_at(&desk, 1);
+    let ran = desk.gc(&["run"]).await;
+    assert_eq!(ran.view["left"]["window"], 0, "{ran:?}");
+    let lost = needed.lost(desk.root());
+    assert_eq!(lost.freed, needed.others.len());
+}

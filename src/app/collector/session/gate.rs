@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::proving::replicas;
@@ -108,7 +109,9 @@ impl Session<'_> {
             }
         }
         if let Some(kept) = kept {
+            let begun = Instant::now();
             let proofs = self.proofs(&kept);
+            self.besides.proof = begun.elapsed();
             self.judge(&proofs);
             self.copy(&kept);
             self.kept = Some(kept);
@@ -116,6 +119,8 @@ impl Session<'_> {
         if !self.vault.is_drilled_first() {
             self.drill();
         }
+        let has_time = self.check_time();
+        self.facts.check(Code::WindowShort, has_time);
         let epoch = self.lock.as_ref().map_or(0, Lock::epoch);
         let mut decided = gate::decide(&self.facts, epoch, self.work.until.into());
         if decided.is_ok()

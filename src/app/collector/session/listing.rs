@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::Session;
@@ -32,6 +33,7 @@ enum One<'a> {
 impl Session<'_> {
     /// Everything once, live and in quarantine, and what would go of it.
     pub(super) fn list(&mut self) -> Result<Listed, Refusal> {
+        let begun = Instant::now();
         let kept = self.read_kept(Reading::Known).ok_or_else(|| {
             let message = "what must stay is not known";
             Refusal::new(Code::InventoryIncomplete, message)
@@ -41,6 +43,8 @@ impl Session<'_> {
         let plan = self.planned(&kept, now)?;
         let counts = plan.counts();
         let rehearsed = memory::rehearse(&self.vault, &self.work.registry.host, &plan, now)?;
+        self.besides.mark = begun.elapsed();
+        let fits = self.fits();
         let replicas = self.replicas();
         let only = only(self.work.only.as_ref(), &rehearsed)?;
         let is_named = |row: &Garbage<'_>| match &only {
@@ -70,6 +74,7 @@ impl Session<'_> {
                 .try_into()
                 .unwrap_or(usize::MAX),
             bytes: portion(counts.bytes, percent).min(gc.max_collect_bytes.unwrap_or(u64::MAX)),
+            items: fits,
             is_held: &|item| !held.is_empty() && held.contains(&item.path()),
             is_named: &is_named,
             is_rehearsed: &|row: &Garbage<'_>| {
@@ -230,6 +235,7 @@ fn planned_paths(plan: &Plan) -> BTreeSet<String> {
     let limits = Limits {
         blobs: usize::MAX,
         bytes: u64::MAX,
+        items: usize::MAX,
         is_held: &|_| false,
         is_named: &|_| true,
         is_rehearsed: &|_| true,
