@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// As nobody has measured it: slower than any storage that is not broken.
 const FIRST: Pace = Pace {
-    items: 50,
+    items: 200,
     millis: 1000,
     proof_millis: None,
 };

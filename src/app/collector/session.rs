@@ -244,10 +244,11 @@ impl<'a> Session<'a> {
             }
             Effect::Ask(run, items) => {
                 let asked = self.ask(run, &items);
-                self.pacing.asked(items.len());
+                self.pacing.went_on();
                 Event::Asked(asked)
             }
             Effect::Prove => {
+                self.pacing.end();
                 let (proof, wanted) = self.prove();
                 others.extend(wanted);
                 Event::Proven(proof)
@@ -418,6 +419,7 @@ impl<'a> Session<'a> {
         let event = self.moved(run, &taken, Outcome::Held, |vault, lock, items, now| {
             vault.take(lock, run, items, permit, now)
         });
+        self.pacing.went_on();
         let Event::Moved {
             outcomes,
             has_failed,

@@ -22,8 +22,8 @@ pub(super) struct Pacing {
     items: usize,
     /// From the first batch to the end of the last one.
     took: Duration,
-    /// Asked for, of the items.
-    asked: usize,
+    /// All of them were taken: what is asked for later is asked once more.
+    is_over: bool,
     /// It was stopped since the window ends.
     pub(super) is_short: bool,
 }
@@ -33,14 +33,19 @@ impl Pacing {
     pub(super) fn begin(&mut self, items: usize) {
         self.begun.get_or_insert_with(Instant::now);
         self.items += items;
+        self.is_over = false;
     }
 
-    /// What was taken has been asked for; later than that it is asked for once more.
-    pub(super) fn asked(&mut self, items: usize) {
-        if self.asked < self.items {
-            self.asked += items;
-            self.took = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+    /// What belongs to a batch was done.
+    pub(super) fn went_on(&mut self) {
+        if let Some(begun) = self.begun.filter(|_| !self.is_over) {
+            self.took = begun.elapsed();
         }
+    }
+
+    /// There are no more batches.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
     }
 
     /// `None` where nothing that is worth it was taken: what a few take is no measure of many.
