@@ -15,6 +15,7 @@ pub mod journal;
 pub mod lease;
 pub mod machine;
 pub mod occasion;
+pub mod pace;
 pub mod proven;
 pub mod rehearsed;
 pub mod rollout;

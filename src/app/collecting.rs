@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::collection::gate::Facts;
 use crate::collection::machine::Ending;
 use crate::collection::occasion::{self, Occasion};
+use crate::collection::proven::Require;
 use crate::config::{Config, Mode, Registry};
 use crate::credential_source::Sources;
 use crate::gc::refusal::{Code, Refusal};
@@ -412,6 +413,7 @@ impl One {
         if !snapshot.is_ready {
             return;
         }
+        let is_regression = self.registry.gc.require == Require::Regression;
         let own = snapshot.images.iter();
         let own = own.filter(|image| self.is_own(image.registry()));
         for image in own {
@@ -419,6 +421,7 @@ impl One {
                 Verdict::Pullable => continue,
                 Verdict::Broken if image.proven_at.is_none() => continue,
                 Verdict::Broken => Code::ImageBroken,
+                Verdict::Unknown if image.proven_at.is_none() && is_regression => continue,
                 Verdict::Unknown => Code::ImageUnknown,
             };
             if facts.is_met(code) != Some(false) {
@@ -479,6 +482,7 @@ impl One {
             worse: Arc::default(),
             opening,
             accepted: None,
+            only: None,
         }
     }
 }

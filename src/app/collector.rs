@@ -21,6 +21,7 @@ use crate::collection::gate::Facts;
 use crate::collection::guard::Guards;
 use crate::collection::item::{Item, RunId};
 use crate::collection::machine::{Ending, Event, Goal, Machine, Rules};
+use crate::collection::rehearsed::Rehearsed;
 use crate::collection::run::Why;
 use crate::collection::select::Left;
 use crate::config::executor::Undo;
@@ -81,6 +82,17 @@ pub struct Work {
     pub opening: Option<OpeningId>,
     /// A plan whose share was accepted.
     pub accepted: Option<String>,
+    /// A plan of which alone something is taken.
+    pub only: Option<Only>,
+}
+
+/// A plan that somebody named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Only {
+    /// By the ID under which it is recorded beside the journal.
+    Recorded(String),
+    /// As `gc plan -o json` wrote it.
+    Written(crate::view::plan::Recorded),
 }
 
 impl std::fmt::Debug for Work {
@@ -247,10 +259,17 @@ pub fn look(config: &Config, registry: &Registry) -> Looked {
     }
 }
 
-/// Remembers a plan, for `gc.rehearsal`. It blocks.
-pub fn record(registry: &Registry, plan: &Plan, now: Timestamp) -> Result<(), Refusal> {
+/// Remembers a plan, for `gc.rehearsal` and for whoever names it later, and says what is remembered. It
+/// blocks.
+pub fn record(registry: &Registry, plan: &Plan, now: Timestamp) -> Result<Rehearsed, Refusal> {
+    if registry.gc.mode == Mode::Plan {
+        let message = "`gc.mode` is `plan`, and under it nothing is written into the storage, not even a plan; \
+                       set it to `quarantine`: what was not in a recorded plan for `gc.rehearsal` stays all the \
+                       same";
+        return Err(Refusal::new(Code::PlanOnly, message));
+    }
     let (_, vault) = open(registry)?;
-    memory::rehearse(&vault, plan, now).map(drop)
+    memory::rehearse(&vault, &registry.host, plan, now)
 }
 
 /// Runs a session to its end.

@@ -10,6 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::gc::refusal::{Code, Refusal};
 use crate::second::Second;
 
+/// What has to be proven before something is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Require {
+    /// All that is kept, but for what has nothing to lose.
+    #[default]
+    Clean,
+    /// What was proven once. The storage keeps by its reference what never was.
+    Regression,
+}
+
 /// What one look at a reference found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -83,14 +93,20 @@ pub struct Judged {
 }
 
 /// Judges what was found, by what is remembered from before. `is_acknowledged` tells what is known to be
-/// lost.
-pub fn judge(proofs: &Proofs, memory: &Memory, is_acknowledged: &dyn Fn(&str) -> bool) -> Judged {
+/// lost; of what is unknown nobody knows that.
+pub fn judge(
+    proofs: &Proofs,
+    memory: &Memory,
+    require: Require,
+    is_acknowledged: &dyn Fn(&str) -> bool,
+) -> Judged {
     let mut judged = Judged::default();
+    let is_regression = require == Require::Regression;
     for (reference, found) in proofs {
         let (code, message) = match found {
             Found::Proven => continue,
             Found::Broken { is_root, message } => {
-                let has_nothing = *is_root && !memory.may_have_been(reference);
+                let has_nothing = (*is_root || is_regression) && !memory.may_have_been(reference);
                 if has_nothing || is_acknowledged(reference) {
                     judged.told.push(format!("{reference}: {message}"));
                     continue;
@@ -101,7 +117,30 @@ pub fn judge(proofs: &Proofs, memory: &Memory, is_acknowledged: &dyn Fn(&str) ->
                 );
                 (Code::ImageBroken, message)
             }
-            Found::Unknown(message) => (Code::ImageUnknown, format!("{reference}: {message}")),
+            Found::Unknown(message) => {
+                let was_proven = memory.proven.contains_key(reference);
+                // Where nothing ever was proven, nothing tells what is worse than before.
+                let can_compare = !memory.proven.is_empty();
+                if is_regression && can_compare && !was_proven {
+                    judged.told.push(format!("{reference}: {message}"));
+                    continue;
+                }
+                let way_out = match (was_proven, is_regression) {
+                    (true, _) => "it could be pulled before",
+                    (false, true) => {
+                        "nothing is remembered that could be pulled before, and so nothing tells what is worse: \
+                         the next run compares with this one"
+                    }
+                    (false, false) => {
+                        "where nobody can ever tell, `gc.gate: {require: regression}` lets pass what was never \
+                         proven"
+                    }
+                };
+                let message = format!(
+                    "{reference}: {message}; see `pullproof explain {reference}`; {way_out}"
+                );
+                (Code::ImageUnknown, message)
+            }
         };
         judged.refusals.push(Refusal::new(code, message));
     }
@@ -147,9 +186,15 @@ mod tests {
         ]
         .into();
         // Without memory nobody knows.
-        assert_eq!(codes(&judge(&first, &memory, &nobody)), [Code::ImageBroken]);
+        assert_eq!(
+            codes(&judge(&first, &memory, Require::Clean, &nobody)),
+            [Code::ImageBroken]
+        );
         memory.take(&first, Second::new(1));
-        assert_eq!(codes(&judge(&first, &memory, &nobody)), [Code::ImageBroken]);
+        assert_eq!(
+            codes(&judge(&first, &memory, Require::Clean, &nobody)),
+            [Code::ImageBroken]
+        );
 
         let later: Proofs = [
             ("r/a:1".to_owned(), broken(true)),
@@ -158,20 +203,89 @@ mod tests {
             ("r/secret:1".to_owned(), Found::Unknown("401".to_owned())),
         ]
         .into();
-        let judged = judge(&later, &memory, &nobody);
+        let judged = judge(&later, &memory, Require::Clean, &nobody);
         assert_eq!(
             codes(&judged),
             [Code::ImageBroken, Code::ImageBroken, Code::ImageUnknown]
         );
         assert_eq!(judged.told, ["r/typo:1: gone"]);
         // Until it is proven again, or known to be lost.
-        let known = judge(&later, &memory, &|it| it == "r/a:1");
+        let known = judge(&later, &memory, Require::Clean, &|it| it == "r/a:1");
         assert_eq!(codes(&known), [Code::ImageBroken, Code::ImageUnknown]);
         memory.take(
             &[("r/lost:1".to_owned(), Found::Proven)].into(),
             Second::new(2),
         );
         assert!(memory.doubted.is_empty());
+    }
+
+    #[test]
+    fn by_regression_only_what_was_proven_and_is_not_closes_it() {
+        let nobody = |_: &str| false;
+        let unknown = || Found::Unknown("401".to_owned());
+        let regression =
+            |proofs: &Proofs, memory: &Memory| judge(proofs, memory, Require::Regression, &nobody);
+        let mut memory = Memory::default();
+        let first: Proofs = [
+            ("r/a:1".to_owned(), Found::Proven),
+            ("r/b:1".to_owned(), Found::Proven),
+            ("r/lost:1".to_owned(), broken(true)),
+            ("r/secret:1".to_owned(), unknown()),
+        ]
+        .into();
+        // Nobody knows what was proven before: everything closes it.
+        let both = [Code::ImageBroken, Code::ImageUnknown];
+        assert_eq!(codes(&regression(&first, &memory)), both);
+        memory.take(&first, Second::new(1));
+        // What was broken when the memory was begun may have been whole.
+        let judged = regression(&first, &memory);
+        assert_eq!(codes(&judged), [Code::ImageBroken]);
+        assert_eq!(judged.told, ["r/secret:1: 401"]);
+
+        let later: Proofs = [
+            ("r/a:1".to_owned(), broken(false)),
+            ("r/b:1".to_owned(), unknown()),
+            ("r/half:1".to_owned(), broken(false)),
+            ("r/secret:1".to_owned(), unknown()),
+            ("r/typo:1".to_owned(), broken(true)),
+        ]
+        .into();
+        let judged = regression(&later, &memory);
+        assert_eq!(codes(&judged), both);
+        assert!(judged.refusals[0].message.starts_with("r/a:1: "));
+        assert!(judged.refusals[1].message.starts_with("r/b:1: "));
+        assert_eq!(
+            judged.told,
+            ["r/half:1: gone", "r/secret:1: 401", "r/typo:1: gone"]
+        );
+
+        // A registry that was never there is nothing that anything could be compared with.
+        let mut empty = Memory::default();
+        let away: Proofs = [("r/a:1".to_owned(), unknown())].into();
+        empty.take(&away, Second::new(1));
+        assert_eq!(codes(&regression(&away, &empty)), [Code::ImageUnknown]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_known_to_be_lost() {
+        let mut memory = Memory::default();
+        memory.take(
+            &[("r/a:1".to_owned(), Found::Proven)].into(),
+            Second::new(1),
+        );
+        for (reference, way_out) in [
+            ("r/a:1", "could be pulled before"),
+            ("r/b:1", "require: regression"),
+        ] {
+            let proofs = [(reference.to_owned(), Found::Unknown("503".to_owned()))].into();
+            let judged = judge(&proofs, &memory, Require::Clean, &|_| true);
+            assert_eq!(codes(&judged), [Code::ImageUnknown]);
+            let message = &judged.refusals[0].message;
+            assert!(
+                message.contains(way_out) && !message.contains("acknowledged"),
+                "{message}"
+            );
+        }
     }
 
     #[test]

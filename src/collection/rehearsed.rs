@@ -13,34 +13,138 @@ use crate::gc::plan::Garbage;
 use crate::oci::digest::Hasher;
 use crate::second::Second;
 
-/// By a short digest of what it is.
+/// So many plans are known by their ID. With one an hour, and each another, that is three weeks.
+const PLANS_MAX: usize = 500;
+
+/// What is remembered of the plans that were recorded. Small, since there may be millions of rows: a plan
+/// is not kept, and which of the rows of now it had is told by the number at which each came in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Rehearsed(HashMap<String, Second>);
+#[serde(from = "Stored")]
+pub struct Rehearsed {
+    /// Those of the last plan, by a short digest of what each is.
+    rows: HashMap<String, Known>,
+    /// The last one last, each once.
+    plans: Vec<Recorded>,
+}
+
+/// A plan that was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    pub plan: String,
+    number: u64,
+    /// When it was first recorded, since another was.
+    pub at: Second,
+}
+
+/// Since when a row was in every plan; since which number; and since which its bytes were to go with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Known(Second, u64, Option<u64>);
+
+/// As it is read, or was before plans had numbers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Plans {
+        rows: HashMap<String, Known>,
+        plans: Vec<Recorded>,
+    },
+    Rows(HashMap<String, Second>),
+}
+
+impl From<Stored> for Rehearsed {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Plans { rows, plans } => Self { rows, plans },
+            Stored::Rows(rows) => {
+                let rows = rows.into_iter();
+                let rows = rows.map(|(key, since)| (key, Known(since, 0, None)));
+                Self {
+                    rows: rows.collect(),
+                    plans: Vec::new(),
+                }
+            }
+        }
+    }
+}
 
 impl Rehearsed {
     /// With the rows of a plan of now, and without what is not among them.
     #[must_use]
-    pub fn with<'a>(&self, rows: impl Iterator<Item = Garbage<'a>>, now: Second) -> Self {
-        let since = |row: Garbage<'_>| {
+    pub fn with<'a>(
+        &self,
+        plan: &str,
+        rows: impl Iterator<Item = Garbage<'a>>,
+        now: Second,
+    ) -> Self {
+        let last = self.plans.last();
+        let is_same = last.is_some_and(|last| last.plan == plan);
+        let number = last.map_or(0, |last| last.number) + u64::from(!is_same);
+        let known = |row: Garbage<'_>| {
             let key = key(&row);
+            let before = self.rows.get(&key).copied();
             // A clock that was set back does not make it older.
-            let since = self.0.get(&key).copied().unwrap_or(now).min(now);
-            (key, since)
+            let since = before.map_or(now, |Known(since, _, _)| since.min(now));
+            let first = before.map_or(number, |Known(_, first, _)| first);
+            let data = before.and_then(|Known(_, _, data)| data);
+            let data = row.has_data.then_some(data.unwrap_or(number));
+            (key, Known(since, first, data))
         };
-        Self(rows.map(since).collect())
+        let rows = rows.map(known).collect();
+        let mut plans = self.plans.clone();
+        if !is_same {
+            plans.retain(|it| it.plan != plan);
+            plans.push(Recorded {
+                plan: plan.to_owned(),
+                number,
+                at: now,
+            });
+            plans.drain(..plans.len().saturating_sub(PLANS_MAX));
+        }
+        Self { rows, plans }
+    }
+
+    /// The plans that are known by their ID, the last one last.
+    pub fn plans(&self) -> &[Recorded] {
+        &self.plans
+    }
+
+    /// Since when the row that is in the plans for the longest is.
+    pub fn oldest(&self) -> Option<Second> {
+        self.rows.values().map(|Known(since, _, _)| *since).min()
+    }
+
+    /// How many rows are in every plan for so long.
+    pub fn count(&self, long: Duration, now: Timestamp) -> usize {
+        let rows = self.rows.values();
+        rows.filter(|known| known.lasts(long, now)).count()
     }
 
     /// Since when a row was in every plan.
     pub fn since(&self, row: &Garbage<'_>) -> Option<Second> {
-        self.0.get(&key(row)).copied()
+        let known = self.rows.get(&key(row))?;
+        Some(known.0)
     }
 
     /// Whether a row was in every plan for so long.
     pub fn has(&self, row: &Garbage<'_>, long: Duration, now: Timestamp) -> bool {
+        let known = self.rows.get(&key(row));
+        known.is_some_and(|known| known.lasts(long, now))
+    }
+
+    /// Whether a row was in this plan, with its bytes where they go now. One that was not in every plan since
+    /// is taken for one that was not in it.
+    pub fn was_in(&self, plan: &Recorded, row: &Garbage<'_>) -> bool {
+        let known = self.rows.get(&key(row));
+        known.is_some_and(|Known(_, first, data)| {
+            *first <= plan.number && (!row.has_data || data.is_some_and(|data| data <= plan.number))
+        })
+    }
+}
+
+impl Known {
+    fn lasts(self, long: Duration, now: Timestamp) -> bool {
         let long = i64::try_from(long.as_secs()).unwrap_or(i64::MAX);
-        let since = self.0.get(&key(row));
-        since.is_some_and(|since| now.as_second().saturating_sub(since.get()) >= long)
+        now.as_second().saturating_sub(self.0.get()) >= long
     }
 }
 
@@ -80,13 +184,75 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let has =
             |of: &Rehearsed, text: &str, now| of.has(&row(text), Duration::from_secs(100), at(now));
-        let first = Rehearsed::default().with([row("a"), row("b")].into_iter(), Second::new(1000));
+        let first =
+            Rehearsed::default().with("1", [row("a"), row("b")].into_iter(), Second::new(1000));
         assert!(!has(&first, "a", 1099) && has(&first, "a", 1100) && !has(&first, "c", 2000));
         // One was needed in between.
-        let second = first.with([row("a")].into_iter(), Second::new(1050));
-        let third = second.with([row("a"), row("b")].into_iter(), Second::new(1100));
+        let second = first.with("2", [row("a")].into_iter(), Second::new(1050));
+        let third = second.with("3", [row("a"), row("b")].into_iter(), Second::new(1100));
         assert!(has(&third, "a", 1100) && !has(&third, "b", 1100) && has(&third, "b", 1200));
+        assert_eq!(third.count(Duration::from_secs(100), at(1100)), 1);
+        assert_eq!(third.oldest(), Some(Second::new(1000)));
         let text = serde_json::to_vec(&third).unwrap();
         assert_eq!(serde_json::from_slice::<Rehearsed>(&text).unwrap(), third);
+        // As it was written before plans had numbers.
+        let keys = [(key(&row("a")), Second::new(1000))];
+        let before: HashMap<String, Second> = keys.into_iter().collect();
+        let before = serde_json::to_vec(&before).unwrap();
+        let before: Rehearsed = serde_json::from_slice(&before).unwrap();
+        let after = before.with("1", [row("a")].into_iter(), Second::new(1050));
+        assert!(has(&after, "a", 1100) && after.plans().len() == 1);
+    }
+
+    #[test]
+    fn a_plan_by_its_id_had_what_is_in_every_plan_since() {
+        let row = |text: &str, has_data| Garbage {
+            kind: Kind::Manifest,
+            digest: Digest::of(text.as_bytes()),
+            repository: None,
+            tag: None,
+            bytes: 1,
+            has_data,
+            reason: Reason::Untagged,
+        };
+        let (a, b, c) = (row("a", true), row("b", true), row("c", true));
+        let with = |of: &Rehearsed, plan: &str, rows: &[Garbage<'static>], at| {
+            of.with(plan, rows.iter().copied(), Second::new(at))
+        };
+        let had = |of: &Rehearsed, plan: &str, row: &Garbage<'_>| {
+            let plans = of.plans().iter();
+            of.was_in(plans.clone().find(|it| it.plan == plan).unwrap(), row)
+        };
+        let first = with(&Rehearsed::default(), "1", &[a, b], 100);
+        // By numbers, not by times: it is the same second, or one of a clock that was set back.
+        let second = with(&first, "2", &[a, b, c], 100);
+        let third = with(&second, "3", &[a, c], 50);
+        let fourth = with(&third, "4", &[a, b, c], 200);
+        assert!(had(&fourth, "1", &a) && !had(&fourth, "1", &c));
+        assert!(had(&fourth, "2", &c) && had(&fourth, "3", &c));
+        // It was in the first, and somebody needed it since.
+        assert!(!had(&fourth, "1", &b) && had(&fourth, "4", &b));
+        // The same plan again is the same plan, and one that comes again is as it is now.
+        let again = with(&fourth, "4", &[a, b, c], 300);
+        assert_eq!(again.plans(), fourth.plans());
+        let back = with(&again, "1", &[a, b], 400);
+        assert_eq!(back.plans().len(), 4);
+        assert!(had(&back, "1", &b));
+
+        // Its link was in it, and its bytes were another's then.
+        let link = with(&Rehearsed::default(), "1", &[row("a", false)], 100);
+        let bytes = with(&link, "2", &[a], 200);
+        assert!(had(&bytes, "1", &row("a", false)) && !had(&bytes, "1", &a));
+        assert!(had(&bytes, "2", &a));
+    }
+
+    #[test]
+    fn the_last_plans_are_known_by_their_id() {
+        let mut all = Rehearsed::default();
+        for number in 0..PLANS_MAX + 10 {
+            all = all.with(&number.to_string(), std::iter::empty(), Second::new(1));
+        }
+        assert_eq!(all.plans().len(), PLANS_MAX);
+        assert_eq!(all.plans()[0].plan, "10");
     }
 }

@@ -19,6 +19,12 @@ pub struct Limits<'a> {
     /// Objects with bytes.
     pub blobs: usize,
     pub bytes: u64,
+    /// Files or objects: what fits into the window.
+    pub items: usize,
+    /// Whether an item is in quarantine already: then it is as if it were gone, and costs nothing.
+    pub is_held: &'a dyn Fn(&Item) -> bool,
+    /// Whether a row was in the plan of which alone something is taken, where there is one.
+    pub is_named: &'a dyn Fn(&Garbage<'_>) -> bool,
     /// Whether a row was planned long enough ago.
     pub is_rehearsed: &'a dyn Fn(&Garbage<'_>) -> bool,
     /// Whether the bytes of a manifest may go with its link: no registry takes a push of it for granted.
@@ -53,12 +59,16 @@ pub struct Selection {
 /// What is garbage and stays for now, in files or objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
+    /// The plan that was named does not have it.
+    pub plan: usize,
     /// No recorded plan is old enough.
     pub rehearsal: usize,
     /// More than a run takes.
     pub share: usize,
     /// Some replica may still believe in it, and nobody can be asked.
     pub unsettled: usize,
+    /// More than fits into the window.
+    pub window: usize,
 }
 
 impl Selection {
@@ -80,13 +90,15 @@ struct Thing {
     needs: Vec<usize>,
     /// How many that may be taken lead to it and are not.
     referrers: usize,
-    /// Nothing that may be taken leads to it at all.
-    is_root: bool,
+    /// Its bytes were counted with the last link to them.
+    is_paid: bool,
+    is_held: bool,
     hindered: Option<Hindrance>,
 }
 
 #[derive(Clone, Copy)]
 enum Hindrance {
+    Plan,
     Rehearsal,
     Unsettled,
 }
@@ -103,6 +115,9 @@ pub fn select(plan: &Plan, limits: &Limits<'_>) -> Selection {
     let mut things = Vec::new();
     let mut places = HashMap::new();
     gather(plan, limits, &mut things, &mut places);
+    for thing in &mut things {
+        thing.is_held = (limits.is_held)(&thing.item);
+    }
     connect(plan, &mut things, &places);
     choose(things, limits)
 }
@@ -124,7 +139,11 @@ fn gather<'a>(
             continue;
         };
         let object = graph.object(id);
-        let hindered = (!(limits.is_rehearsed)(&row)).then_some(Hindrance::Rehearsal);
+        let hindered = if (limits.is_named)(&row) {
+            (!(limits.is_rehearsed)(&row)).then_some(Hindrance::Rehearsal)
+        } else {
+            Some(Hindrance::Plan)
+        };
         let is_manifest = row.kind == Kind::Manifest;
         if let Some(name) = row.repository
             && let Some(repository) = repositories.get(&**name)
@@ -164,7 +183,8 @@ fn gather<'a>(
                 age: modified.map_or(i64::MAX, Second::get),
                 needs: Vec::new(),
                 referrers: 0,
-                is_root: false,
+                is_paid: false,
+                is_held: false,
                 hindered,
             });
         }
@@ -197,7 +217,8 @@ fn gather<'a>(
                 age: object.modified().map_or(i64::MAX, Second::get),
                 needs: Vec::new(),
                 referrers: 0,
-                is_root: false,
+                is_paid: false,
+                is_held: false,
                 hindered: hindered.or((!may_go).then_some(Hindrance::Unsettled)),
             });
         }
@@ -253,56 +274,57 @@ fn connect(plan: &Plan, things: &mut [Thing], places: &HashMap<Key<'_>, usize>) 
 fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
     let mut left = Left::default();
     let mut ready: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
-    for (place, thing) in things.iter_mut().enumerate() {
-        thing.is_root = thing.referrers == 0;
-        if thing.is_root {
+    for (place, thing) in things.iter().enumerate() {
+        if thing.referrers == 0 {
             ready.push(Reverse((thing.age, place)));
         }
     }
-    let (mut blobs, mut bytes) = (0_usize, 0_u64);
+    let (mut items, mut blobs, mut bytes) = (0_usize, 0_usize, 0_u64);
     let mut chosen = vec![false; things.len()];
     while let Some(Reverse((_, place))) = ready.pop() {
         let Some(thing) = things.get(place) else {
             continue;
         };
-        match thing.hindered {
-            Some(Hindrance::Rehearsal) => left.rehearsal += 1,
-            Some(Hindrance::Unsettled) => left.unsettled += 1,
-            None => {}
-        }
-        if thing.hindered.is_some() {
-            continue;
-        }
-        // The last link to some bytes goes with them, or stays: nobody could be asked for them later.
-        let freed = |place: &usize| {
-            let thing = things.get(*place)?;
-            let is_last = thing.item.class.is_data() && thing.referrers == 1;
-            (is_last && thing.hindered.is_none()).then_some(thing.item.bytes)
-        };
-        let (count, sum) = if thing.item.class.is_data() {
-            let was_paid = !thing.is_root;
-            if was_paid {
-                (0, 0)
-            } else {
-                (1, thing.item.bytes)
+        if !thing.is_held {
+            let count = match thing.hindered {
+                Some(Hindrance::Plan) => Some(&mut left.plan),
+                Some(Hindrance::Rehearsal) => Some(&mut left.rehearsal),
+                Some(Hindrance::Unsettled) => Some(&mut left.unsettled),
+                None => None,
+            };
+            if let Some(count) = count {
+                *count += 1;
+                continue;
             }
-        } else {
-            let freed = thing.needs.iter().filter_map(freed);
-            freed.fold((0, 0), |(count, sum), bytes| {
-                (count + 1, bytes.saturating_add(sum))
-            })
-        };
-        let more = bytes.saturating_add(sum);
-        if count > 0 && (blobs + count > limits.blobs || more > limits.bytes) {
-            left.share += 1;
-            continue;
+            let pays = pays(&things, place);
+            let sizes = pays.iter().filter_map(|it| things.get(*it));
+            let sum = sizes.fold(0_u64, |sum, it| sum.saturating_add(it.item.bytes));
+            let more = bytes.saturating_add(sum);
+            let is_more = blobs + pays.len() > limits.blobs || more > limits.bytes;
+            if !pays.is_empty() && is_more {
+                left.share += 1;
+                continue;
+            }
+            // What was paid for goes: there was room for it.
+            let own = usize::from(!pays.contains(&place) && !thing.is_paid);
+            if own + pays.len() > limits.items.saturating_sub(items) {
+                left.window += 1;
+                continue;
+            }
+            items += own + pays.len();
+            blobs += pays.len();
+            bytes = more;
+            for paid in pays {
+                if let Some(thing) = things.get_mut(paid) {
+                    thing.is_paid = true;
+                }
+            }
+            if let Some(chosen) = chosen.get_mut(place) {
+                *chosen = true;
+            }
         }
-        blobs += count;
-        bytes = more;
-        if let Some(chosen) = chosen.get_mut(place) {
-            *chosen = true;
-        }
-        for to in thing.needs.clone() {
+        let needs = things.get(place).map(|thing| thing.needs.clone());
+        for to in needs.unwrap_or_default() {
             let Some(thing) = things.get_mut(to) else {
                 continue;
             };
@@ -348,6 +370,28 @@ fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
         selection.items.push(thing.item);
     }
     selection
+}
+
+/// The bytes that go with a thing. The last link to some goes with them, or stays: nobody could be asked for
+/// them later.
+fn pays(things: &[Thing], place: usize) -> Vec<usize> {
+    let Some(thing) = things.get(place) else {
+        return Vec::new();
+    };
+    if thing.item.class.is_data() {
+        return if thing.is_paid {
+            Vec::new()
+        } else {
+            vec![place]
+        };
+    }
+    let freed = thing.needs.iter().copied().filter(|to| {
+        things.get(*to).is_some_and(|to| {
+            let is_last = to.item.class.is_data() && to.referrers == 1;
+            is_last && to.hindered.is_none() && !to.is_held
+        })
+    });
+    freed.collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::executor::Executor;
 use super::objects::{ReadOnly, Restart, Workload};
 use super::problem::quoted;
 use super::raw;
+use crate::collection::proven::Require;
 use crate::gc::window::Window;
 use crate::oci::reference::Reference;
 use crate::pattern::Pattern;
@@ -58,8 +59,10 @@ pub struct Gc {
     pub windows: Vec<Window>,
     /// From 0 to 100: a plan that takes more of a storage's blobs or bytes is refused.
     pub alarm_percent: f64,
+    /// What has to be proven before something is taken.
+    pub require: Require,
     pub mode: Mode,
-    /// Known to be lost: the gate does not ask for them until then.
+    /// Known to be lost: that they are closes no gate until then.
     pub acknowledged: Vec<Acknowledged>,
     /// How long things are in quarantine before they are purged.
     pub quarantine_for: Duration,
@@ -144,6 +147,7 @@ impl Default for Gc {
             minimum_age: Duration::from_hours(24),
             windows: Vec::new(),
             alarm_percent: 50.0,
+            require: Require::Clean,
             mode: Mode::Plan,
             acknowledged: Vec::new(),
             quarantine_for: Duration::from_hours(6 * 24),
@@ -168,6 +172,7 @@ impl Checker<'_, '_> {
     /// What is written under `gc`, over the defaults given.
     pub(super) fn gc(&mut self, path: &str, raw: raw::Gc, defaults: &Gc) -> Gc {
         let raw::Gc {
+            gate,
             mode,
             repositories,
             untagged,
@@ -230,6 +235,11 @@ impl Checker<'_, '_> {
             rehearsal,
             longest_request,
             watch_every,
+            require: match gate.and_then(|gate| gate.require) {
+                None => defaults.require,
+                Some(raw::Require::Clean) => Require::Clean,
+                Some(raw::Require::Regression) => Require::Regression,
+            },
             mode: match mode {
                 None => defaults.mode,
                 Some(raw::GcMode::Plan) => Mode::Plan,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 pub(super) use self::collection::{
     Acknowledged, Fate, Filesystem, Gc, GcMode, LeaderElection, PurgeBy, ReadOnly, ReadOnlyMode,
-    S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Window, WorkloadKind,
+    Require, S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Window, WorkloadKind,
 };
 pub(super) use self::executor::{Executor, Undo};
 

@@ -1081,7 +1081,7 @@ registries:
     assert!(bucket.gc.keeps_tag_history && !bucket.gc.keeps_untagged);
     check(
         "\
-gc: {mode: sweep, repositories: [], minimumAge: 5, alarmPercent: 101, gate: {}}
+gc: {mode: sweep, repositories: [], minimumAge: 5, alarmPercent: 101, conflicts: {}}
 registries:
   - {host: a.b, storage: {}}
   - {host: c.d, storage: {filesystem: {root: a}, s3: {region: r, bucket: b}}, gc: {repositories: [\"/a\"]}}
@@ -1092,7 +1092,7 @@ registries:
             "1:33 gc.repositories: it is empty: nothing would be collected; write [\"**\"] for all",
             "1:49 gc.minimumAge: expected text, as \"10m\", found the number 5",
             "1:66 gc.alarmPercent: expected a number from 0 to 100, found the number 101",
-            "1:71 gc.gate: `gate` is known, but this version does not have it yet: it would have no effect; take it out",
+            "1:71 gc.conflicts: `conflicts` is known, but this version does not have it yet: it would have no effect; take it out",
             "3:26 registries[0].storage: nothing is in it; write {filesystem: {root: DIRECTORY}} or {s3: {region: REGION, bucket: BUCKET}}",
             "4:54 registries[1].storage.s3: `filesystem` and `s3` are two places; keep one of them",
             "4:99 registries[1].gc.repositories[0]: `/a` is not a pattern of repositories: a repository's name neither begins nor ends with /; expected one as team/app, sandbox/* or sandbox/**",

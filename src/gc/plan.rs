@@ -18,6 +18,9 @@ mod totals;
 
 pub use totals::{OfReason, OfRepository};
 
+/// Digits of a plan's ID.
+const ID_LENGTH: usize = 16;
+
 /// What goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -274,7 +277,13 @@ impl Plan {
             hasher.update(line.as_bytes());
         }
         let id = hasher.finish().hex();
-        id.get(..16).unwrap_or_default().to_owned()
+        id.get(..ID_LENGTH).unwrap_or_default().to_owned()
+    }
+
+    /// Whether a text may be such a digest.
+    pub fn is_id(text: &str) -> bool {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        text.len() == ID_LENGTH && text.bytes().all(is_digit)
     }
 
     /// What could not be understood, with the repository whose it is: those of none first.

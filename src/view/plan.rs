@@ -282,19 +282,30 @@ impl Recorded {
     }
 
     pub fn of(storage: &str, plan: &Plan) -> Self {
-        let row = |it: Garbage<'_>| {
-            let key = Key {
-                repository: it.repository.map(ToString::to_string),
-                kind: it.kind.as_str().to_owned(),
-                tag: it.tag.map(ToString::to_string),
-                digest: it.digest.to_string(),
-            };
-            (key, it.bytes)
-        };
+        let row = |it: Garbage<'_>| (Key::of(&it), it.bytes);
         Self {
             plan: plan.id(storage),
             storage: storage.to_owned(),
             rows: plan.garbage().map(row).collect(),
+        }
+    }
+}
+
+impl Recorded {
+    /// Whether it has a row, with its bytes where they go.
+    pub fn has(&self, row: &Garbage<'_>) -> bool {
+        let bytes = self.rows.get(&Key::of(row));
+        bytes.is_some_and(|bytes| row.bytes == 0 || *bytes == row.bytes)
+    }
+}
+
+impl Key {
+    fn of(row: &Garbage<'_>) -> Self {
+        Self {
+            repository: row.repository.map(ToString::to_string),
+            kind: row.kind.as_str().to_owned(),
+            tag: row.tag.map(ToString::to_string),
+            digest: row.digest.to_string(),
         }
     }
 }

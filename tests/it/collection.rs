@@ -7,6 +7,7 @@
 )]
 
 mod bucket;
+mod chosen;
 mod desk;
 mod executor;
 mod job;

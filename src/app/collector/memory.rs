@@ -28,8 +28,13 @@ pub(super) fn write<T: Serialize>(vault: &Vault, name: &str, what: &T) -> Result
     written.map_err(|error| format!("pullproof/{name} cannot be written: {error}"))
 }
 
-/// Since when each row was in every plan, this one included, which is remembered.
-pub(super) fn rehearse(vault: &Vault, plan: &Plan, now: Timestamp) -> Result<Rehearsed, Refusal> {
+/// Since when each row was in every plan, this one included, which is remembered. `host` is the storage's.
+pub(super) fn rehearse(
+    vault: &Vault,
+    host: &str,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Rehearsed, Refusal> {
     let refused = |problem: String| {
         let message = format!(
             "{problem}: what was planned before is not known; put it right, or remove the file and wait for \
@@ -38,7 +43,9 @@ pub(super) fn rehearse(vault: &Vault, plan: &Plan, now: Timestamp) -> Result<Reh
         Refusal::new(Code::Rehearsal, message)
     };
     let before: Option<Rehearsed> = read(vault, PLANNED).map_err(refused)?;
-    let after = before.unwrap_or_default().with(plan.garbage(), now.into());
+    let after = before
+        .unwrap_or_default()
+        .with(&plan.id(host), plan.garbage(), now.into());
     write(vault, PLANNED, &after).map_err(refused)?;
     Ok(after)
 }

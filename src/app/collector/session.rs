@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::{error, info, warn};
 
+use self::pacing::Pacing;
 use super::copied::Copied;
 use super::journals::Journals;
 use super::lease::Lease;
@@ -18,6 +19,7 @@ use crate::app::plan::Kept;
 use crate::collection::gate::{Facts, Permit};
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::{Effect, Ending, Event, Guarded};
+use crate::collection::pace::Besides;
 use crate::collection::proven::Memory;
 use crate::collection::run::{Entry, Outcome, Run};
 use crate::collection::select::Selection;
@@ -34,6 +36,7 @@ mod cluster;
 pub mod foreign;
 mod gate;
 mod listing;
+mod pacing;
 mod proving;
 
 pub(super) use gate::standing;
@@ -70,6 +73,9 @@ pub(super) struct Session<'a> {
     listed_at: Second,
     /// What of it stays all the same.
     spared: BTreeSet<ItemId>,
+    /// How fast it goes.
+    pacing: Pacing,
+    besides: Besides,
     /// One for each replica, once something was to be asked for.
     askers: Vec<Option<Prover>>,
     /// What references led to, as it was copied before.
@@ -106,6 +112,8 @@ impl<'a> Session<'a> {
             selection: Selection::default(),
             listed_at: work.clock.now().into(),
             spared: BTreeSet::new(),
+            pacing: Pacing::default(),
+            besides: Besides::default(),
             askers: Vec::new(),
             copied: None,
             report: Report::default(),
@@ -148,6 +156,7 @@ impl<'a> Session<'a> {
     pub(super) fn report(mut self) -> Report {
         // Its end may have come before its time.
         self.switch_back();
+        self.report.left.window += self.cut_off();
         let mut standing = Standing::default();
         for (run, _, item) in self.journals.held() {
             standing.held.add(item);
@@ -238,14 +247,20 @@ impl<'a> Session<'a> {
                     vault.put_back(run, items)
                 })
             }
-            Effect::Ask(run, items) => Event::Asked(self.ask(run, &items)),
+            Effect::Ask(run, items) => {
+                let asked = self.ask(run, &items);
+                self.pacing.went_on();
+                Event::Asked(asked)
+            }
             Effect::Prove => {
+                self.pacing.end();
                 let (proof, wanted) = self.prove();
                 others.extend(wanted);
                 Event::Proven(proof)
             }
             Effect::Watch => self.watch(),
             Effect::Unlock => {
+                self.remember_pace();
                 self.switch_back();
                 if let Some(lock) = self.lock.take()
                     && let Err(error) = lock.release()
@@ -409,10 +424,12 @@ impl<'a> Session<'a> {
     /// All but what is spared, which is where it was.
     fn take(&mut self, run: RunId, ids: &[ItemId], permit: &Permit) -> Event {
         let is_spared = |id: &ItemId| self.spared.contains(id);
+        self.pacing.begin(ids.len());
         let (spared, taken): (Vec<ItemId>, Vec<ItemId>) = ids.iter().partition(|id| is_spared(id));
         let event = self.moved(run, &taken, Outcome::Held, |vault, lock, items, now| {
             vault.take(lock, run, items, permit, now)
         });
+        self.pacing.went_on();
         let Event::Moved {
             outcomes,
             has_failed,
@@ -515,7 +532,11 @@ impl<'a> Session<'a> {
         let is_marked = ["stop", "pause"]
             .iter()
             .any(|mark| self.vault.has(mark).unwrap_or(true));
-        if is_over || is_stopped || is_marked {
+        if is_stopped || is_marked {
+            return Guarded::Stop;
+        }
+        if is_over || !self.has_time() {
+            self.pacing.is_short = true;
             return Guarded::Stop;
         }
         if self.work.registry.gc.read_only.mode != ReadOnlyMode::NotRequired

@@ -1,7 +1,7 @@
-//! `pullproof gc plan`: what a collection would take. Nothing is written.
+//! `pullproof gc plan`: what a collection would take. Nothing is written, unless the plan is to be recorded.
 
 use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,13 +16,15 @@ use super::keep;
 use super::report;
 use super::status;
 use super::table;
+use crate::app::collector;
 use crate::app::kind;
 use crate::app::plan::{self as planning, Kept};
+use crate::cli::explain::text::counted;
 use crate::cli::given::GivenSources;
 use crate::cli::terminal::{self, Paint};
 use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogLevel, Mode, Registry};
+use crate::config::{Config, LogLevel, Mode, Registry, duration};
 use crate::gc::needed::Needed;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
@@ -53,6 +55,10 @@ pub struct PlanArguments {
         env = "PULLPROOF_DIFF"
     )]
     diff: Option<PathBuf>,
+    /// Remember the plan beside the storage, for `gc.rehearsal` and for `gc run --plan`; needs the right to
+    /// write to its `pullproof/`
+    #[arg(long, conflicts_with = "now", env = "PULLPROOF_RECORD")]
+    record: bool,
     #[arg(short, long, default_value = "table", env = "PULLPROOF_OUTPUT")]
     output: Form,
 }
@@ -84,7 +90,7 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
     };
     let before = match &arguments.diff {
         None => None,
-        Some(file) => match recorded(file, registry)? {
+        Some(file) => match recorded("--diff", file, registry)? {
             Ok(before) => Some(before),
             Err(problem) => {
                 terminal::complain(&format!("error: {problem}"));
@@ -105,6 +111,7 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
                 kind: Kind::Unknown,
             };
             shown.print(None, &Needed::default(), &refusals)?;
+            shown.tell_unplanned();
             return Ok(Exit::Unknown);
         }
     };
@@ -120,6 +127,7 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
         Err(refusal) => {
             refusals.push(refusal);
             shown.print(None, &needed, &refusals)?;
+            shown.tell_unplanned();
             return Ok(Exit::Unknown);
         }
     };
@@ -150,6 +158,34 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
             })?;
         }
     }
+    if arguments.record {
+        return record(registry, plan, now).await;
+    }
+    Ok(Exit::Done)
+}
+
+/// Remembers the plan, and says so, and since when what stands longest in the plans does.
+async fn record(registry: &Registry, plan: Plan, now: Timestamp) -> anyhow::Result<Exit> {
+    let id = plan.id(&registry.host);
+    let entry = registry.clone();
+    let work = tokio::task::spawn_blocking(move || collector::record(&entry, &plan, now));
+    let rehearsed = match work.await.context("recording ended early")? {
+        Ok(rehearsed) => rehearsed,
+        Err(refusal) => {
+            terminal::complain(&format!("the plan is not recorded: {refusal}"));
+            return Ok(Exit::Unknown);
+        }
+    };
+    let stands = rehearsed.oldest().map_or_else(String::new, |oldest| {
+        let lasts = registry.gc.rehearsal;
+        format!(
+            "; the oldest of it is in every recorded plan since {:.0}, and {} for `gc.rehearsal` ({})",
+            Timestamp::from(oldest),
+            counted(rehearsed.count(lasts, now), "row is", "rows are"),
+            duration::shown(lasts),
+        )
+    });
+    terminal::complain(&format!("recorded the plan {id}{stands}"));
     Ok(Exit::Done)
 }
 
@@ -200,9 +236,14 @@ fn chosen_of<'a>(
     }
 }
 
-fn recorded(file: &PathBuf, registry: &Registry) -> anyhow::Result<Result<Recorded, String>> {
+/// Reads a plan that `-o json` or `-o jsonl` wrote, as an argument names it; the inner error is the way out.
+pub(super) fn recorded(
+    argument: &str,
+    file: &Path,
+    registry: &Registry,
+) -> anyhow::Result<Result<Recorded, String>> {
     let text = std::fs::read_to_string(file)
-        .with_context(|| format!("reading {} (--diff)", file.display()))?;
+        .with_context(|| format!("reading {} ({argument})", file.display()))?;
     let shown = file.display();
     Ok(match Recorded::parse(&text) {
         Ok(before) if before.storage == registry.host => Ok(before),
@@ -304,6 +345,13 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
+    /// Where one was to be recorded.
+    fn tell_unplanned(&self) {
+        if self.arguments.record {
+            terminal::complain("nothing is recorded: there is no plan");
+        }
+    }
+
     fn print(
         &self,
         plan: Option<&Plan>,

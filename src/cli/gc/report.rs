@@ -85,9 +85,11 @@ struct SumView {
 
 #[derive(Debug, Serialize)]
 struct LeftView {
+    plan: usize,
     rehearsal: usize,
     share: usize,
     unsettled: usize,
+    window: usize,
 }
 
 impl From<Sum> for SumView {
@@ -122,9 +124,11 @@ pub(super) fn text(
         restored: report.restored.into(),
         purged: report.purged.into(),
         left: LeftView {
+            plan: report.left.plan,
             rehearsal: report.left.rehearsal,
             share: report.left.share,
             unsettled: report.left.unsettled,
+            window: report.left.window,
         },
         took: report
             .took
@@ -174,11 +178,16 @@ fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
         text.push_str(&format!("  back with: pullproof gc restore --run {run}\n"));
     }
     for (count, why) in [
+        (report.left.plan, "are not in the plan that was named"),
         (
             report.left.rehearsal,
             "were not in every plan for `gc.rehearsal`",
         ),
         (report.left.share, "are more than a run takes"),
+        (
+            report.left.window,
+            "do not fit into what is left of the window: the next run goes on",
+        ),
         (
             report.left.unsettled,
             "may be believed in by a replica's cache: they go once it has none (`gc.settle.cache`)",

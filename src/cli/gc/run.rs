@@ -1,5 +1,6 @@
 //! `pullproof gc run`, `purge` and `restore`: one session of a collection, through the gate.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,9 +8,9 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::keep;
-use super::plan::collected;
+use super::plan;
 use super::report;
-use crate::app::collector::{self, Reading, Report, Restore, Task, Work};
+use crate::app::collector::{self, Only, Reading, Report, Restore, Task, Work};
 use crate::app::registries::Registries;
 use crate::cli::given::GivenSources;
 use crate::cli::output::Output;
@@ -21,6 +22,7 @@ use crate::collection::machine::Ending;
 use crate::collection::occasion::MARGIN;
 use crate::config::{Config, LogLevel, Mode, Registry};
 use crate::credential_source::Sources;
+use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window;
 use crate::oci::digest::Digest;
@@ -34,8 +36,18 @@ pub struct RunArguments {
     /// Take more than `gc.alarmPercent` allows, if it is this plan
     #[arg(long, value_name = "PLAN", env = "PULLPROOF_ACCEPT")]
     accept: Option<String>,
+    /// Take only what this plan has: the ID of a recorded one, or a file of `gc plan -o json`
+    #[arg(long, value_name = "PLAN", env = "PULLPROOF_PLAN")]
+    plan: Option<String>,
     #[command(flatten)]
     common: Common,
+}
+
+/// What an operator chose about a run.
+#[derive(Debug, Default)]
+struct Chosen {
+    accept: Option<String>,
+    plan: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,14 +92,16 @@ pub async fn run(arguments: RunArguments, global: &Global) -> anyhow::Result<Exi
     let RunArguments {
         given,
         accept,
+        plan,
         common,
     } = arguments;
-    session(Task::Run, given, accept, &common, global).await
+    let chosen = Chosen { accept, plan };
+    session(Task::Run, given, chosen, &common, global).await
 }
 
 pub async fn purge(arguments: PurgeArguments, global: &Global) -> anyhow::Result<Exit> {
     let PurgeArguments { given, common } = arguments;
-    session(Task::Purge, given, None, &common, global).await
+    session(Task::Purge, given, Chosen::default(), &common, global).await
 }
 
 pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Result<Exit> {
@@ -110,13 +124,20 @@ pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Re
         }
     };
     let given = GivenSources::default();
-    session(Task::Restore(restore), given, None, &common, global).await
+    session(
+        Task::Restore(restore),
+        given,
+        Chosen::default(),
+        &common,
+        global,
+    )
+    .await
 }
 
 async fn session(
     task: Task,
     given: GivenSources,
-    accepted: Option<String>,
+    chosen: Chosen,
     common: &Common,
     global: &Global,
 ) -> anyhow::Result<Exit> {
@@ -125,12 +146,22 @@ async fn session(
         Err(exit) => return Ok(exit),
     };
     global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match collected(&config, common.storage.as_deref()) {
+    let registry = match plan::collected(&config, common.storage.as_deref()) {
         Ok(registry) => registry.clone(),
         Err(problem) => {
             terminal::complain(&format!("error: {problem}"));
             return Ok(Exit::Usage);
         }
+    };
+    let only = match chosen.plan.map(|named| only(named, &registry)) {
+        None => None,
+        Some(only) => match only? {
+            Ok(only) => Some(only),
+            Err(problem) => {
+                terminal::complain(&format!("error: {problem}"));
+                return Ok(Exit::Usage);
+            }
+        },
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let is_restore = matches!(task, Task::Restore(_));
@@ -138,7 +169,7 @@ async fn session(
     let report = match closed {
         Some(first) => {
             let others = all_closed(&given, &config, &registry, &clock).await;
-            let work = work(config, registry.clone(), given, clock, Timestamp::MAX, None);
+            let work = work(config, registry.clone(), given, clock, Timestamp::MAX);
             let refused = tokio::task::spawn_blocking(move || collector::refused(&work, first));
             let mut report = refused.await?;
             report.refusals.extend(others);
@@ -147,7 +178,9 @@ async fn session(
         None => {
             let until = until(&registry, clock.now()).filter(|_| !is_restore);
             let until = until.unwrap_or(Timestamp::MAX);
-            let work = work(config, registry.clone(), given, clock, until, accepted);
+            let mut work = work(config, registry.clone(), given, clock, until);
+            work.accepted = chosen.accept;
+            work.only = only;
             carried_out(work, task).await?
         }
     };
@@ -160,6 +193,15 @@ async fn session(
         Some(Ending::Failed) if !report.lost.is_empty() => Exit::Broken,
         Some(Ending::Failed) | None => Exit::CouldNotRun,
     })
+}
+
+/// The plan of which alone something is taken, by its ID or in a file; the inner error is the way out.
+fn only(named: String, registry: &Registry) -> anyhow::Result<Result<Only, String>> {
+    if Plan::is_id(&named) {
+        return Ok(Ok(Only::Recorded(named)));
+    }
+    let plan = plan::recorded("--plan", Path::new(&named), registry)?;
+    Ok(plan.map(Only::Written))
 }
 
 /// On a thread of its own; Ctrl-C and SIGTERM stop it within a batch.
@@ -236,7 +278,6 @@ fn work(
     given: GivenSources,
     clock: Arc<dyn Clock>,
     until: Timestamp,
-    accepted: Option<String>,
 ) -> Work {
     let config = Arc::new(config);
     let runtime = Handle::current();
@@ -269,6 +310,7 @@ fn work(
         stop: Arc::default(),
         worse: Arc::default(),
         opening: None,
-        accepted,
+        accepted: None,
+        only: None,
     }
 }

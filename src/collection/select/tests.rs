@@ -67,6 +67,9 @@ fn all() -> Limits<'static> {
     Limits {
         blobs: usize::MAX,
         bytes: u64::MAX,
+        items: usize::MAX,
+        is_held: &|_| false,
+        is_named: &|_| true,
         is_rehearsed: &|_| true,
         takes_manifests: true,
         takes_unlinked: true,
@@ -167,4 +170,75 @@ fn what_cannot_be_asked_for_stays() {
     let selection = select(&shared(), &limits);
     assert_eq!(words(&selection), ["2 Revision", "3 LayerLink", "3 Blob"]);
     assert_eq!(selection.left.unsettled, 3);
+}
+
+#[test]
+fn what_is_held_already_is_no_part_of_the_portion_and_hinders_nothing() {
+    let plan = shared();
+    let portion = |held: &[Item]| {
+        let limits = Limits {
+            blobs: 3,
+            is_held: &|item| held.contains(item),
+            ..all()
+        };
+        select(&plan, &limits)
+    };
+    let mut held: Vec<Item> = Vec::new();
+    let mut rounds = 0;
+    loop {
+        let selection = portion(&held);
+        let blobs = selection.items.iter();
+        let blobs = blobs.filter(|it| it.class.is_data()).count();
+        assert!(blobs <= 3, "{selection:?}");
+        assert!(selection.items.iter().all(|it| !held.contains(it)));
+        assert_eq!(selection.items.len(), selection.needs.len());
+        if selection.items.is_empty() {
+            assert_eq!(selection.left, Left::default());
+            break;
+        }
+        held.extend(selection.items);
+        rounds += 1;
+    }
+    assert_eq!(rounds, 2);
+    assert_eq!(held.len(), select(&plan, &all()).items.len());
+
+    // Its link was rehearsed when it was taken; what it led to has its own row.
+    let links: Vec<Item> = select(&plan, &all()).items;
+    let links: Vec<Item> = links.into_iter().filter(|it| !it.class.is_data()).collect();
+    let limits = Limits {
+        is_held: &|item| links.contains(item),
+        is_rehearsed: &|row| row.kind != Kind::Manifest,
+        ..all()
+    };
+    let selection = select(&plan, &limits);
+    assert_eq!(words(&selection), ["4 Blob"]);
+    assert_eq!(selection.left.rehearsal, 2);
+}
+
+#[test]
+fn no_more_is_taken_than_fits_and_no_link_without_its_bytes() {
+    let plan = shared();
+    let whole = select(&plan, &all());
+    for items in 0..=whole.items.len() {
+        let limits = Limits { items, ..all() };
+        let part = select(&plan, &limits);
+        assert!(part.items.len() <= items, "{items}: {part:?}");
+        assert_eq!(part.left.window == 0, part.items.len() == whole.items.len());
+        // The last link to some bytes goes with them.
+        let goes = |item: &Item| part.items.contains(item);
+        let stays = whole.items.iter().filter(|it| !goes(it));
+        for item in stays.filter(|it| it.class.is_data()) {
+            let links = whole.items.iter();
+            let mut links = links.filter(|it| it.digest == item.digest && !it.class.is_data());
+            assert!(
+                links.clone().next().is_none() || links.any(|link| !goes(link)),
+                "{items}: {item:?}"
+            );
+        }
+    }
+    let limits = Limits { items: 3, ..all() };
+    assert_eq!(
+        words(&select(&plan, &limits)),
+        ["1 Revision", "1 Manifest", "1 Blob"]
+    );
 }

@@ -66,6 +66,8 @@ pub(in crate::config) struct S3Credentials {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::config) struct Gc {
+    /// What must be proven before something is taken.
+    pub(in crate::config) gate: Option<Gate>,
     /// What a collection may do.
     #[schemars(extend("default" = "plan"))]
     pub(in crate::config) mode: Option<GcMode>,
@@ -85,7 +87,7 @@ pub(in crate::config) struct Gc {
     /// When a collection may run. Without any, never by itself.
     #[schemars(extend("default" = []))]
     pub(in crate::config) windows: Option<Vec<Window>>,
-    /// Images that are known to be lost: the gate does not ask for them until then.
+    /// Images that are known to be lost: that they are closes no gate until then.
     pub(in crate::config) acknowledged: Option<Vec<Acknowledged>>,
     /// How long things are in quarantine before they are purged.
     #[schemars(with = "Option<DurationText>", extend("default" = "6d"))]
@@ -119,6 +121,24 @@ pub(in crate::config) struct Gc {
     /// Who takes what is garbage: a map with one key. All but pullproof itself have no quarantine.
     #[schemars(extend("default" = serde_json::json!({"builtin": {}})))]
     pub(in crate::config) executor: Option<super::executor::Executor>,
+}
+
+/// What the gate asks of the images that are kept.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::config) struct Gate {
+    /// How much of them has to be proven.
+    #[schemars(extend("default" = "clean"))]
+    pub(in crate::config) require: Option<Require>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Require {
+    /// All of them, but for one that has nothing to lose.
+    Clean,
+    /// Those that were proven once: what never was, and of which nobody can tell, closes nothing.
+    Regression,
 }
 
 /// A time in which a collection may run, again and again.

@@ -32,7 +32,6 @@ pub(crate) struct Desk {
 pub(crate) struct Answered {
     pub(crate) code: Option<i32>,
     pub(crate) view: Value,
-    #[expect(dead_code, reason = "shown where a test fails")]
     pub(crate) stderr: String,
 }
 

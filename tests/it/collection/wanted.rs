@@ -100,5 +100,6 @@ fn work(desk: &Desk, kept: [Vec<&str>; 2]) -> Work {
         worse: Arc::default(),
         opening: None,
         accepted: None,
+        only: None,
     }
 }

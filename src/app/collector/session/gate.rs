@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::proving::replicas;
@@ -114,7 +115,9 @@ impl Session<'_> {
             }
         }
         if let Some(kept) = kept {
+            let begun = Instant::now();
             let proofs = self.proofs(&kept);
+            self.besides.proof = begun.elapsed();
             self.judge(&proofs);
             self.copy(&kept);
             self.kept = Some(kept);
@@ -122,6 +125,8 @@ impl Session<'_> {
         if !self.vault.is_drilled_first() && !self.foreign.collects {
             self.drill();
         }
+        let has_time = self.check_time();
+        self.facts.check(Code::WindowShort, has_time);
         let epoch = self.lock.as_ref().map_or(0, Lock::epoch);
         let mut decided = gate::decide(&self.facts, epoch, self.work.until.into());
         if decided.is_ok()
@@ -190,7 +195,12 @@ impl Session<'_> {
             }
         };
         let is_acknowledged = |reference: &str| self.work.is_acknowledged(reference);
-        let judged = proven::judge(proofs, &self.memory, &is_acknowledged);
+        let judged = proven::judge(
+            proofs,
+            &self.memory,
+            self.work.registry.gc.require,
+            &is_acknowledged,
+        );
         for code in [Code::ImageBroken, Code::ImageUnknown, Code::ProofStale] {
             self.facts.met(code);
         }

@@ -3,24 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::Session;
 use crate::app::collector::settle::Unlinked;
-use crate::app::collector::{Reading, memory};
+use crate::app::collector::{Only, Reading, memory};
 use crate::app::plan::{self as planning, Kept};
 use crate::collection::compared::hidden;
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Listed;
-use crate::collection::select::{self, Limits, Selection};
+use crate::collection::rehearsed::{Recorded, Rehearsed};
+use crate::collection::select::{self, Limits};
 use crate::config::Cache;
 use crate::gc::plan::{Garbage, Plan};
 use crate::gc::refusal::{Code, Refusal};
 use crate::storage::Progress;
+use crate::view::plan::Recorded as Written;
+
+/// So many recorded plans are told to whoever names another.
+const TOLD: usize = 8;
+
+/// The plan of which alone something is taken.
+enum One<'a> {
+    Recorded(&'a Recorded),
+    Written(&'a Written),
+}
 
 impl Session<'_> {
     /// Everything once, live and in quarantine, and what would go of it.
     pub(super) fn list(&mut self) -> Result<Listed, Refusal> {
+        let begun = Instant::now();
         let kept = self.read_kept(Reading::Known).ok_or_else(|| {
             let message = "what must stay is not known";
             Refusal::new(Code::InventoryIncomplete, message)
@@ -29,8 +42,16 @@ impl Session<'_> {
         self.listed_at = now.into();
         let plan = self.planned(&kept, now)?;
         let counts = plan.counts();
-        let rehearsed = memory::rehearse(&self.vault, &plan, now)?;
+        let rehearsed = memory::rehearse(&self.vault, &self.work.registry.host, &plan, now)?;
+        self.besides.mark = begun.elapsed();
+        let fits = self.fits();
         let replicas = self.replicas();
+        let only = only(self.work.only.as_ref(), &rehearsed)?;
+        let is_named = |row: &Garbage<'_>| match &only {
+            None => true,
+            Some(One::Recorded(of)) => rehearsed.was_in(of, row),
+            Some(One::Written(of)) => of.has(row),
+        };
         let seen = |row: &Garbage<'_>| rehearsed.since(row);
         let (taken, not) = self.links(&plan);
         let unlinked = Unlinked {
@@ -40,6 +61,12 @@ impl Session<'_> {
         };
         self.tell_waits(&plan, &unlinked, &replicas);
         let gc = &self.work.registry.gc;
+        // What is in quarantine already would go, and so it stays there; what would not is wanted.
+        let held: BTreeSet<String> = self
+            .journals
+            .held()
+            .map(|(_, _, item)| item.path())
+            .collect();
         let percent = gc.max_collect_percent / 100.0;
         let takes_manifests = gc.cache != Cache::Unknown;
         let limits = Limits {
@@ -47,6 +74,9 @@ impl Session<'_> {
                 .try_into()
                 .unwrap_or(usize::MAX),
             bytes: portion(counts.bytes, percent).min(gc.max_collect_bytes.unwrap_or(u64::MAX)),
+            items: fits,
+            is_held: &|item| !held.is_empty() && held.contains(&item.path()),
+            is_named: &is_named,
             is_rehearsed: &|row: &Garbage<'_>| {
                 rehearsed.has(row, gc.rehearsal, self.work.clock.now())
             },
@@ -57,15 +87,9 @@ impl Session<'_> {
                 since.is_some_and(|since| replicas.have_started_since(since))
             },
         };
-        let all = select::select(&plan, &limits);
-        // What is in quarantine already would go, and so it stays there; what would not is wanted.
+        let selection = select::select(&plan, &limits);
         let wanted = self.wanted_by(&plan);
-        let held: BTreeSet<String> = self
-            .journals
-            .held()
-            .map(|(_, _, item)| item.path())
-            .collect();
-        self.selection = without(all, &|item| held.contains(&item.path()));
+        self.selection = selection;
         self.report.left = self.selection.left;
         self.facts.met(Code::ListingIncomplete);
         let too_much = planning::too_much(&plan, &self.work.registry);
@@ -183,11 +207,41 @@ impl Session<'_> {
     }
 }
 
+/// The plan of which alone something is taken, if one was named.
+fn only<'a>(named: Option<&'a Only>, rehearsed: &'a Rehearsed) -> Result<Option<One<'a>>, Refusal> {
+    let id = match named {
+        None => return Ok(None),
+        Some(Only::Written(plan)) => return Ok(Some(One::Written(plan))),
+        Some(Only::Recorded(id)) => id,
+    };
+    let plans = rehearsed.plans();
+    if let Some(plan) = plans.iter().find(|it| it.plan == *id) {
+        return Ok(Some(One::Recorded(plan)));
+    }
+    // The first of them is this run's own.
+    let known = plans.iter().rev().take(TOLD);
+    let known: Vec<String> = known
+        .map(|it| format!("{} of {:.0}", it.plan, Timestamp::from(it.at)))
+        .collect();
+    let more = match plans.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(", and {more} older"),
+    };
+    let message = format!(
+        "no plan {id} is recorded (--plan); recorded are {}{more}",
+        known.join(", ")
+    );
+    Err(Refusal::new(Code::Rehearsal, message))
+}
+
 /// The paths of all that would go.
 fn planned_paths(plan: &Plan) -> BTreeSet<String> {
     let limits = Limits {
         blobs: usize::MAX,
         bytes: u64::MAX,
+        items: usize::MAX,
+        is_held: &|_| false,
+        is_named: &|_| true,
         is_rehearsed: &|_| true,
         takes_manifests: true,
         takes_unlinked: true,
@@ -195,33 +249,6 @@ fn planned_paths(plan: &Plan) -> BTreeSet<String> {
     };
     let all = select::select(plan, &limits);
     all.items.iter().map(Item::path).collect()
-}
-
-/// The selection without some items, and with the others' numbers.
-fn without(all: Selection, is_left_out: &dyn Fn(&Item) -> bool) -> Selection {
-    let stays: Vec<bool> = all.items.iter().map(|item| !is_left_out(item)).collect();
-    let mut next = 0;
-    let numbers: Vec<Option<ItemId>> = stays
-        .iter()
-        .map(|stays| {
-            stays.then(|| {
-                let number = ItemId(next);
-                next += 1;
-                number
-            })
-        })
-        .collect();
-    let number = |id: ItemId| numbers.get(id.index()).copied().flatten();
-    let pairs = all.items.into_iter().zip(all.needs).zip(&stays);
-    let (items, needs) = pairs
-        .filter(|(_, stays)| **stays)
-        .map(|((item, needs), _)| (item, needs.into_iter().filter_map(number).collect()))
-        .unzip();
-    Selection {
-        items,
-        needs,
-        left: all.left,
-    }
 }
 
 #[expect(

@@ -354,6 +354,9 @@ fn all(plan: &Plan) -> Selection {
     let limits = Limits {
         blobs: usize::MAX,
         bytes: u64::MAX,
+        items: usize::MAX,
+        is_held: &|_| false,
+        is_named: &|_| true,
         is_rehearsed: &|_| true,
         takes_manifests: true,
         takes_unlinked: true,
