@@ -10,6 +10,7 @@ pub mod compared;
 pub mod gate;
 pub mod guard;
 pub mod item;
+pub mod jobs;
 pub mod journal;
 pub mod lease;
 pub mod machine;

@@ -19,6 +19,7 @@ mod amount;
 mod check;
 pub mod cidr;
 mod collection;
+mod collector;
 mod credentials;
 mod custom;
 mod decode;
@@ -40,6 +41,7 @@ mod windows;
 
 use cidr::Cidr;
 pub use collection::{Acknowledged, Cache, Gc, Mode, PurgeBy, S3, Storage};
+pub use collector::{Collector, CollectorJob};
 use endpoint::{Endpoint, Listen};
 use files::NamedFile;
 pub use objects::{Named, ReadOnly, ReadOnlyMode, Restart, Workload, WorkloadKind};

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::collection::gate::Facts;
 use crate::collection::machine::Ending;
 use crate::collection::occasion::{self, Occasion};
-use crate::config::{Config, Mode, Registry};
+use crate::config::{Collector, Config, Mode, Registry};
 use crate::credential_source::Sources;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::{Opening, OpeningId};
@@ -34,6 +34,8 @@ use crate::state::collections::{Amount, CollectionStatus, Collections, Last};
 use crate::state::storages::Storages;
 use crate::state::windows::Windows;
 use crate::verify::finding::Verdict;
+
+mod job;
 
 /// It is looked this often whether something is due, or got worse.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -98,8 +100,11 @@ impl Collecting {
             let config = Arc::clone(&configs.borrow_and_update());
             let end = stop.child_token();
             let mut storages = JoinSet::new();
-            let collected =
-                |registry: &&Registry| registry.storage.is_some() && registry.gc.mode != Mode::Plan;
+            let collected = |registry: &&Registry| {
+                let gc = &registry.gc;
+                let is_possible = registry.storage.is_some() || gc.collector.job().is_some();
+                is_possible && gc.mode != Mode::Plan
+            };
             let collected: Vec<&Registry> = config.registries.iter().filter(collected).collect();
             publish.send_modify(|all| {
                 let is_there = |host: &String| collected.iter().any(|it| it.host == *host);
@@ -118,8 +123,12 @@ impl Collecting {
                     tried_at: None,
                     tended_at: None,
                     returned_at: None,
+                    problem: None,
                 };
-                storages.spawn(one.run(end.clone()));
+                match one.registry.gc.collector.clone() {
+                    Collector::InProcess => storages.spawn(one.run(end.clone())),
+                    Collector::Job(by) => storages.spawn(one.run_jobs(by, end.clone())),
+                };
             }
             let changed = tokio::select! {
                 changed = configs.changed() => changed,
@@ -155,6 +164,8 @@ struct One {
     tried_at: Option<Timestamp>,
     tended_at: Option<Timestamp>,
     returned_at: Option<Timestamp>,
+    /// What keeps a Job from being started or followed.
+    problem: Option<String>,
 }
 
 impl One {
@@ -165,7 +176,7 @@ impl One {
             let now = self.with.clock.now();
             let open = self.opening();
             let worse = self.worse(self.standing.held_since);
-            if let Some(image) = &worse {
+            if let Some((image, _)) = &worse {
                 error!(
                     storage = self.registry.host,
                     image, "it got worse while something is in quarantine: everything goes back"
@@ -214,18 +225,20 @@ impl One {
         own.and_then(|group| group.open.clone())
     }
 
-    /// An image of this registry that could be pulled once, and cannot be since something was taken.
-    fn worse(&self, since: Option<Second>) -> Option<String> {
+    /// An image of this registry that could be pulled once, and cannot be since something was taken; the first
+    /// that got so, and when.
+    fn worse(&self, since: Option<Second>) -> Option<(String, Second)> {
         let since = since?;
         let snapshot = Arc::clone(&self.seen.snapshots.borrow());
-        let mut images = snapshot.images.iter().chain(&snapshot.endpoints);
-        let worse = images.find(|image| {
+        let images = snapshot.images.iter().chain(&snapshot.endpoints);
+        let worse = images.filter(|image| {
             image.verdict() == Verdict::Broken
                 && image.proven_at.is_some()
                 && image.since >= since
                 && self.is_own(image.registry())
         });
-        worse.map(|image| image.reference().to_owned())
+        let first = worse.min_by_key(|image| image.since);
+        first.map(|image| (image.reference().to_owned(), image.since))
     }
 
     fn is_own(&self, host: &str) -> bool {
@@ -264,7 +277,7 @@ impl One {
                     stopping.store(true, Ordering::Relaxed);
                 }
             }
-            if !is_told && let Some(image) = self.worse(Some(since)) {
+            if !is_told && let Some((image, _)) = self.worse(Some(since)) {
                 error!(
                     storage = self.registry.host,
                     image, "it got worse during a collection: everything goes back"
@@ -343,13 +356,23 @@ impl One {
 
     /// Tells what the gate would say.
     async fn tell_gate(&self, open: Option<&Opening>) {
-        let registry = self.registry.clone();
-        let looked = tokio::task::spawn_blocking(move || collector::look(&registry)).await;
+        let looked = match self.registry.gc.collector {
+            Collector::InProcess => {
+                let registry = self.registry.clone();
+                let looked = tokio::task::spawn_blocking(move || collector::look(&registry)).await;
+                looked.unwrap_or_default()
+            }
+            // The storage is not this process's to look at.
+            Collector::Job(_) => collector::Looked::default(),
+        };
         let collector::Looked {
             mut facts,
             read_only_since,
-        } = looked.unwrap_or_default();
+        } = looked;
         facts.met(Code::PlanOnly);
+        if let Some(problem) = &self.problem {
+            facts.refused(Refusal::new(Code::StorageUnsupported, problem.clone()));
+        }
         facts.check(
             Code::WindowClosed,
             match open {

@@ -32,8 +32,9 @@ use crate::storage::Storage;
 use crate::storage::s3::S3;
 use crate::vault::{BucketRules, Vault};
 
-mod cluster;
+pub(super) mod cluster;
 mod copied;
+mod ended;
 mod expired;
 pub mod journals;
 mod lease;

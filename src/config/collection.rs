@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::check::Checker;
+use super::collector::Collector;
 use super::endpoint::Endpoint;
 use super::objects::{ReadOnly, Restart, Workload};
 use super::problem::quoted;
@@ -82,6 +83,7 @@ pub struct Gc {
     pub purge_by: PurgeBy,
     /// What was copied in a bucket without versions may be purged, although then nothing brings it back.
     pub purges_without_versions: bool,
+    pub collector: Collector,
 }
 
 /// Who purges what was held for long enough.
@@ -157,6 +159,7 @@ impl Default for Gc {
             watch_every: Duration::from_mins(1),
             purge_by: PurgeBy::Pullproof,
             purges_without_versions: false,
+            collector: Collector::InProcess,
         }
     }
 }
@@ -183,6 +186,7 @@ impl Checker<'_, '_> {
             watch_every,
             purge,
             r#unsafe,
+            collector,
         } = raw;
         let read_only = match read_only {
             None => defaults.read_only.clone(),
@@ -247,6 +251,10 @@ impl Checker<'_, '_> {
                 let wanted = |it: &raw::Unsafe| matches!(it, raw::Unsafe::PurgeWithoutVersions);
                 all.iter().any(wanted)
             }),
+            collector: match collector {
+                None => defaults.collector.clone(),
+                Some(raw) => self.collector(&format!("{path}.collector"), raw, &defaults.collector),
+            },
             windows: match windows {
                 None => defaults.windows.clone(),
                 Some(windows) => self.windows(&format!("{path}.windows"), windows),

@@ -31,6 +31,8 @@ pub enum FileKind {
     ReferenceList,
     /// A file or a directory of Kubernetes YAML.
     Manifests,
+    /// The manifest of a Job.
+    JobTemplate,
 }
 
 /// A file that the configuration names.
@@ -85,8 +87,17 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
     if let Some(token) = &config.http.token {
         push("http.token.file".to_owned(), token, FileKind::Secret);
     }
+    if let Some(job) = config.gc.collector.job() {
+        let named_at = "gc.collector.job.template".to_owned();
+        push(named_at, &job.template, FileKind::JobTemplate);
+    }
     for (index, registry) in config.registries.iter().enumerate() {
         let path = format!("registries[{index}]");
+        let own = registry.gc.collector != config.gc.collector;
+        if let Some(job) = registry.gc.collector.job().filter(|_| own) {
+            let named_at = format!("{path}.gc.collector.job.template");
+            push(named_at, &job.template, FileKind::JobTemplate);
+        }
         if let Some(ca) = &registry.tls.ca {
             push(format!("{path}.tls.ca.file"), ca, FileKind::Certificates);
         }
@@ -177,7 +188,8 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
             | FileKind::GoogleCredentials
             | FileKind::Secret
             | FileKind::Kubeconfig
-            | FileKind::ReferenceList => Err("it is a directory, not a file".to_owned()),
+            | FileKind::ReferenceList
+            | FileKind::JobTemplate => Err("it is a directory, not a file".to_owned()),
         };
     }
     // A pipe or a device would block the check, or never end.
@@ -216,7 +228,8 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
         | FileKind::Secret
         | FileKind::Kubeconfig
         | FileKind::ReferenceList
-        | FileKind::Manifests => return Ok(()),
+        | FileKind::Manifests
+        | FileKind::JobTemplate => return Ok(()),
     };
     Err(missing.to_owned())
 }

@@ -13,8 +13,10 @@ pub(super) use self::collection::{
     Acknowledged, Fate, Filesystem, Gc, GcMode, LeaderElection, PurgeBy, ReadOnly, ReadOnlyMode,
     S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Window, WorkloadKind,
 };
+pub(super) use self::collector::{Collector, InProcess};
 
 mod collection;
+mod collector;
 
 /// The configuration of pullproof.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

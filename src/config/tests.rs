@@ -891,6 +891,13 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
     let mut known = BTreeSet::new();
     let schema = schema();
     schema_keys(&schema, &schema, "", &mut known);
+    // What has several shapes shows the others where it overrides.
+    let elsewhere = shown
+        .iter()
+        .filter_map(|it| it.strip_prefix("registries[]."));
+    let elsewhere = elsewhere.filter(|it| it.starts_with("gc.collector."));
+    let elsewhere: Vec<String> = elsewhere.map(ToOwned::to_owned).collect();
+    shown.extend(elsewhere);
     // An override is shown by one of its keys.
     for paths in [&mut known, &mut shown] {
         let is_override = |path: &str| {
@@ -1152,6 +1159,45 @@ registries: [{host: a.b, gc: {readOnly: {mode: off}, settle: {workload: {kind: P
              name: NAME}`",
             "3:73 registries[0].gc.settle.workload.namespace: `namespace` is missing",
             "3:80 registries[0].gc.settle.workload.kind: expected Deployment or StatefulSet, found `Pod`",
+        ],
+    );
+}
+
+#[test]
+fn a_collection_is_carried_out_by_whoever_runs_or_by_a_job() {
+    let config = parsed(
+        "\
+gc: {collector: {job: {namespace: a, template: job.yaml}}, windows: [{name: a, schedule: \"0 2 * * 0\", duration: 3h}]}
+registries:
+  - {host: a.b}
+  - {host: c.d, gc: {collector: {inProcess: {}}}}
+",
+    );
+    let [first, second] = &config.registries[..] else {
+        panic!("two registries");
+    };
+    let job = CollectorJob {
+        namespace: "a".to_owned(),
+        template: "/etc/pullproof/job.yaml".into(),
+    };
+    assert_eq!(first.gc.collector, Collector::Job(job));
+    assert_eq!(second.gc.collector, Collector::InProcess);
+    // Its windows are told without its storage, and only its.
+    let groups = config.windows();
+    assert_eq!(groups.len(), 1);
+    assert_eq!(groups[0].1, ["a.b"]);
+    check(
+        "\
+gc: {collector: {}}
+registries:
+  - {host: a.b, gc: {collector: {inProcess: {}, job: {namespace: a, template: b}}}}
+  - {host: c.d, gc: {collector: {job: {namespace: A_b}}}}
+",
+        &[
+            "1:17 gc.collector: nothing is in it; write {inProcess: {}} or {job: {namespace: NAMESPACE, template: FILE}}",
+            "3:54 registries[0].gc.collector.job: `inProcess` and `job` are two collectors; keep one of them",
+            "4:39 registries[1].gc.collector.job.template: `template` is missing",
+            "4:51 registries[1].gc.collector.job.namespace: `A_b` is no namespace of Kubernetes: expected lower-case letters, digits and dashes",
         ],
     );
 }

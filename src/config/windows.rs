@@ -8,7 +8,7 @@ use jiff::tz::{self, TimeZone};
 use super::check::Checker;
 use super::problem::quoted;
 use super::suggest::nearest;
-use super::{Config, raw};
+use super::{Config, Registry, raw};
 use crate::gc::window::{LONGEST, Window, too_long};
 
 const NAME_BYTES_MAX: usize = 128;
@@ -34,14 +34,15 @@ impl WindowsOf<'_> {
 
 impl Config {
     /// The windows that hold for all registries without windows of their own first, then those of each registry
-    /// that has a storage and others; with the hosts of the storages for which they hold.
+    /// that has a storage, or a Job that collects it, and others; with the hosts of the storages for which they hold.
     pub fn windows(&self) -> Vec<(WindowsOf<'_>, Vec<&str>)> {
         let shared = WindowsOf {
             own: None,
             windows: &self.gc.windows,
         };
         let mut all = vec![(shared, Vec::new())];
-        for registry in self.registries.iter().filter(|it| it.storage.is_some()) {
+        let is_collected = |it: &&Registry| it.storage.is_some() || it.gc.collector.job().is_some();
+        for registry in self.registries.iter().filter(is_collected) {
             let host = registry.host.as_str();
             if registry.gc.windows == self.gc.windows {
                 if let Some((_, storages)) = all.first_mut() {

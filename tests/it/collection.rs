@@ -19,6 +19,7 @@ mod sequences;
 mod served;
 mod settle;
 mod soak;
+mod started;
 mod table;
 mod wanted;
 mod whole;

@@ -21,7 +21,7 @@ pub(super) fn client(runtime: &Handle, what: &str) -> Result<Client, String> {
 
 /// What a request came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::app) enum Failure {
     /// It is not there.
     Absent,
     /// Somebody else has changed it, or owns what was to be changed.
@@ -39,7 +39,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// An answer within its time.
-pub(super) async fn answer<T>(
+pub(in crate::app) async fn answer<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER, request).await {

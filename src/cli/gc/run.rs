@@ -1,5 +1,6 @@
 //! `pullproof gc run`, `purge` and `restore`: one session of a collection, through the gate.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -36,6 +37,8 @@ pub struct RunArguments {
     accept: Option<String>,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    starter: Starter,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,6 +67,31 @@ pub struct RestoreArguments {
     all: bool,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    starter: Starter,
+}
+
+/// For whoever started this.
+#[derive(Debug, Default, clap::Args)]
+struct Starter {
+    /// Write here what came of it, in a line, as Kubernetes reads it from a container that has ended
+    #[arg(long, value_name = "FILE", env = "PULLPROOF_TERMINATION_LOG")]
+    termination_log: Option<PathBuf>,
+}
+
+impl Starter {
+    /// What it cannot be told it finds out by itself: it looks at how the process ended.
+    fn tell(&self, report: &Report) {
+        let Some(file) = &self.termination_log else {
+            return;
+        };
+        if let Err(error) = std::fs::write(file, report.to_starter().to_text()) {
+            terminal::complain(&format!(
+                "{}: it cannot be written: {error}",
+                file.display()
+            ));
+        }
+    }
 }
 
 /// What all of them take.
@@ -81,13 +109,15 @@ pub async fn run(arguments: RunArguments, global: &Global) -> anyhow::Result<Exi
         given,
         accept,
         common,
+        starter,
     } = arguments;
-    session(Task::Run, given, accept, &common, global).await
+    session(Task::Run, given, accept, &common, &starter, global).await
 }
 
 pub async fn purge(arguments: PurgeArguments, global: &Global) -> anyhow::Result<Exit> {
     let PurgeArguments { given, common } = arguments;
-    session(Task::Purge, given, None, &common, global).await
+    let starter = Starter::default();
+    session(Task::Purge, given, None, &common, &starter, global).await
 }
 
 pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Result<Exit> {
@@ -96,6 +126,7 @@ pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Re
         digest,
         all,
         common,
+        starter,
     } = arguments;
     let restore = match (run, digest, all) {
         (Some(run), _, _) => Restore::Run(run),
@@ -110,7 +141,8 @@ pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Re
         }
     };
     let given = GivenSources::default();
-    session(Task::Restore(restore), given, None, &common, global).await
+    let task = Task::Restore(restore);
+    session(task, given, None, &common, &starter, global).await
 }
 
 async fn session(
@@ -118,6 +150,7 @@ async fn session(
     given: GivenSources,
     accepted: Option<String>,
     common: &Common,
+    starter: &Starter,
     global: &Global,
 ) -> anyhow::Result<Exit> {
     let (config, _) = match global.load() {
@@ -152,6 +185,7 @@ async fn session(
         }
     };
     let text = report::text(&registry.host, &report, common.output, Paint::for_stdout())?;
+    starter.tell(&report);
     terminal::print(&text)?;
     Ok(match report.ending {
         Some(Ending::Done) => Exit::Done,
