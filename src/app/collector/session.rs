@@ -242,6 +242,7 @@ impl<'a> Session<'a> {
             Effect::Watch => self.watch(),
             Effect::Unlock => {
                 self.switch_back();
+                self.tidy();
                 if let Some(lock) = self.lock.take()
                     && let Err(error) = lock.release()
                 {
@@ -314,6 +315,21 @@ impl<'a> Session<'a> {
                 self.refuse(vec![Refusal::new(code, message)]);
                 Event::NotLocked
             }
+        }
+    }
+
+    /// What the next who reads need not read, as long as the storage's lock is ours.
+    fn tidy(&mut self) {
+        let now = self.now();
+        let is_ours = self
+            .lock
+            .as_mut()
+            .is_some_and(|lock| lock.renew(&self.vault, now).unwrap_or(false));
+        if is_ours && let Err(error) = self.journals.tidy(&self.vault) {
+            warn!(
+                storage = self.work.registry.host,
+                %error, "the journals stay as long as they are; the next session tries again"
+            );
         }
     }
 

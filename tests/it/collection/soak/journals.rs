@@ -83,11 +83,12 @@ pub(super) fn of(site: &Site, text: &str) -> String {
 
 /// The lines of each run.
 fn all(site: &Site) -> Vec<(String, Vec<Value>)> {
-    let journal = site.root().join("pullproof/journal");
-    let Ok(files) = fs::read_dir(journal) else {
-        return Vec::new();
-    };
+    let directories = ["pullproof/journal", "pullproof/ended"];
+    let files = directories.map(|it| fs::read_dir(site.root().join(it)));
     let mut all: Vec<_> = files
+        .into_iter()
+        .filter_map(Result::ok)
+        .flatten()
         .map(|file| {
             let path = file.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
