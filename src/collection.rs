@@ -7,6 +7,7 @@
 //! ([`journal`]), so that whoever is killed anywhere goes on from there.
 
 pub mod compared;
+pub mod expiry;
 pub mod gate;
 pub mod guard;
 pub mod item;

@@ -174,6 +174,14 @@ impl Vault {
         }
     }
 
+    /// After what time the bucket purges what was taken, by its own rule; `None` where nothing does.
+    pub fn purges_after(&self) -> io::Result<Option<Duration>> {
+        match self {
+            Self::Filesystem(_) => Ok(None),
+            Self::Bucket(vault) => vault.purges_after(),
+        }
+    }
+
     /// Whether what is missing of it shows only in doing it.
     pub fn is_drilled_first(&self) -> bool {
         matches!(self, Self::Bucket(_))

@@ -191,6 +191,7 @@ impl One {
                     is_worse: worse.is_some(),
                     returned_at: self.returned_at,
                     is_open: self.standing.is_open,
+                    returns_at: self.standing.returns_at.map(Timestamp::from),
                     tended_at: self.tended_at,
                 },
                 now,

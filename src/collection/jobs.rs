@@ -147,7 +147,8 @@ pub struct Standing<'a> {
     pub open: Option<&'a Opening>,
     /// Those of this storage, in any order.
     pub jobs: &'a [Seen],
-    /// Since when an image that is kept is worse, the first of those that got so since something is held.
+    /// Since when something has to go back: an image that is kept is worse, the first of those that got so since
+    /// something is held, or the bucket would purge it.
     pub worse: Option<Second>,
     /// The storage, as [`of_storage`] has it.
     pub storage: &'a str,
@@ -177,6 +178,15 @@ pub fn held_since(jobs: &[Seen]) -> Option<Second> {
         }
     }
     since
+}
+
+/// When something goes back by itself, since the bucket would purge it, as the last Job that looked tells it.
+pub fn returns_at(jobs: &[Seen]) -> Option<Second> {
+    let said = jobs
+        .iter()
+        .filter(|job| job.told().is_some_and(|it| it.knows_held));
+    let last = said.max_by_key(|job| (job.created_at, &job.name))?;
+    last.told()?.returns_at
 }
 
 /// What is to be started now; `None` while there is nothing to do. Never two at a time: the storage has one

@@ -106,6 +106,8 @@ impl One {
     fn next(&self, followed: &Followed, begun: Instant) -> Option<Start> {
         let open = self.opening();
         let worse = self.worse(jobs::held_since(&followed.seen));
+        let now = self.with.clock.now();
+        let returns_at = jobs::returns_at(&followed.seen).filter(|at| *at <= now.into());
         let is_read = self.is_read() || begun.elapsed() >= READING_MAX;
         let is_known = || self.with.watched.known(&self.registry, Vec::new()).is_ok();
         let standing = Standing {
@@ -113,10 +115,10 @@ impl One {
             collects: open.is_some() && is_read && is_known(),
             open: open.as_ref(),
             jobs: &followed.seen,
-            worse: worse.as_ref().map(|(_, since)| *since),
+            worse: worse.as_ref().map(|(_, since)| *since).or(returns_at),
             storage: &followed.storage,
         };
-        let start = jobs::next(&standing, self.with.clock.now())?;
+        let start = jobs::next(&standing, now)?;
         if let Some((image, _)) = worse.filter(|_| start.name.purpose == Purpose::Restore) {
             error!(
                 storage = self.registry.host,

@@ -22,6 +22,7 @@ impl Report {
                 || self.standing != Standing::default(),
             held: amount(self.standing.held),
             held_since: self.standing.held_since,
+            returns_at: self.standing.returns_at,
             restored: amount(self.restored),
             purged: amount(self.purged),
             conditions: known.collect(),

@@ -185,6 +185,26 @@ fn since_when_something_is_held_is_what_the_last_job_said_or_may_have_taken() {
     );
 }
 
+#[test]
+fn what_the_bucket_would_purge_is_known_by_the_last_that_looked() {
+    let collect = |since: i64, returns_at: Option<i64>, result: &str| {
+        let said = Told {
+            returns_at: returns_at.map(Second::new),
+            ..told(result, Some(since))
+        };
+        ended(name(Purpose::Collect, since, 0), since, true, Some(said))
+    };
+    let returns = |jobs: &[Seen]| returns_at(jobs).map(Second::get);
+    assert_eq!(returns(&[]), None);
+    let first = collect(1000, Some(9000), "quarantined");
+    assert_eq!(returns(std::slice::from_ref(&first)), Some(9000));
+    // Whoever was refused has not looked.
+    let refused = collect(2000, None, "refused");
+    assert_eq!(returns(&[refused, first.clone()]), Some(9000));
+    // It was marked again.
+    assert_eq!(returns(&[collect(3000, None, "planned"), first]), None);
+}
+
 fn template() -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job",

@@ -32,6 +32,8 @@ pub struct Told {
     pub knows_held: bool,
     pub held: Amount,
     pub held_since: Option<Second>,
+    /// When something has to go back, since the bucket would purge it.
+    pub returns_at: Option<Second>,
     pub restored: Amount,
     pub purged: Amount,
     /// Each condition that was looked at: whether it is met.
