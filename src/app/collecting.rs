@@ -30,7 +30,7 @@ use crate::registry::manifest_cache::InMemory;
 use crate::registry::stats::Stats;
 use crate::second::Second;
 use crate::state::Snapshot;
-use crate::state::collections::{Amount, CollectionStatus, Collections, Last};
+use crate::state::collections::{Amount, CollectionStatus, Collections, Last, Leading};
 use crate::state::storages::Storages;
 use crate::state::windows::Windows;
 use crate::verify::finding::Verdict;
@@ -53,6 +53,8 @@ pub struct Collecting {
     pub stats: Stats,
     pub clock: Arc<dyn Clock>,
     pub watched: Watched,
+    /// Told whenever the Lease is got or lost.
+    pub leading: watch::Sender<Leading>,
 }
 
 impl fmt::Debug for Collecting {
@@ -98,6 +100,8 @@ impl Collecting {
         let publish = Arc::new(publish);
         loop {
             let config = Arc::clone(&configs.borrow_and_update());
+            self.leading
+                .send_modify(|leading| leading.is_elected = config.lease.is_some());
             let end = stop.child_token();
             let mut storages = JoinSet::new();
             let collected = |registry: &&Registry| {
@@ -477,7 +481,12 @@ impl One {
                 })
             }
         };
+        let leads = {
+            let (leading, storage) = (with.leading.clone(), self.registry.host.clone());
+            move |leads| leading.send_modify(|it| it.set(&storage, leads))
+        };
         Work {
+            leads: Arc::new(leads),
             registries: Registries {
                 config: Arc::clone(&self.config),
                 named: std::collections::BTreeSet::new(),

@@ -63,12 +63,17 @@ pub enum Reading {
 pub type ReadKept =
     dyn Fn(Reading, Vec<LedTo>) -> anyhow::Result<Result<Kept, Vec<Refusal>>> + Send + Sync;
 
+/// Takes whether the Lease is held.
+pub type Leads = dyn Fn(bool) + Send + Sync;
+
 /// Whom a session works for, and by what.
 pub struct Work {
     pub registry: Registry,
     pub registries: Registries,
     pub read_kept: Box<ReadKept>,
     pub clock: Arc<dyn Clock>,
+    /// Told that it has the Lease, or has it no more.
+    pub leads: Arc<Leads>,
     pub runtime: Handle,
     /// The hard stop; nothing is taken or purged after it.
     pub until: Timestamp,

@@ -147,6 +147,7 @@ pub async fn serve(
         more: more.clone(),
         stats: stats.clone(),
         clock: Arc::clone(&clock),
+        leading: watch::Sender::default(),
         watched: Watched {
             published: published.clone(),
             led_to,
@@ -260,11 +261,13 @@ fn of_storages(
         snapshots: snapshots.clone(),
         storages: storages.clone(),
     };
+    let leading = collecting.leading.subscribe();
     let collections = collecting.spawn(tasks, configs, seen, stop);
     collector
         .with_storages(storages)
         .with_windows(windows.clone())
         .with_collections(collections)
+        .with_leading(leading)
 }
 
 /// A part that cannot fail.

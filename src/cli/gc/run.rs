@@ -299,6 +299,7 @@ fn work(
         registry,
         read_kept: Box::new(read_kept),
         clock,
+        leads: Arc::new(|_| {}),
         runtime,
         until,
         stop: Arc::default(),

@@ -17,7 +17,7 @@ use crate::support::wait::wait_until;
 const BOUND: Duration = Duration::from_mins(2);
 
 /// What a collector's Role grants, and its Lease's name.
-async fn identity(cluster: &Cluster, namespace: &str) -> Identity {
+pub(super) async fn identity(cluster: &Cluster, namespace: &str) -> Identity {
     let identity = cluster.new_identity();
     let yaml = format!(
         "apiVersion: rbac.authorization.k8s.io/v1
