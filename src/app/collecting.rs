@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::collector::{self, Reading, Report, Restore, Standing, Sum, Task, Work};
 use super::kept::Watched;
@@ -181,7 +181,7 @@ impl One {
             let open = self.opening();
             let worse = self.worse(self.standing.held_since);
             if let Some((image, _)) = &worse {
-                error!(
+                warn!(
                     storage = self.registry.host,
                     image, "it got worse while something is in quarantine: everything goes back"
                 );

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::plan::{self as planning, Kept};
@@ -30,12 +31,22 @@ pub async fn read(
     let mut inventory = beside::judged(config, wanted, inventory, now);
     let remembered = beside::remembered(config, &inventory);
     inventory.sources.extend(remembered.map(Arc::new));
-    let inventory = Arc::new(inventory);
-    let complete = match completeness::complete(&inventory, now) {
-        Ok(complete) => complete,
-        Err(refusals) => return Err(refusals.into_iter().map(Refusal::from).collect()),
-    };
-    let mut refusals = malformed(&inventory);
+    kept(config, registry, &Arc::new(inventory), now, led_to)
+}
+
+/// What stays by an inventory that is the whole truth.
+fn kept(
+    config: &Config,
+    registry: &Registry,
+    inventory: &Arc<Inventory>,
+    now: Timestamp,
+    led_to: Result<Vec<LedTo>, Refusal>,
+) -> Result<Kept, Vec<Refusal>> {
+    let complete = completeness::complete(inventory, now).map_err(|refusals| {
+        let refusals = refusals.into_iter().map(Refusal::from);
+        refusals.collect::<Vec<_>>()
+    })?;
+    let mut refusals = malformed(inventory);
     let led_to = led_to.unwrap_or_else(|refusal| {
         refusals.push(refusal);
         Vec::new()
@@ -70,23 +81,8 @@ impl Watched {
     pub fn known(&self, registry: &Registry, copied: Vec<LedTo>) -> Result<Kept, Vec<Refusal>> {
         let published = Arc::clone(&self.published.borrow());
         let Published { config, inventory } = &*published;
-        let complete = completeness::complete(inventory, self.clock.now());
-        let complete = complete.map_err(|refusals| {
-            let refusals = refusals.into_iter().map(Refusal::from);
-            refusals.collect::<Vec<_>>()
-        })?;
-        let mut refusals = malformed(inventory);
-        let led_to = self.led_to(copied).unwrap_or_else(|refusal| {
-            refusals.push(refusal);
-            Vec::new()
-        });
-        let (needed, set) = planning::needed(config, registry, &complete, led_to.clone());
-        Ok(Kept {
-            needed,
-            set,
-            led_to,
-            refusals,
-        })
+        let led_to = self.led_to(copied);
+        kept(config, registry, inventory, self.clock.now(), led_to)
     }
 
     /// By every source, asked now. What the watches know must be the whole truth too: they have seen more.
@@ -117,7 +113,7 @@ impl Watched {
 
 /// A line of a list that is no reference keeps nothing, whatever was meant by it. What a workload writes
 /// wrong was never pulled by it.
-pub fn malformed(inventory: &Inventory) -> Vec<Refusal> {
+fn malformed(inventory: &Inventory) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for source in &inventory.sources {
         let uses = source.uses.iter();

@@ -36,6 +36,8 @@ use crate::metrics::collector::{Caps, SnapshotCollector};
 use crate::metrics::exposition::Exposition;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
 use crate::registry::stats::Stats;
+use crate::state::collections::Collections;
+use crate::state::storages::Storages;
 use crate::state::windows::Windows;
 use crate::state::{Snapshot, State};
 use crate::store::Store;
@@ -99,13 +101,7 @@ async fn bind(listen: &Listen, key: &str) -> anyhow::Result<TcpListener> {
 #[derive(Debug, Clone)]
 pub struct Watching {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-}
-
-impl Watching {
-    fn of(snapshots: &watch::Receiver<Arc<Snapshot>>) -> Self {
-        let snapshots = snapshots.clone();
-        Self { snapshots }
-    }
+    pub collections: watch::Receiver<Arc<Collections>>,
 }
 
 /// Runs until `shutdown`, then ends every part. `started` is told when all is running.
@@ -154,10 +150,16 @@ pub async fn serve(
             clock: Arc::clone(&clock),
         },
     };
+    let leading = collecting.leading.subscribe();
     let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
-    let collector = of_storages(
-        collector, collecting, &mut tasks, &configs, &windows, &snapshots, &stop,
+    let (storages, collections) = of_storages(
+        collecting, &mut tasks, &configs, &windows, &snapshots, &stop,
     );
+    let collector = collector
+        .with_storages(storages)
+        .with_windows(windows.clone())
+        .with_collections(collections.clone())
+        .with_leading(leading);
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(
@@ -182,7 +184,10 @@ pub async fn serve(
     spawn(&mut tasks, keep);
     let follow = reload::follow(origin, new_config, is_current, stop.clone());
     spawn(&mut tasks, follow);
-    started(Watching::of(&snapshots));
+    started(Watching {
+        snapshots: snapshots.clone(),
+        collections,
+    });
 
     let pipelines = Pipelines {
         more,
@@ -241,14 +246,16 @@ async fn until_told(
 
 /// Plans for storages and collects them, and tells how they stand.
 fn of_storages(
-    collector: SnapshotCollector,
     collecting: Collecting,
     tasks: &mut JoinSet<anyhow::Result<()>>,
     configs: &watch::Receiver<Arc<Config>>,
     windows: &watch::Receiver<Arc<Windows>>,
     snapshots: &watch::Receiver<Arc<Snapshot>>,
     stop: &CancellationToken,
-) -> SnapshotCollector {
+) -> (
+    watch::Receiver<Arc<Storages>>,
+    watch::Receiver<Arc<Collections>>,
+) {
     let Collecting {
         watched,
         stats,
@@ -261,13 +268,8 @@ fn of_storages(
         snapshots: snapshots.clone(),
         storages: storages.clone(),
     };
-    let leading = collecting.leading.subscribe();
     let collections = collecting.spawn(tasks, configs, seen, stop);
-    collector
-        .with_storages(storages)
-        .with_windows(windows.clone())
-        .with_collections(collections)
-        .with_leading(leading)
+    (storages, collections)
 }
 
 /// A part that cannot fail.

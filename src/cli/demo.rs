@@ -16,7 +16,7 @@ use super::terminal::{self, Paint};
 use super::{Exit, Global};
 use crate::app::reload::Origin;
 use crate::app::serve::{self, Listeners, Options, Watching};
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config;
 use crate::demo::scene::{self, Scene, Swept};
 use crate::demo::{registry, tree::Tree};
@@ -41,7 +41,10 @@ pub struct DemoArguments {
 #[error("the daemon ended")]
 struct Ended;
 
+mod collection;
 mod plan;
+
+use collection::Collection;
 
 /// The demo's world on disk, and where it is served.
 struct World {
@@ -72,8 +75,8 @@ pub async fn run(arguments: DemoArguments, global: &Global) -> anyhow::Result<Ex
     let metrics = format!("http://{}/metrics", listeners.metrics.local_addr()?);
     let page = format!("http://{}/", listeners.ui.local_addr()?);
     introduce(&world, &page, &metrics, paint)?;
-    let storage = config.clone();
-
+    // Before the daemon takes any of it.
+    let planned = plan::text(&config, paint).await?;
     let stop = CancellationToken::new();
     let serving = http::serve(
         registry,
@@ -102,18 +105,11 @@ pub async fn run(arguments: DemoArguments, global: &Global) -> anyhow::Result<Ex
     };
     let daemon = serve::serve(options, |watching| drop(started.send(watching)), until);
     let story = async {
-        let Ok(Watching { mut snapshots }) = watching.await else {
+        let Ok(watching) = watching.await else {
             return Ok(());
         };
-        let told = tell(
-            &world,
-            &storage,
-            &mut snapshots,
-            &metrics,
-            arguments.once,
-            paint,
-        )
-        .await;
+        let mut snapshots = watching.snapshots.clone();
+        let told = tell(&world, watching, &planned, &metrics, arguments.once, paint).await;
         if !arguments.once && told.is_ok() {
             // The page stays up until somebody ends the demo.
             while snapshots.changed().await.is_ok() {}
@@ -156,11 +152,12 @@ fn configuration(world: &World, scene: &Scene) -> anyhow::Result<config::Config>
     )?;
     let text = format!(
         "inventory:\n  manifests: [{{name: demo, path: workloads.yaml}}]\n\
-         registries:\n  - {{host: \"{}\", plainHttp: true, storage: {{filesystem: {{root: registry}}}}}}\n\
-         gc: {{untagged: delete, tagHistory: delete, minimumAge: 0s}}\n\
+         registries:\n  - {{host: \"{}\", plainHttp: true, kind: distribution, storage: {{filesystem: {{root: registry}}}}}}\n\
          verify: {{interval: 2s, blobInterval: 2s}}\n\
-         state: {{directory: state}}\n",
-        world.host
+         state: {{directory: state}}\n\
+         {}",
+        world.host,
+        collection::configuration(SystemClock.now()),
     );
     Ok(config::parse(&text, "demo.yaml", directory)?)
 }
@@ -184,12 +181,22 @@ fn introduce(world: &World, page: &str, metrics: &str, paint: Paint) -> anyhow::
 
 async fn tell(
     world: &World,
-    config: &config::Config,
-    snapshots: &mut watch::Receiver<Arc<Snapshot>>,
+    watching: Watching,
+    planned: &str,
     metrics: &str,
     once: bool,
     paint: Paint,
 ) -> anyhow::Result<()> {
+    let Watching {
+        mut snapshots,
+        collections,
+    } = watching;
+    let snapshots = &mut snapshots;
+    let mut collection = Collection {
+        told: collections,
+        host: world.host.clone(),
+        paint,
+    };
     let whole = |snapshot: &Snapshot| {
         snapshot.is_ready && snapshot.count(Verdict::Pullable) == snapshot.images.len()
     };
@@ -210,7 +217,8 @@ async fn tell(
         paint.green("pullable"),
         snapshot.images.len(),
     ))?;
-    say(&plan::text(config, paint).await?)?;
+    say(planned)?;
+    collection.taken().await?;
     if !once {
         tokio::time::sleep(PEACE).await;
     }
@@ -230,6 +238,7 @@ async fn tell(
     let snapshot = wait(snapshots, "the loss to be found", broken).await?;
     let image = find(&snapshot, &swept).context("the image that was just seen")?;
     report(image, metrics, paint).await?;
+    collection.returned().await?;
     if once {
         swept
             .restore(&world.tree)
@@ -298,11 +307,18 @@ async fn wait(
     what: &str,
     is_so: impl Fn(&Snapshot) -> bool,
 ) -> anyhow::Result<Arc<Snapshot>> {
-    let found = tokio::time::timeout(NOTICE, snapshots.wait_for(|snapshot| is_so(snapshot))).await;
-    let snapshot = found
-        .with_context(|| format!("waited {} s for {what}", NOTICE.as_secs()))?
-        .map_err(|_closed| Ended)?;
-    Ok(Arc::clone(&snapshot))
+    let found = snapshots.wait_for(|snapshot| is_so(snapshot));
+    Ok(Arc::clone(&*moment(what, found).await?))
+}
+
+/// What the daemon tells, which may take a while.
+async fn moment<T>(
+    what: &str,
+    told: impl Future<Output = Result<T, watch::error::RecvError>>,
+) -> anyhow::Result<T> {
+    let told = tokio::time::timeout(NOTICE, told).await;
+    let told = told.with_context(|| format!("waited {} s for {what}", NOTICE.as_secs()))?;
+    Ok(told.map_err(|_closed| Ended)?)
 }
 
 fn say(text: &str) -> anyhow::Result<()> {

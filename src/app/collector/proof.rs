@@ -18,6 +18,7 @@ use crate::inventory::{Inventory, references};
 use crate::oci::digest::Digest;
 use crate::oci::reference::{Aliases, Reference};
 use crate::prover::Prover;
+use crate::registry::client::believed::Belief;
 use crate::verify::depth::{Depth, Rotation};
 use crate::verify::finding::{Code, Verdict};
 use crate::verify::target::AuthId;
@@ -142,10 +143,10 @@ pub(super) async fn takes_pushes(
 }
 
 /// For each item whether a replica still answers for it. Bytes are asked for by their links.
-pub(super) async fn believed(asker: Option<&Prover>, items: &[Item]) -> Vec<bool> {
-    // What cannot be asked may believe in everything.
+pub(super) async fn believed(asker: Option<&Prover>, items: &[Item]) -> Vec<Belief> {
     let Some(prover) = asker else {
-        return vec![true; items.len()];
+        let unknown = Belief::Unknown("nobody there to ask".to_owned());
+        return vec![unknown; items.len()];
     };
     let auth = prover.learnt().1.first();
     let auth = auth.map_or(AuthId::default(), |target| target.content);
@@ -162,7 +163,7 @@ pub(super) async fn believed(asker: Option<&Prover>, items: &[Item]) -> Vec<bool
                 .await
         }
         // A tag's history is asked for by nobody, and bytes are by their links.
-        (_, _) => false,
+        (_, _) => Belief::Gone,
     };
     let all = stream::iter(items).map(ask);
     all.buffered(client.concurrency().max(1)).collect().await

@@ -59,7 +59,7 @@ pub(super) async fn text(config: &Config, paint: Paint) -> anyhow::Result<String
         text.push_str(&format!("\n  {}: {freed}, {why}", of.name));
     }
     text.push_str(
-        "\n  Every platform's image below a tag stays, and so does what a workload pins by digest. Nothing is touched.",
+        "\n  Every platform's image below a tag stays, and so does what a workload pins by digest. A plan touches nothing.",
     );
     Ok(text)
 }

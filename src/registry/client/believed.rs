@@ -11,16 +11,32 @@ use crate::registry::transport::Wanted;
 use crate::verify::question::Answer;
 use crate::verify::target::AuthId;
 
+/// What a replica says of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Belief {
+    /// It says itself that it is not there.
+    Gone,
+    Answers,
+    /// It could not be asked, or said something else: it may believe in it.
+    Unknown(String),
+}
+
+impl Belief {
+    /// Whether it may answer for it.
+    pub fn may_be(&self) -> bool {
+        *self != Self::Gone
+    }
+}
+
 impl Client {
-    /// HEAD on a connection of its own. Only the registry's own word that it is not there is a no: what
-    /// could not be asked may be believed in.
+    /// HEAD on a connection of its own.
     pub async fn believes_in(
         &self,
         auth: AuthId,
         repository: &Arc<str>,
         digest: &Digest,
         is_manifest: bool,
-    ) -> bool {
+    ) -> Belief {
         let wanted = if is_manifest {
             by_digest(Operation::Control, auth, repository, digest, Method::HEAD)
         } else {
@@ -31,6 +47,10 @@ impl Client {
             is_fresh: true,
             ..wanted
         };
-        !matches!(self.presence(&wanted).await, Ok(Answer::Absent))
+        match self.presence(&wanted).await.unwrap_or_else(Answer::from) {
+            Answer::Absent => Belief::Gone,
+            Answer::Failed { message, .. } => Belief::Unknown(message.to_string()),
+            _ => Belief::Answers,
+        }
     }
 }

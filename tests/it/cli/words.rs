@@ -169,9 +169,12 @@ async fn the_demo_plays_its_story_also_where_its_ports_are_taken() {
     let mut rest = ended.stdout.as_str();
     for (word, with) in [
         ("pullable  ", "containers, proven"),
+        ("plan  ", "would take 6 of 119 blobs"),
+        ("collect  ", "takes 6 blobs, 71 KiB out"),
         ("incident  ", "sweeps the linux/arm64"),
         ("broken    ", "child_missing linux/arm64"),
         ("metric    ", "pullproof_workload_image_failure{"),
+        ("restore  ", "back at once, 6 blobs, 71 KiB"),
         ("push      ", "pushed again"),
         ("pullable ", "the alert resolves"),
     ] {

@@ -12,6 +12,7 @@ use http::Method;
 use super::desk::Desk;
 use crate::plan::served::can_pull;
 use crate::plan::tree::OCI_MANIFEST;
+use crate::storage::between::{Between, Fault};
 use crate::support::http::client;
 use crate::support::parts::require;
 use crate::support::pull::Puller;
@@ -130,6 +131,38 @@ async fn what_is_pushed_again_before_it_is_asked_for_is_no_caches_lie() {
         let again = desk.gc(&["run"]).await;
         assert_eq!(again.code, Some(0), "{again:?}");
     }
+}
+
+/// One that gives no answer may believe in anything, and has not said so.
+#[tokio::test]
+async fn what_cannot_be_asked_for_goes_back_and_is_no_caches_lie() {
+    require!("registry-3.1");
+    let desk = Desk::start(Version::V3).await;
+    let before = desk.content();
+    let layer = desk.tree.find("untagged.layer-1");
+    let between = Between::start(&desk.registry.host());
+    let path = format!("/v2/app/blobs/{}", layer.digest);
+    let failing = Fault::Answer(500, &[], String::new());
+    between.when(0..usize::MAX, failing, move |method, asked| {
+        method == "HEAD" && asked == path
+    });
+    let endpoint = format!("http://127.0.0.1:{}", between.port());
+    desk.change(|config| config["registries"][0]["endpoint"] = endpoint.into());
+    let ran = desk.gc(&["run"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(desk.tree.data_of(&layer).exists() && desk.tree.layer_of("app", &layer).exists());
+    assert_ne!(ran.view["left"]["unsettled"], 0, "{ran:?}");
+    // So nothing of what is configured is known to be wrong.
+    between.heal();
+    let again = desk.gc(&["run"]).await;
+    assert_eq!(
+        (again.code, again.result()),
+        (Some(0), "quarantined"),
+        "{again:?}"
+    );
+    assert!(!desk.tree.data_of(&layer).exists());
+    assert_eq!(desk.gc(&["restore", "--all"]).await.code, Some(0));
+    assert_eq!(desk.content(), before);
 }
 
 async fn push(url: String, digest: String, bytes: Vec<u8>) {

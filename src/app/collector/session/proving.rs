@@ -15,6 +15,25 @@ use crate::collection::run::{Proof, Why};
 use crate::config::endpoint::Endpoint;
 use crate::config::{Cache, Registry};
 use crate::prover::Prover;
+use crate::registry::client::believed::Belief;
+
+/// What a replica's word for something that was taken comes to; the strongest of all replicas' counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Word {
+    Gone,
+    /// It was pushed again meanwhile: its link and its bytes are there.
+    Back,
+    /// It may answer for what is not there.
+    Unknown,
+    /// It answers for what is not there: it has a cache.
+    Lie,
+}
+
+impl Word {
+    fn is_unsettled(self) -> bool {
+        self >= Self::Unknown
+    }
+}
 
 impl Session<'_> {
     /// Whether some replica still answers for each. Where all are restarted after the last batch, that is
@@ -32,52 +51,64 @@ impl Session<'_> {
         if self.askers.is_empty() {
             self.askers = self.askers();
         }
-        let mut believed = vec![false; items.len()];
-        let replicas = replicas(&self.work.registry);
-        for (asker, replica) in self.askers.iter().zip(replicas) {
-            let found = self
-                .work
-                .runtime
-                .block_on(proof::believed(asker.as_ref(), &items));
-            let count = self.lies(&items, &found);
-            if count > 0 {
-                *self
-                    .report
-                    .unsettled
-                    .entry(replica.authority())
-                    .or_default() += count;
+        let mut all = vec![Word::Gone; items.len()];
+        for (asker, replica) in self.askers.iter().zip(replicas(&self.work.registry)) {
+            let found = proof::believed(asker.as_ref(), &items);
+            let found = self.work.runtime.block_on(found);
+            let unknown = found.iter().find_map(|it| match it {
+                Belief::Unknown(why) => Some(why),
+                Belief::Gone | Belief::Answers => None,
+            });
+            if let Some(why) = unknown {
+                warn!(
+                    storage = self.work.registry.host,
+                    replica = replica.authority(),
+                    "whether it still believes in what was taken is not known, and that goes back: {why}"
+                );
             }
-            for (believed, found) in believed.iter_mut().zip(found) {
-                *believed |= found;
+            let words = items.iter().zip(&found);
+            let words: Vec<Word> = words.map(|(item, found)| self.word(item, found)).collect();
+            let count = words.iter().filter(|it| it.is_unsettled()).count();
+            if count > 0 {
+                let unsettled = &mut self.report.unsettled;
+                *unsettled.entry(replica.authority()).or_default() += count;
+            }
+            for (strongest, word) in all.iter_mut().zip(words) {
+                *strongest = word.max(*strongest);
             }
         }
-        let count = self.lies(&items, &believed);
+        let count = all.iter().filter(|it| it.is_unsettled()).count();
         if count > 0 {
             warn!(
                 storage = self.work.registry.host,
-                count, "a replica still answers for what was taken; it goes back (cache_unsettled)"
+                count,
+                "a replica may still answer for what was taken; it goes back (cache_unsettled)"
             );
             self.report.left.unsettled += count;
-            if self.work.registry.gc.cache == Cache::None {
-                let declared = Cache::None.as_str();
-                if let Err(error) = self.vault.write("unsettled", declared.as_bytes()) {
-                    self.fail(format!("pullproof/unsettled cannot be written: {error}"));
-                }
+        }
+        if all.contains(&Word::Lie) && self.work.registry.gc.cache == Cache::None {
+            let declared = Cache::None.as_str();
+            if let Err(error) = self.vault.write("unsettled", declared.as_bytes()) {
+                self.fail(format!("pullproof/unsettled cannot be written: {error}"));
             }
         }
-        believed
+        all.into_iter().map(|it| it != Word::Gone).collect()
     }
 
-    /// For how much a replica answers that is not there: what was pushed again meanwhile is, by its link
-    /// and its bytes. What cannot be looked at is not there.
-    fn lies(&self, items: &[Item], believed: &[bool]) -> usize {
-        let believed = items.iter().zip(believed).filter(|(_, it)| **it);
-        let is_live = |item: &Item| {
-            let has_link = self.storage.has(&item.path()).unwrap_or(false);
-            let bytes = || self.storage.look(&[item.digest]).unwrap_or_default();
-            has_link && bytes().first().is_some_and(Option::is_some)
-        };
-        believed.filter(|(item, _)| !is_live(item)).count()
+    fn word(&self, item: &Item, belief: &Belief) -> Word {
+        if *belief == Belief::Gone {
+            return Word::Gone;
+        }
+        let has_link = self.storage.has(&item.path()).unwrap_or(false);
+        let bytes = || self.storage.look(&[item.digest]).unwrap_or_default();
+        // What cannot be looked at is not there.
+        if has_link && bytes().first().is_some_and(Option::is_some) {
+            return Word::Back;
+        }
+        match belief {
+            Belief::Answers => Word::Lie,
+            Belief::Gone | Belief::Unknown(_) => Word::Unknown,
+        }
     }
 
     /// Whoever asks each replica; `None` for one that cannot be asked.

@@ -5,6 +5,9 @@ use crate::storage::between::Fault;
 use crate::support::parts::require;
 use crate::support::registry::Version;
 
+/// By method and path.
+type IsIt = fn(&str, &str) -> bool;
+
 /// What is there below `pullproof/`.
 async fn below(store: &Store, prefix: &str) -> Vec<String> {
     let files = store.s3.files(&format!("pullproof/{prefix}")).await;
@@ -70,7 +73,7 @@ async fn whoever_dies_on_the_way_leaves_the_same_to_be_read() {
     let ends = |method: &str, path: &str| method == "PUT" && path.contains("/pullproof/ended/");
     let removes =
         |method: &str, path: &str| method == "DELETE" && path.contains("/pullproof/journal/");
-    let places: [(&str, fn(&str, &str) -> bool, usize); 5] = [
+    let places: [(&str, IsIt, usize); 5] = [
         ("the fold", folds, 0),
         ("the first of what was folded", removes, 0),
         ("the third of what was folded", removes, 2),
