@@ -7,10 +7,12 @@
 //! ([`journal`]), so that whoever is killed anywhere goes on from there.
 
 pub mod compared;
+pub mod expiry;
 pub mod foreign;
 pub mod gate;
 pub mod guard;
 pub mod item;
+pub mod jobs;
 pub mod journal;
 pub mod lease;
 pub mod machine;

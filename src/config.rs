@@ -19,6 +19,7 @@ mod amount;
 mod check;
 pub mod cidr;
 mod collection;
+mod collector;
 mod credentials;
 mod custom;
 mod decode;
@@ -41,6 +42,7 @@ mod windows;
 
 use cidr::Cidr;
 pub use collection::{Acknowledged, Cache, Gc, Mode, PurgeBy, S3, Storage};
+pub use collector::{Collector, CollectorJob};
 use endpoint::{Endpoint, Listen};
 pub use executor::Executor;
 use files::NamedFile;
@@ -364,9 +366,11 @@ impl Default for Config {
 }
 
 impl Registry {
-    /// Whether something may be taken from it: by pullproof where it has a storage, or by somebody else.
+    /// Whether something may be taken from it: by pullproof where it has a storage, by a Job that has the right
+    /// to it, or by somebody else.
     pub fn is_collected(&self) -> bool {
-        self.storage.is_some() || self.gc.executor.is_foreign()
+        let gc = &self.gc;
+        self.storage.is_some() || gc.collector.job().is_some() || gc.executor.is_foreign()
     }
 
     /// Its host, and all other names of it.

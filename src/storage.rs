@@ -18,6 +18,16 @@ pub mod owner;
 mod pool;
 pub mod s3;
 
+/// A blob that somebody looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// In bytes.
+    pub size: u64,
+    /// Seconds since it was written, both by the storage's own clock, and what is not a whole second is not told;
+    /// `None` where that is not known.
+    pub age: Option<i64>,
+}
+
 /// What a listing found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Listed {
@@ -125,15 +135,15 @@ impl Storage {
         }
     }
 
-    /// The size of each blob, by a look at it alone; `None` where it is not there.
-    pub fn look(&self, digests: &[Digest]) -> io::Result<Vec<Option<u64>>> {
+    /// Each blob, by a look at it alone; `None` where it is not there.
+    pub fn look(&self, digests: &[Digest]) -> io::Result<Vec<Option<Seen>>> {
         match self {
             Self::Filesystem(filesystem) => {
-                let sizes = digests.iter().map(|digest| filesystem.blob_size(digest));
-                sizes.collect()
+                let seen = digests.iter().map(|digest| filesystem.blob(digest));
+                seen.collect()
             }
             Self::S3(s3, runtime) => runtime.block_on(async {
-                let all = stream::iter(digests).map(|digest| s3.blob_size(digest));
+                let all = stream::iter(digests).map(|digest| s3.blob(digest));
                 all.buffered(s3.max_concurrency()).try_collect().await
             }),
         }

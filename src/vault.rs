@@ -6,6 +6,8 @@
 //! pullproof/lock                                     who collects, and the how manieth it is
 //! pullproof/journal/RUN.jsonl                        what was done, and what was about to be
 //! pullproof/journal/RUN/00000000.jsonl …             the same in a bucket, an object a line
+//! pullproof/journal/RUN/00000000-00000042.jsonl      so many of the first lines as one
+//! pullproof/ended/RUN.jsonl                          the journal of a run that is over, for people
 //! pullproof/quarantine/RUN/docker/registry/v2/…      what was taken, each where it was
 //! pullproof/pause, pullproof/stop                    an operator's marks
 //! ```
@@ -44,6 +46,22 @@ pub fn quarantine(run: RunId) -> String {
 /// Where a run is remembered.
 pub fn journal(run: RunId) -> String {
     format!("{OWN}/journal/{run}.jsonl")
+}
+
+/// Where a run that has ended is remembered.
+pub fn ended(run: RunId) -> String {
+    format!("{OWN}/ended/{run}.jsonl")
+}
+
+/// The journals that are there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Each in full.
+    pub open: Vec<(RunId, Vec<u8>)>,
+    /// Runs that have ended and of whose journal something was left: see [`Vault::retire`].
+    pub left: Vec<RunId>,
+    /// So many runs have ended.
+    pub ended: usize,
 }
 
 /// What came of a batch: where each item is now, and the first thing that went wrong.
@@ -154,6 +172,14 @@ impl Vault {
         match self {
             Self::Filesystem(_) => Vec::new(),
             Self::Bucket(vault) => vault.refusals(purges, quarantine_for, between),
+        }
+    }
+
+    /// After what time the bucket purges what was taken, by its own rule; `None` where nothing does.
+    pub fn purges_after(&self) -> io::Result<Option<Duration>> {
+        match self {
+            Self::Filesystem(_) => Ok(None),
+            Self::Bucket(vault) => vault.purges_after(),
         }
     }
 
@@ -293,8 +319,8 @@ impl Vault {
         }
     }
 
-    /// The journals of all runs, each in full.
-    pub fn journals(&self) -> io::Result<Vec<(RunId, Vec<u8>)>> {
+    /// The journals of all runs that have not ended.
+    pub fn journals(&self) -> io::Result<Found> {
         match self {
             Self::Filesystem(vault) => vault.journals(),
             Self::Bucket(vault) => vault.journals(),
@@ -307,6 +333,24 @@ impl Vault {
         match self {
             Self::Filesystem(vault) => vault.append(run, bytes, line),
             Self::Bucket(vault) => vault.append(run, lines, line),
+        }
+    }
+
+    /// Makes what is read of a run's journal as few objects as can be. For whoever has the lock.
+    pub fn fold(&self, run: RunId) -> io::Result<()> {
+        match self {
+            // It is one file.
+            Self::Filesystem(_) => Ok(()),
+            Self::Bucket(vault) => vault.fold(run),
+        }
+    }
+
+    /// Puts the journal of a run that has ended where nobody reads it again, whole: it is there or here, also
+    /// after a crash. For whoever has the lock.
+    pub fn retire(&self, run: RunId) -> io::Result<()> {
+        match self {
+            Self::Filesystem(vault) => vault.retire(run),
+            Self::Bucket(vault) => vault.retire(run),
         }
     }
 

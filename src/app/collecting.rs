@@ -22,7 +22,7 @@ use crate::collection::gate::Facts;
 use crate::collection::machine::Ending;
 use crate::collection::occasion::{self, Occasion};
 use crate::collection::proven::Require;
-use crate::config::{Config, Mode, Registry};
+use crate::config::{Collector, Config, Mode, Registry};
 use crate::credential_source::Sources;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::{Opening, OpeningId};
@@ -31,10 +31,12 @@ use crate::registry::manifest_cache::InMemory;
 use crate::registry::stats::Stats;
 use crate::second::Second;
 use crate::state::Snapshot;
-use crate::state::collections::{Amount, CollectionStatus, Collections, Last};
+use crate::state::collections::{Amount, CollectionStatus, Collections, Last, Leading};
 use crate::state::storages::Storages;
 use crate::state::windows::Windows;
 use crate::verify::finding::Verdict;
+
+mod job;
 
 /// It is looked this often whether something is due, or got worse.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -52,6 +54,8 @@ pub struct Collecting {
     pub stats: Stats,
     pub clock: Arc<dyn Clock>,
     pub watched: Watched,
+    /// Told whenever the Lease is got or lost.
+    pub leading: watch::Sender<Leading>,
 }
 
 impl fmt::Debug for Collecting {
@@ -97,6 +101,8 @@ impl Collecting {
         let publish = Arc::new(publish);
         loop {
             let config = Arc::clone(&configs.borrow_and_update());
+            self.leading
+                .send_modify(|leading| leading.is_elected = config.lease.is_some());
             let end = stop.child_token();
             let mut storages = JoinSet::new();
             let collected =
@@ -119,8 +125,12 @@ impl Collecting {
                     tried_at: None,
                     tended_at: None,
                     returned_at: None,
+                    problem: None,
                 };
-                storages.spawn(one.run(end.clone()));
+                match one.registry.gc.collector.clone() {
+                    Collector::InProcess => storages.spawn(one.run(end.clone())),
+                    Collector::Job(by) => storages.spawn(one.run_jobs(by, end.clone())),
+                };
             }
             let changed = tokio::select! {
                 changed = configs.changed() => changed,
@@ -156,6 +166,8 @@ struct One {
     tried_at: Option<Timestamp>,
     tended_at: Option<Timestamp>,
     returned_at: Option<Timestamp>,
+    /// What keeps a Job from being started or followed.
+    problem: Option<String>,
 }
 
 impl One {
@@ -166,7 +178,7 @@ impl One {
             let now = self.with.clock.now();
             let open = self.opening();
             let worse = self.worse(self.standing.held_since);
-            if let Some(image) = &worse {
+            if let Some((image, _)) = &worse {
                 warn!(
                     storage = self.registry.host,
                     image, "it got worse while something is in quarantine: everything goes back"
@@ -181,6 +193,7 @@ impl One {
                     is_worse: worse.is_some(),
                     returned_at: self.returned_at,
                     is_open: self.standing.is_open,
+                    returns_at: self.standing.returns_at.map(Timestamp::from),
                     tended_at: self.tended_at,
                 },
                 now,
@@ -215,18 +228,20 @@ impl One {
         own.and_then(|group| group.open.clone())
     }
 
-    /// An image of this registry that could be pulled once, and cannot be since something was taken.
-    fn worse(&self, since: Option<Second>) -> Option<String> {
+    /// An image of this registry that could be pulled once, and cannot be since something was taken; the first
+    /// that got so, and when.
+    fn worse(&self, since: Option<Second>) -> Option<(String, Second)> {
         let since = since?;
         let snapshot = Arc::clone(&self.seen.snapshots.borrow());
-        let mut images = snapshot.images.iter().chain(&snapshot.endpoints);
-        let worse = images.find(|image| {
+        let images = snapshot.images.iter().chain(&snapshot.endpoints);
+        let worse = images.filter(|image| {
             image.verdict() == Verdict::Broken
                 && image.proven_at.is_some()
                 && image.since >= since
                 && self.is_own(image.registry())
         });
-        worse.map(|image| image.reference().to_owned())
+        let first = worse.min_by_key(|image| image.since);
+        first.map(|image| (image.reference().to_owned(), image.since))
     }
 
     fn is_own(&self, host: &str) -> bool {
@@ -265,7 +280,7 @@ impl One {
                     stopping.store(true, Ordering::Relaxed);
                 }
             }
-            if !is_told && let Some(image) = self.worse(Some(since)) {
+            if !is_told && let Some((image, _)) = self.worse(Some(since)) {
                 error!(
                     storage = self.registry.host,
                     image, "it got worse during a collection: everything goes back"
@@ -347,13 +362,24 @@ impl One {
 
     /// Tells what the gate would say.
     async fn tell_gate(&self, open: Option<&Opening>) {
-        let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
-        let looked = tokio::task::spawn_blocking(move || collector::look(&config, &registry)).await;
+        let looked = match self.registry.gc.collector {
+            Collector::InProcess => {
+                let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
+                let looked =
+                    tokio::task::spawn_blocking(move || collector::look(&config, &registry)).await;
+                looked.unwrap_or_default()
+            }
+            // The storage is not this process's to look at.
+            Collector::Job(_) => collector::Looked::default(),
+        };
         let collector::Looked {
             mut facts,
             read_only_since,
-        } = looked.unwrap_or_default();
+        } = looked;
         facts.met(Code::PlanOnly);
+        if let Some(problem) = &self.problem {
+            facts.refused(Refusal::new(Code::StorageUnsupported, problem.clone()));
+        }
         facts.check(
             Code::WindowClosed,
             match open {
@@ -459,7 +485,12 @@ impl One {
                 })
             }
         };
+        let leads = {
+            let (leading, storage) = (with.leading.clone(), self.registry.host.clone());
+            move |leads| leading.send_modify(|it| it.set(&storage, leads))
+        };
         Work {
+            leads: Arc::new(leads),
             registries: Registries {
                 config: Arc::clone(&self.config),
                 named: std::collections::BTreeSet::new(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
+use tracing::warn;
 
 use self::journals::{Journals, Unreadable};
 use self::phase::{Stopwatch, Took};
@@ -37,6 +38,7 @@ use crate::vault::{BucketRules, Vault};
 
 pub(in crate::app) mod cluster;
 mod copied;
+mod ended;
 mod expired;
 pub mod journals;
 mod lease;
@@ -46,6 +48,7 @@ mod proof;
 pub mod readonly;
 pub mod session;
 pub mod settle;
+mod unmarked;
 mod workload;
 
 /// So many items are written of, and moved, at once.
@@ -64,12 +67,17 @@ pub enum Reading {
 pub type ReadKept =
     dyn Fn(Reading, Vec<LedTo>) -> anyhow::Result<Result<Kept, Vec<Refusal>>> + Send + Sync;
 
+/// Takes whether the Lease is held.
+pub type Leads = dyn Fn(bool) + Send + Sync;
+
 /// Whom a session works for, and by what.
 pub struct Work {
     pub registry: Registry,
     pub registries: Registries,
     pub read_kept: Box<ReadKept>,
     pub clock: Arc<dyn Clock>,
+    /// Told that it has the Lease, or has it no more.
+    pub leads: Arc<Leads>,
     pub runtime: Handle,
     /// The hard stop; nothing is taken or purged after it.
     pub until: Timestamp,
@@ -194,6 +202,8 @@ pub struct Standing {
     pub held_since: Option<Second>,
     /// Whether something is to be put back, proven, settled or looked for.
     pub is_open: bool,
+    /// When something goes back unless it is marked again, since the bucket would purge it.
+    pub returns_at: Option<Second>,
     /// The opening of the last run that began by itself.
     pub opening: Option<OpeningId>,
 }
@@ -348,6 +358,8 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     let (storage, vault) = open(&work.registry)?;
     let mut journals = Journals::read(&vault).map_err(|error| unreadable(&error))?;
     let expired = expired::find(work, &vault, &mut journals)?;
+    // What cannot be told is told at the end, and keeps nothing from going back.
+    let unmarked = unmarked::find(work, &vault, &journals).unwrap_or_default();
     let purges = gc.mode == Mode::Purge || *task == Task::Purge;
     let leads = !matches!(task, Task::Restore(_) | Task::Tend);
     let mut session = Session::new(work, Some(storage), vault, purges, journals, leads)?;
@@ -369,6 +381,14 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     let (mut machine, mut next) = machine.step(Event::Started(goal), session.now());
     for (run, items) in wanted {
         (machine, _) = machine.step(Event::Wanted(run, why, items), session.now());
+    }
+    let now = session.now();
+    for (run, _) in unmarked.into_iter().filter(|(_, at)| *at <= now) {
+        warn!(
+            storage = work.registry.host,
+            %run, "the bucket would purge it soon, and it was not marked again: it goes back"
+        );
+        (machine, _) = machine.step(Event::Wanted(run, Why::Unmarked, None), now);
     }
     let mut watch = Stopwatch::default();
     while let Some(effect) = next {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use crate::collection::item::{Class, Item, RunId};
 use crate::config::{self, Config, Registry};
@@ -28,14 +29,12 @@ use crate::storage::filesystem::Filesystem;
 use crate::storage::layout::ROOT;
 use crate::storage::owner::{self, Owner};
 use crate::storage::s3::S3;
-use crate::storage::{Listed, Progress, Storage, Unlisted};
+use crate::storage::{Listed, Progress, Seen, Storage, Unlisted};
 
 /// The registry takes pushes away that began so long ago (`storage.maintenance.uploadpurging.age`).
 const UPLOAD_LASTS: Duration = Duration::from_hours(168);
 /// What was read waits to be put into the graph, and takes more than it does there.
 const READ_AT_ONCE: usize = 8192;
-/// It is listed so often while each listing lacks something else that is there, as beside pushes.
-const LISTINGS_MAX: usize = 5;
 /// Of what manifests name and the listing lacks, so much is looked for.
 const LOOKS_MAX: usize = 1000;
 
@@ -187,19 +186,14 @@ pub fn plan_with(
     now: Timestamp,
     progress: &Progress,
 ) -> Result<Plan, Refusal> {
+    let mut begun = Instant::now();
     let mut graph = read(storage, needed, held, progress)?;
-    let mut unlisted = unlisted(storage, &graph, needed)?;
-    for _ in 1..LISTINGS_MAX {
-        if unlisted.is_empty() {
-            break;
-        }
-        // A push may have come meanwhile, which the next listing has.
-        let before: HashSet<Digest> = unlisted.into_iter().collect();
+    let mut unlisted = unlisted(storage, &graph, needed, begun)?;
+    if !unlisted.is_empty() {
+        // A push may have come in the very second, which a second listing has.
+        begun = Instant::now();
         graph = read(storage, needed, held, progress)?;
-        unlisted = self::unlisted(storage, &graph, needed)?;
-        if unlisted.iter().any(|digest| before.contains(digest)) {
-            break;
-        }
+        unlisted = self::unlisted(storage, &graph, needed, begun)?;
     }
     if let Some(digest) = unlisted.first() {
         let message = format!(
@@ -397,8 +391,14 @@ fn refused(error: &Unlisted) -> Refusal {
     Refusal::new(Code::ListingIncomplete, error.to_string())
 }
 
-/// What the listing does not have and is there: of what is in use, and of what manifests and links name.
-fn unlisted(storage: &Storage, graph: &Graph, needed: &Needed) -> Result<Vec<Digest>, Refusal> {
+/// What the listing does not have and is there: of what is in use, and of what manifests and links name. What
+/// was written since it began is no lie of it.
+fn unlisted(
+    storage: &Storage,
+    graph: &Graph,
+    needed: &Needed,
+    begun: Instant,
+) -> Result<Vec<Digest>, Refusal> {
     let is_listed = |digest: &Digest| {
         let found = graph.find(digest);
         found.is_some_and(|id| graph.object(id).size().is_some())
@@ -410,14 +410,16 @@ fn unlisted(storage: &Storage, graph: &Graph, needed: &Needed) -> Result<Vec<Dig
     let named = graph.absent();
     absent.extend(spread(named, LOOKS_MAX));
     absent.extend(spread(foreign.collect(), LOOKS_MAX));
-    let sizes = storage.look(&absent).map_err(|error| {
+    let since = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
+    let seen = storage.look(&absent).map_err(|error| {
         let message = format!("looking for what the listing lacks failed: {error}");
         Refusal::new(Code::ListingIncomplete, message)
     })?;
-    let found = absent.into_iter().zip(sizes);
-    Ok(found
-        .filter_map(|(digest, size)| size.is_some().then_some(digest))
-        .collect())
+    // What is not a whole second is told of neither of its times.
+    let is_old = |seen: Seen| seen.age.is_none_or(|age| age.saturating_add(1) >= since);
+    let found = absent.into_iter().zip(seen);
+    let old = found.filter(|(_, seen)| seen.is_some_and(is_old));
+    Ok(old.map(|(digest, _)| digest).collect())
 }
 
 /// At most so many, evenly from all of them.

@@ -87,7 +87,7 @@ impl Planner {
                 due = Instant::now() + READING_MAX;
                 is_first = true;
             }
-            let has_storage = now.config.registries.iter().any(|it| it.storage.is_some());
+            let has_storage = now.config.registries.iter().any(is_planned);
             let sources = &now.inventory.sources;
             let is_read = !sources.iter().any(|source| source.is_awaited);
             let is_due = Instant::now() >= due || (is_first && is_read);
@@ -121,10 +121,10 @@ impl Planner {
         let registries = &published.config.registries;
         storages.retain(|host, _| {
             let mut registries = registries.iter();
-            registries.any(|registry| registry.host == *host && registry.storage.is_some())
+            registries.any(|registry| registry.host == *host && is_planned(registry))
         });
         let mut is_refused = false;
-        for registry in registries.iter().filter(|it| it.storage.is_some()) {
+        for registry in registries.iter().filter(|it| is_planned(it)) {
             let status = storages.entry(registry.host.clone()).or_default();
             let (planned, free) = match self.watched.known(registry, Vec::new()) {
                 Ok(kept) => self.one(&published.config, registry, kept.needed).await,
@@ -210,6 +210,11 @@ impl Planner {
             }
         }
     }
+}
+
+/// Whether its storage is read from here. Where a Job collects it, that has the right to, and plans too.
+fn is_planned(registry: &Registry) -> bool {
+    registry.storage.is_some() && registry.gc.collector.job().is_none()
 }
 
 #[cfg(test)]

@@ -143,12 +143,14 @@ pub async fn serve(
         more: more.clone(),
         stats: stats.clone(),
         clock: Arc::clone(&clock),
+        leading: watch::Sender::default(),
         watched: Watched {
             published: published.clone(),
             led_to,
             clock: Arc::clone(&clock),
         },
     };
+    let leading = collecting.leading.subscribe();
     let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
     let (storages, collections) = of_storages(
         collecting, &mut tasks, &configs, &windows, &snapshots, &stop,
@@ -156,7 +158,8 @@ pub async fn serve(
     let collector = collector
         .with_storages(storages)
         .with_windows(windows.clone())
-        .with_collections(collections.clone());
+        .with_collections(collections.clone())
+        .with_leading(leading);
     let exposition = Arc::new(Exposition::new(collector, &stats));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(

@@ -27,6 +27,8 @@ pub struct Standing<'a> {
     pub returned_at: Option<Timestamp>,
     /// A session has left something open: to be put back, proven, settled or looked for.
     pub is_open: bool,
+    /// When something goes back by itself, since the bucket would purge it.
+    pub returns_at: Option<Timestamp>,
     /// When it was tended last; `None` before the first session.
     pub tended_at: Option<Timestamp>,
 }
@@ -67,7 +69,9 @@ pub fn next(standing: &Standing<'_>, now: Timestamp) -> Option<Occasion> {
             return Some(Occasion::Run(open.id(), until));
         }
     }
-    (standing.is_open && is_due(standing.tended_at, TEND_EVERY)).then_some(Occasion::Tend)
+    let returns = standing.returns_at.is_some_and(|at| at <= now);
+    let is_open = standing.is_open || returns;
+    (is_open && is_due(standing.tended_at, TEND_EVERY)).then_some(Occasion::Tend)
 }
 
 #[cfg(test)]
@@ -173,6 +177,14 @@ mod tests {
         };
         assert_eq!(next(&closed, at(959)), None);
         assert_eq!(next(&closed, at(960)), Some(Occasion::Tend));
+        // What the bucket would purge is no business of a window's.
+        let expiring = Standing {
+            is_open: false,
+            returns_at: Some(at(2000)),
+            ..closed
+        };
+        assert_eq!(next(&expiring, at(1999)), None);
+        assert_eq!(next(&expiring, at(2000)), Some(Occasion::Tend));
         assert_eq!(
             next(
                 &Standing {

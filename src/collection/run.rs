@@ -70,6 +70,8 @@ pub enum Why {
     Failed,
     /// An operator said so.
     Asked,
+    /// The bucket would purge it soon, and nobody has looked whether it is needed again.
+    Unmarked,
 }
 
 /// What is remembered of a run, in the order in which it is written.
@@ -182,6 +184,23 @@ impl Run {
     /// When it was said that it is.
     pub fn settled_at(&self) -> Option<Second> {
         self.settled_at
+    }
+
+    /// Whether a listing that began at a time may say that nobody wants it: it is younger than the hold and than
+    /// every push that anything let through before it settled.
+    pub fn may_be_judged_at(
+        &self,
+        listed_at: Second,
+        quarantine_for: i64,
+        longest_request: i64,
+    ) -> bool {
+        let ended = |since: Option<Second>, long: i64| {
+            since.map_or(i64::MAX, |since| since.get().saturating_add(long))
+        };
+        let listed_at = listed_at.get();
+        listed_at >= ended(self.last_taken, quarantine_for)
+            && listed_at > ended(self.settled_at, longest_request)
+            && self.proof == Proof::Clean
     }
 
     pub fn has_ended(&self) -> bool {

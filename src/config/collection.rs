@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::check::Checker;
+use super::collector::Collector;
 use super::endpoint::Endpoint;
 use super::executor::Executor;
 use super::objects::{ReadOnly, Restart, Workload};
@@ -87,6 +88,7 @@ pub struct Gc {
     /// What was copied in a bucket without versions may be purged, although then nothing brings it back.
     pub purges_without_versions: bool,
     pub executor: Executor,
+    pub collector: Collector,
 }
 
 /// Who purges what was held for long enough.
@@ -138,6 +140,34 @@ pub struct Acknowledged {
     pub reason: String,
 }
 
+impl From<raw::Require> for Require {
+    fn from(raw: raw::Require) -> Self {
+        match raw {
+            raw::Require::Clean => Self::Clean,
+            raw::Require::Regression => Self::Regression,
+        }
+    }
+}
+
+impl From<raw::GcMode> for Mode {
+    fn from(raw: raw::GcMode) -> Self {
+        match raw {
+            raw::GcMode::Plan => Self::Plan,
+            raw::GcMode::Quarantine => Self::Quarantine,
+            raw::GcMode::Purge => Self::Purge,
+        }
+    }
+}
+
+impl From<raw::PurgeBy> for PurgeBy {
+    fn from(raw: raw::PurgeBy) -> Self {
+        match raw {
+            raw::PurgeBy::Pullproof => Self::Pullproof,
+            raw::PurgeBy::Lifecycle => Self::Lifecycle,
+        }
+    }
+}
+
 impl Default for Gc {
     fn default() -> Self {
         Self {
@@ -164,6 +194,7 @@ impl Default for Gc {
             purge_by: PurgeBy::Pullproof,
             purges_without_versions: false,
             executor: Executor::Builtin,
+            collector: Collector::InProcess,
         }
     }
 }
@@ -192,6 +223,7 @@ impl Checker<'_, '_> {
             purge,
             r#unsafe,
             executor,
+            collector,
         } = raw;
         let is_stated = executor.is_some();
         let read_only = match read_only {
@@ -235,17 +267,8 @@ impl Checker<'_, '_> {
             rehearsal,
             longest_request,
             watch_every,
-            require: match gate.and_then(|gate| gate.require) {
-                None => defaults.require,
-                Some(raw::Require::Clean) => Require::Clean,
-                Some(raw::Require::Regression) => Require::Regression,
-            },
-            mode: match mode {
-                None => defaults.mode,
-                Some(raw::GcMode::Plan) => Mode::Plan,
-                Some(raw::GcMode::Quarantine) => Mode::Quarantine,
-                Some(raw::GcMode::Purge) => Mode::Purge,
-            },
+            require: (gate.and_then(|gate| gate.require)).map_or(defaults.require, Require::from),
+            mode: mode.map_or(defaults.mode, Mode::from),
             acknowledged: match acknowledged {
                 None => defaults.acknowledged.clone(),
                 Some(all) => self.acknowledged(&format!("{path}.acknowledged"), all),
@@ -257,15 +280,15 @@ impl Checker<'_, '_> {
             settle_within: settled.within,
             workload: settled.workload,
             read_only,
-            purge_by: match purge.and_then(|purge| purge.by) {
-                None => defaults.purge_by,
-                Some(raw::PurgeBy::Pullproof) => PurgeBy::Pullproof,
-                Some(raw::PurgeBy::Lifecycle) => PurgeBy::Lifecycle,
-            },
+            purge_by: (purge.and_then(|purge| purge.by)).map_or(defaults.purge_by, PurgeBy::from),
             purges_without_versions: r#unsafe.map_or(defaults.purges_without_versions, |all| {
                 let wanted = |it: &raw::Unsafe| matches!(it, raw::Unsafe::PurgeWithoutVersions);
                 all.iter().any(wanted)
             }),
+            collector: match collector {
+                None => defaults.collector.clone(),
+                Some(raw) => self.collector(&format!("{path}.collector"), raw, &defaults.collector),
+            },
             windows: match windows {
                 None => defaults.windows.clone(),
                 Some(windows) => self.windows(&format!("{path}.windows"), windows),

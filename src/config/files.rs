@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::problem::{Problems, Report};
 use super::tree;
-use super::{Acr, Config, Credentials, Executor, Storage, decode, raw};
+use super::{Acr, Collector, Config, Credentials, Executor, Storage, decode, raw};
 
 /// More is no certificate, key or kubeconfig.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -31,6 +31,8 @@ pub enum FileKind {
     ReferenceList,
     /// A file or a directory of Kubernetes YAML.
     Manifests,
+    /// The manifest of a Job.
+    JobTemplate,
 }
 
 /// A file that the configuration names.
@@ -85,6 +87,9 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
     if let Some(token) = &config.http.token {
         push("http.token.file".to_owned(), token, FileKind::Secret);
     }
+    if let Some((key, file, kind)) = of_collector(&config.gc.collector) {
+        push(format!("gc.{key}"), file, kind);
+    }
     for (index, registry) in config.registries.iter().enumerate() {
         let path = format!("registries[{index}]");
         if let Some(ca) = &registry.tls.ca {
@@ -113,40 +118,58 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
                 push(format!("{path}.ca.file"), ca, FileKind::Certificates);
             }
         }
-        if let Some((key, file, kind)) = of_executor(&registry.gc.executor) {
-            push(format!("{path}.gc.executor.{key}"), file, kind);
+        let own = Some(&registry.gc.collector).filter(|it| **it != config.gc.collector);
+        let of_gc = [
+            own.and_then(of_collector),
+            of_executor(&registry.gc.executor),
+        ];
+        for (key, file, kind) in of_gc.into_iter().flatten() {
+            push(format!("{path}.gc.{key}"), file, kind);
         }
-        let (key, file, kind) = match &registry.credentials {
-            Some(Credentials::DockerConfig(file)) => {
-                ("dockerConfig", Some(file), FileKind::DockerConfig)
-            }
-            Some(Credentials::Ecr(ecr)) => {
-                ("ecr.accessKey", ecr.access_key.as_ref(), FileKind::Secret)
-            }
-            Some(Credentials::Gar(file)) => (
-                "gar.applicationCredentials",
-                file.as_ref(),
-                FileKind::GoogleCredentials,
-            ),
-            Some(Credentials::Acr(Acr::ServicePrincipal { secret, .. })) => {
-                ("acr.clientSecret", Some(secret), FileKind::Secret)
-            }
-            Some(Credentials::Acr(Acr::Environment { .. })) | None => continue,
-        };
-        if let Some(file) = file {
+        if let Some((key, file, kind)) = of_credentials(registry.credentials.as_ref()) {
             push(format!("{path}.credentials.{key}.file"), file, kind);
         }
     }
     files
 }
 
+fn of_credentials(credentials: Option<&Credentials>) -> Option<(&'static str, &Path, FileKind)> {
+    match credentials? {
+        Credentials::DockerConfig(file) => Some(("dockerConfig", file, FileKind::DockerConfig)),
+        Credentials::Ecr(ecr) => {
+            let file = ecr.access_key.as_ref()?;
+            Some(("ecr.accessKey", file, FileKind::Secret))
+        }
+        Credentials::Gar(file) => Some((
+            "gar.applicationCredentials",
+            file.as_ref()?,
+            FileKind::GoogleCredentials,
+        )),
+        Credentials::Acr(Acr::ServicePrincipal { secret, .. }) => {
+            Some(("acr.clientSecret", secret, FileKind::Secret))
+        }
+        Credentials::Acr(Acr::Environment { .. }) => None,
+    }
+}
+
+fn of_collector(collector: &Collector) -> Option<(&'static str, &Path, FileKind)> {
+    let job = collector.job()?;
+    Some((
+        "collector.job.template",
+        &job.template,
+        FileKind::JobTemplate,
+    ))
+}
+
 fn of_executor(executor: &Executor) -> Option<(&'static str, &Path, FileKind)> {
     match executor {
-        Executor::KubernetesJob(job) => {
-            Some(("kubernetesJob.template", &job.template, FileKind::Manifests))
-        }
+        Executor::KubernetesJob(job) => Some((
+            "executor.kubernetesJob.template",
+            &job.template,
+            FileKind::Manifests,
+        )),
         Executor::Harbor(harbor) => Some((
-            "harbor.credentials.file",
+            "executor.harbor.credentials.file",
             &harbor.credentials,
             FileKind::Secret,
         )),
@@ -194,7 +217,8 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
             | FileKind::GoogleCredentials
             | FileKind::Secret
             | FileKind::Kubeconfig
-            | FileKind::ReferenceList => Err("it is a directory, not a file".to_owned()),
+            | FileKind::ReferenceList
+            | FileKind::JobTemplate => Err("it is a directory, not a file".to_owned()),
         };
     }
     // A pipe or a device would block the check, or never end.
@@ -233,7 +257,8 @@ fn examine(path: &Path, kind: FileKind) -> Result<(), String> {
         | FileKind::Secret
         | FileKind::Kubeconfig
         | FileKind::ReferenceList
-        | FileKind::Manifests => return Ok(()),
+        | FileKind::Manifests
+        | FileKind::JobTemplate => return Ok(()),
     };
     Err(missing.to_owned())
 }

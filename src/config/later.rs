@@ -16,7 +16,7 @@ const KEYS: &[(&str, &[&str])] = &[
 ];
 
 /// Of the collection itself.
-const GC: &[&str] = &["conflicts", "collector"];
+const GC: &[&str] = &["conflicts"];
 
 /// How caches are made to forget.
 const SETTLE: &[&str] = &["redis"];

@@ -155,6 +155,18 @@ impl Checker<'_, '_> {
         }
     }
 
+    pub(super) fn namespace(&mut self, path: &str, text: Option<String>) -> String {
+        let text = text.unwrap_or_default();
+        if !is_name(&text, 63, false) && !self.report.has(path) {
+            let message = format!(
+                "{} is no namespace of Kubernetes: expected lower-case letters, digits and dashes",
+                quoted(&text)
+            );
+            self.report.add(path, message);
+        }
+        text
+    }
+
     /// Both are part of a path, so they are checked to be what Kubernetes takes for a name.
     fn named(
         &mut self,

@@ -13,9 +13,11 @@ pub(super) use self::collection::{
     Acknowledged, Fate, Filesystem, Gc, GcMode, LeaderElection, PurgeBy, ReadOnly, ReadOnlyMode,
     Require, S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Window, WorkloadKind,
 };
+pub(super) use self::collector::{Collector, InProcess};
 pub(super) use self::executor::{Executor, Undo};
 
 mod collection;
+mod collector;
 mod executor;
 
 /// The configuration of pullproof.

@@ -1224,6 +1224,45 @@ registries:
     );
 }
 
+#[test]
+fn a_collection_is_carried_out_by_whoever_runs_or_by_a_job() {
+    let config = parsed(
+        "\
+gc: {collector: {job: {namespace: a, template: job.yaml}}, windows: [{name: a, schedule: \"0 2 * * 0\", duration: 3h}]}
+registries:
+  - {host: a.b}
+  - {host: c.d, gc: {collector: {inProcess: {}}}}
+",
+    );
+    let [first, second] = &config.registries[..] else {
+        panic!("two registries");
+    };
+    let job = CollectorJob {
+        namespace: "a".to_owned(),
+        template: "/etc/pullproof/job.yaml".into(),
+    };
+    assert_eq!(first.gc.collector, Collector::Job(job));
+    assert_eq!(second.gc.collector, Collector::InProcess);
+    // Its windows are told without its storage, and only its.
+    let groups = config.windows();
+    assert_eq!(groups.len(), 1);
+    assert_eq!(groups[0].1, ["a.b"]);
+    check(
+        "\
+gc: {collector: {}}
+registries:
+  - {host: a.b, gc: {collector: {inProcess: {}, job: {namespace: a, template: b}}}}
+  - {host: c.d, gc: {collector: {job: {namespace: A_b}}}}
+",
+        &[
+            "1:17 gc.collector: nothing is in it; write {inProcess: {}} or {job: {namespace: NAMESPACE, template: FILE}}",
+            "3:54 registries[0].gc.collector.job: `inProcess` and `job` are two collectors; keep one of them",
+            "4:39 registries[1].gc.collector.job.template: `template` is missing",
+            "4:51 registries[1].gc.collector.job.namespace: `A_b` is no namespace of Kubernetes: expected lower-case letters, digits and dashes",
+        ],
+    );
+}
+
 /// What an executor needs that is not pullproof itself.
 const READ_ONLY: &str = "readOnly: {mode: required}";
 

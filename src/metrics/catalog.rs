@@ -140,6 +140,8 @@ catalog! {
         "Bytes that are free where the storage is, where that can be known";
     STORAGE_FULL = "storage_full_timestamp_seconds", Gauge, &["storage"],
         "Time at which nothing is free if the storage goes on growing as it did within a week";
+    LEADER = "leader", Gauge, &[],
+        "Whether this process has the Lease of `leaderElection` (1) or not (0)";
     CONFIG_LAST_RELOAD_SUCCESSFUL = "config_last_reload_successful", Gauge, &[],
         "Whether the configuration on disk is the one in use";
     SERIES_DROPPED = "series_dropped", Counter, &[],

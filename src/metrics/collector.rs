@@ -15,7 +15,7 @@ use super::workloads::{self, Row};
 use super::{catalog, collections};
 use crate::registry::hosts::Hosts;
 use crate::second::Second;
-use crate::state::collections::Collections;
+use crate::state::collections::{Collections, Leading};
 use crate::state::storages::{Planned, Storages};
 use crate::state::windows::Windows;
 use crate::state::{ImageState, RegistryStatus, Snapshot};
@@ -38,6 +38,7 @@ pub struct SnapshotCollector {
     storages: Option<watch::Receiver<Arc<Storages>>>,
     windows: Option<watch::Receiver<Arc<Windows>>>,
     collections: Option<watch::Receiver<Arc<Collections>>>,
+    leading: Option<watch::Receiver<Leading>>,
     dropped: AtomicU64,
 }
 
@@ -55,6 +56,7 @@ impl SnapshotCollector {
             storages: None,
             windows: None,
             collections: None,
+            leading: None,
             dropped: AtomicU64::new(0),
         }
     }
@@ -70,6 +72,13 @@ impl SnapshotCollector {
     #[must_use]
     pub fn with_collections(mut self, collections: watch::Receiver<Arc<Collections>>) -> Self {
         self.collections = Some(collections);
+        self
+    }
+
+    /// With whether this process has the Lease.
+    #[must_use]
+    pub fn with_leading(mut self, leading: watch::Receiver<Leading>) -> Self {
+        self.leading = Some(leading);
         self
     }
 
@@ -108,6 +117,9 @@ impl Collector for SnapshotCollector {
             encode_storages(&storages, &collections, &mut families)?;
         }
         collections::encode(&collections, &mut families)?;
+        let leads = self.leading.as_ref().and_then(|it| it.borrow().is_leader());
+        let leads = leads.map(|leads| (vec![], truth(leads)));
+        families.gauges(&catalog::LEADER, leads)?;
         let is_current = truth(*self.is_config_current.borrow());
         families.gauges(
             &catalog::CONFIG_LAST_RELOAD_SUCCESSFUL,

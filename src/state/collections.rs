@@ -1,6 +1,6 @@
 //! How the collection of each storage stands, as a daemon that runs it knows. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +20,31 @@ pub const RESULTS: [&str; 6] = [
 
 /// By the registry's host.
 pub type Collections = BTreeMap<String, CollectionStatus>;
+
+/// Whether this process has the Lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leading {
+    /// Whether there is one to be had.
+    pub is_elected: bool,
+    /// The storages for whose collection it has it now.
+    pub storages: BTreeSet<String>,
+}
+
+impl Leading {
+    /// `None` where nobody elects a leader.
+    pub fn is_leader(&self) -> Option<bool> {
+        self.is_elected.then_some(!self.storages.is_empty())
+    }
+
+    /// It got the Lease for a storage, or does not have it any more.
+    pub fn set(&mut self, storage: &str, leads: bool) {
+        if leads {
+            self.storages.insert(storage.to_owned());
+        } else {
+            self.storages.remove(storage);
+        }
+    }
+}
 
 /// One storage that is collected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,6 +136,19 @@ mod tests {
             .gate
             .refused(Refusal::new(Code::Paused, "an operator paused it"));
         assert!(!status.is_gate_open());
+    }
+
+    #[test]
+    fn whoever_has_the_lease_for_any_storage_leads() {
+        let mut leading = Leading::default();
+        leading.set("a.example", true);
+        assert_eq!(leading.is_leader(), None);
+        leading.is_elected = true;
+        leading.set("b.example", true);
+        leading.set("a.example", false);
+        assert_eq!(leading.is_leader(), Some(true));
+        leading.set("b.example", false);
+        assert_eq!(leading.is_leader(), Some(false));
     }
 
     #[test]

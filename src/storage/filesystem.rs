@@ -17,7 +17,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::layout::{ROOT, data};
-use super::{Listed, Unlisted, pool};
+use super::{Listed, Seen, Unlisted, pool};
+use crate::clock::{Clock as _, SystemClock};
 use crate::oci::digest::Digest;
 use crate::second::Second;
 
@@ -118,10 +119,13 @@ impl Filesystem {
     }
 
     /// The size of a blob; `None` where it is not there.
-    pub fn blob_size(&self, digest: &Digest) -> io::Result<Option<u64>> {
+    pub fn blob(&self, digest: &Digest) -> io::Result<Option<Seen>> {
         let told = statat(&self.root, data(digest), AtFlags::SYMLINK_NOFOLLOW);
         match told {
-            Ok(told) => Ok(Some(u64::try_from(told.st_size).unwrap_or_default())),
+            Ok(told) => Ok(Some(Seen {
+                size: u64::try_from(told.st_size).unwrap_or_default(),
+                age: SystemClock.now().as_second().checked_sub(told.st_mtime),
+            })),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -11,11 +11,11 @@
 
 use std::io;
 
-use self::client::{Client, Question};
+use self::client::{Client, Question, Success};
 use self::listing::Listing;
 use self::operation::Operation;
 use super::layout::ROOT;
-use super::{Listed, Unlisted};
+use super::{Listed, Seen, Unlisted};
 use crate::oci::digest::Digest;
 use crate::registry::retry::Patience;
 use crate::registry::transport::Deadlines;
@@ -194,7 +194,7 @@ impl S3 {
     /// Whether there is an object of this key below the `rootdirectory`.
     pub async fn has(&self, path_below_rootdirectory: &str) -> io::Result<bool> {
         let key = format!("{}{path_below_rootdirectory}", self.prefix);
-        if self.size(&key).await?.is_some() {
+        if self.seen(&key).await?.is_some() {
             return Ok(true);
         }
         // A HEAD does not say whether it is the object that is missing, or the bucket.
@@ -206,21 +206,18 @@ impl S3 {
         Ok(content.is_some())
     }
 
-    /// A blob's size, by asking for itself and not by a listing. `None` where it is not there.
-    pub async fn blob_size(&self, digest: &Digest) -> io::Result<Option<u64>> {
-        self.size(&self.key(digest)).await
+    /// A blob, by asking for itself and not by a listing. `None` where it is not there.
+    pub async fn blob(&self, digest: &Digest) -> io::Result<Option<Seen>> {
+        self.seen(&self.key(digest)).await
     }
 
-    async fn size(&self, key: &str) -> io::Result<Option<u64>> {
+    async fn seen(&self, key: &str) -> io::Result<Option<Seen>> {
         let question = Question::new(Operation::HeadObject, key);
-        let size = self
-            .client
-            .ask(question, |success| Ok(success.size))
-            .await?;
-        match size {
+        let told = |success: Success| Ok((success.size, success.age));
+        match self.client.ask(question, told).await? {
             None => Ok(None),
-            Some(Some(size)) => Ok(Some(size)),
-            Some(None) => Err(io::Error::other(format!("the size of {key} is not said"))),
+            Some((Some(size), age)) => Ok(Some(Seen { size, age })),
+            Some((None, _)) => Err(io::Error::other(format!("the size of {key} is not said"))),
         }
     }
 

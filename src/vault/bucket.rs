@@ -21,6 +21,7 @@ pub(super) use self::lock::Lock;
 mod copies;
 mod drill;
 mod files;
+mod journals;
 mod lock;
 mod refusals;
 mod versions;

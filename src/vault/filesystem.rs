@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::drill::{self, Canary, expect, failed};
-use super::{LockError, Moved, OWN, journal, quarantine};
+use super::{Found, LockError, Moved, OWN, ended, journal, quarantine};
 use crate::collection::item::{Item, RunId};
 use crate::collection::run::Outcome;
 use crate::oci::digest::Digest;
@@ -238,16 +238,39 @@ impl Vault {
         Ok(names)
     }
 
-    /// The journals of all runs. What people put there is theirs.
-    pub fn journals(&self) -> io::Result<Vec<(RunId, Vec<u8>)>> {
-        let mut found = Vec::new();
+    /// The journals of all runs that have not ended. What people put there is theirs.
+    pub fn journals(&self) -> io::Result<Found> {
+        let run = |name: &str| name.strip_suffix(".jsonl")?.parse::<RunId>().ok();
+        let over = self.names("ended")?;
+        let mut open = Vec::new();
         for name in self.names("journal")? {
-            let run = name.strip_suffix(".jsonl").and_then(|it| it.parse().ok());
-            let Some(run) = run else { continue };
+            let Some(run) = run(&name) else { continue };
             let text = self.read(&format!("journal/{name}"))?;
-            found.push((run, text.unwrap_or_default()));
+            open.push((run, text.unwrap_or_default()));
         }
-        Ok(found)
+        Ok(Found {
+            open,
+            left: Vec::new(),
+            ended: over.iter().filter_map(|name| run(name)).count(),
+        })
+    }
+
+    /// Puts the journal of a run that has ended aside. One that is not there was.
+    pub fn retire(&self, run: RunId) -> io::Result<()> {
+        let (from, name) = match self.parent(&journal(run), false) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let (to, _) = self.parent(&ended(run), true)?;
+        match renameat(&from, &*name, &to, &*name) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        // It may be at both after a crash, and says the same.
+        fsync(&to)?;
+        Ok(fsync(&from)?)
     }
 
     /// Appends to a run's journal, synced. What was torn before is cut off first; after an error it is as

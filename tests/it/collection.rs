@@ -21,6 +21,7 @@ mod sequences;
 mod served;
 mod settle;
 mod soak;
+mod started;
 mod table;
 mod wanted;
 mod whole;

@@ -9,12 +9,15 @@ use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::journal::{self, Replayed, Writer};
 use crate::collection::run::{Entry, Place, Run};
 use crate::second::Second;
-use crate::vault::Vault;
+use crate::vault::{Found, Vault};
 
-/// All runs that are remembered.
+/// All runs that have not ended, and what is known of the others.
 #[derive(Debug, Default)]
 pub struct Journals {
     runs: BTreeMap<RunId, One>,
+    /// Something of their journals is still where they were.
+    left: Vec<RunId>,
+    ended: usize,
 }
 
 #[derive(Debug)]
@@ -41,14 +44,36 @@ pub enum Unreadable {
 impl Journals {
     /// Reads all of them.
     pub fn read(vault: &Vault) -> Result<Self, Unreadable> {
+        let Found { open, left, ended } = vault.journals()?;
         let mut runs = BTreeMap::new();
-        for (run, text) in vault.journals()? {
+        for (run, text) in open {
             let replayed = journal::replay(run, &text)
                 .map_err(|damaged| Unreadable::Damaged { run, damaged })?;
             let writer = Writer::new(run, replayed.lines);
             runs.insert(run, One { replayed, writer });
         }
-        Ok(Self { runs })
+        Ok(Self { runs, left, ended })
+    }
+
+    /// So many runs have ended, and their journals are not read any more.
+    pub fn ended(&self) -> usize {
+        self.ended
+    }
+
+    /// Puts aside the journals of runs that ended, and makes those of the others quick to read. An error is
+    /// the first thing that could not be done: it is done next time, and nothing is lost by it.
+    pub fn tidy(&self, vault: &Vault) -> io::Result<()> {
+        for run in &self.left {
+            vault.retire(*run)?;
+        }
+        for (run, one) in &self.runs {
+            if one.replayed.run.has_ended() {
+                vault.retire(*run)?;
+            } else {
+                vault.fold(*run)?;
+            }
+        }
+        Ok(())
     }
 
     /// The runs as the machine takes them.

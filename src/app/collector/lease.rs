@@ -2,6 +2,7 @@
 //!
 //! It comes besides the storage's own lock, whose epoch is the fence.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use super::Leads;
 use super::cluster::{ANSWER, Failure, answer, client};
 use crate::clock::Clock;
 use crate::collection::lease::{Moment, Observed, Record, Step, Tenure, step};
@@ -36,13 +38,20 @@ pub(super) struct Lease {
     runtime: Handle,
 }
 
-#[derive(Debug)]
 struct Election {
     api: Api<Object>,
     named: Named,
     me: String,
     clock: Arc<dyn Clock>,
+    leads: Arc<Leads>,
     tenure: Mutex<Option<Tenure>>,
+}
+
+impl fmt::Debug for Election {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Election");
+        shown.field("named", &self.named).finish_non_exhaustive()
+    }
 }
 
 impl Lease {
@@ -52,6 +61,7 @@ impl Lease {
         named: &Named,
         runtime: &Handle,
         clock: &Arc<dyn Clock>,
+        leads: &Arc<Leads>,
         is_stopped: &dyn Fn() -> bool,
     ) -> Result<Self, String> {
         let client = client(runtime, "leaderElection.lease")?;
@@ -60,9 +70,11 @@ impl Lease {
             named: named.clone(),
             me: identity(),
             clock: Arc::clone(clock),
+            leads: Arc::clone(leads),
             tenure: Mutex::new(None),
         });
         runtime.block_on(election.acquire(is_stopped))?;
+        (election.leads)(true);
         let renewing = runtime.spawn(Arc::clone(&election).renew());
         Ok(Self {
             election,
@@ -89,6 +101,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewing.abort();
+        (self.election.leads)(false);
     }
 }
 
@@ -189,6 +202,11 @@ impl Election {
 
     /// Until it is somebody else's, or ran out: from then on it is not ours any more, whatever is read.
     async fn renew(self: Arc<Self>) {
+        self.renew_while_ours().await;
+        (self.leads)(false);
+    }
+
+    async fn renew_while_ours(&self) {
         let mut pause = RENEWED;
         while self.covers(Duration::ZERO) {
             tokio::time::sleep(pause).await;

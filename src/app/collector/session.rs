@@ -14,7 +14,7 @@ use super::copied::Copied;
 use super::journals::Journals;
 use super::lease::Lease;
 use super::readonly::Note;
-use super::{Report, Standing, Work, memory};
+use super::{Report, Standing, Work, memory, unmarked};
 use crate::app::plan::Kept;
 use crate::collection::gate::{Facts, Permit};
 use crate::collection::item::{Item, ItemId, RunId};
@@ -23,7 +23,7 @@ use crate::collection::pace::Besides;
 use crate::collection::proven::Memory;
 use crate::collection::run::{Entry, Outcome, Run};
 use crate::collection::select::Selection;
-use crate::config::ReadOnlyMode;
+use crate::config::{PurgeBy, ReadOnlyMode};
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::OpeningId;
@@ -43,6 +43,8 @@ pub(super) use gate::standing;
 
 /// Beside the journal: what references led to.
 const COPIED: &str = "ledger.json";
+/// When the last listing began that a collection went by.
+pub(super) const MARKED: &str = "marked.json";
 /// And of which opening the last run was that began by itself.
 const OPENING: &str = "opening";
 
@@ -168,6 +170,15 @@ impl<'a> Session<'a> {
         }
         standing.is_open = self.journals.runs().values().any(Run::is_unfinished)
             || self.vault.has(foreign::NOTE).unwrap_or(true);
+        let marked = unmarked::find(self.work, &self.vault, &self.journals);
+        match marked {
+            Ok(unmarked) => standing.returns_at = unmarked.into_values().min(),
+            // It is looked at again soon.
+            Err(problem) => {
+                standing.is_open = true;
+                self.report.told.push(problem);
+            }
+        }
         standing.opening = self.opening().ok().flatten();
         self.report.standing = standing;
         self.report
@@ -234,7 +245,13 @@ impl<'a> Session<'a> {
                 }
             },
             Effect::Decide => Event::Decided(self.decide()),
-            Effect::Confirm => Event::Confirmed(self.confirm()),
+            Effect::Confirm => {
+                let is_confirmed = self.confirm();
+                if is_confirmed {
+                    self.mark();
+                }
+                Event::Confirmed(is_confirmed)
+            }
             Effect::Guard => Event::Guarded(self.guard()),
             Effect::Take(run, items, permit) => self.take(run, &items, &permit),
             Effect::Purge(run, items, permit) => {
@@ -262,6 +279,7 @@ impl<'a> Session<'a> {
             Effect::Unlock => {
                 self.remember_pace();
                 self.switch_back();
+                self.tidy();
                 if let Some(lock) = self.lock.take()
                     && let Err(error) = lock.release()
                 {
@@ -339,6 +357,30 @@ impl<'a> Session<'a> {
                 self.refuse(vec![Refusal::new(code, message)]);
                 Event::NotLocked
             }
+        }
+    }
+
+    /// Remembers that what is in quarantine was looked at, and that what is wanted of it is back. Who forgets it
+    /// puts back more than is wanted.
+    fn mark(&self) {
+        let by_bucket = self.work.registry.gc.purge_by == PurgeBy::Lifecycle;
+        if by_bucket && let Err(problem) = self.remember(MARKED, &self.listed_at) {
+            warn!(storage = self.work.registry.host, "{problem}");
+        }
+    }
+
+    /// What the next who reads need not read, as long as the storage's lock is ours.
+    fn tidy(&mut self) {
+        let now = self.now();
+        let is_ours = self
+            .lock
+            .as_mut()
+            .is_some_and(|lock| lock.renew(&self.vault, now).unwrap_or(false));
+        if is_ours && let Err(error) = self.journals.tidy(&self.vault) {
+            warn!(
+                storage = self.work.registry.host,
+                %error, "the journals stay as long as they are; the next session tries again"
+            );
         }
     }
 

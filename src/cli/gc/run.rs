@@ -1,6 +1,6 @@
 //! `pullproof gc run`, `purge` and `restore`: one session of a collection, through the gate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -41,6 +41,8 @@ pub struct RunArguments {
     plan: Option<String>,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    starter: Starter,
 }
 
 /// What an operator chose about a run.
@@ -76,6 +78,31 @@ pub struct RestoreArguments {
     all: bool,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    starter: Starter,
+}
+
+/// For whoever started this.
+#[derive(Debug, Default, clap::Args)]
+struct Starter {
+    /// Write here what came of it, in a line, as Kubernetes reads it from a container that has ended
+    #[arg(long, value_name = "FILE", env = "PULLPROOF_TERMINATION_LOG")]
+    termination_log: Option<PathBuf>,
+}
+
+impl Starter {
+    /// What it cannot be told it finds out by itself: it looks at how the process ended.
+    fn tell(&self, report: &Report) {
+        let Some(file) = &self.termination_log else {
+            return;
+        };
+        if let Err(error) = std::fs::write(file, report.to_starter().to_text()) {
+            terminal::complain(&format!(
+                "{}: it cannot be written: {error}",
+                file.display()
+            ));
+        }
+    }
 }
 
 /// What all of them take.
@@ -94,14 +121,16 @@ pub async fn run(arguments: RunArguments, global: &Global) -> anyhow::Result<Exi
         accept,
         plan,
         common,
+        starter,
     } = arguments;
     let chosen = Chosen { accept, plan };
-    session(Task::Run, given, chosen, &common, global).await
+    session(Task::Run, given, chosen, &common, &starter, global).await
 }
 
 pub async fn purge(arguments: PurgeArguments, global: &Global) -> anyhow::Result<Exit> {
     let PurgeArguments { given, common } = arguments;
-    session(Task::Purge, given, Chosen::default(), &common, global).await
+    let (chosen, starter) = (Chosen::default(), Starter::default());
+    session(Task::Purge, given, chosen, &common, &starter, global).await
 }
 
 pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Result<Exit> {
@@ -110,6 +139,7 @@ pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Re
         digest,
         all,
         common,
+        starter,
     } = arguments;
     let restore = match (run, digest, all) {
         (Some(run), _, _) => Restore::Run(run),
@@ -124,14 +154,8 @@ pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Re
         }
     };
     let given = GivenSources::default();
-    session(
-        Task::Restore(restore),
-        given,
-        Chosen::default(),
-        &common,
-        global,
-    )
-    .await
+    let (task, chosen) = (Task::Restore(restore), Chosen::default());
+    session(task, given, chosen, &common, &starter, global).await
 }
 
 async fn session(
@@ -139,6 +163,7 @@ async fn session(
     given: GivenSources,
     chosen: Chosen,
     common: &Common,
+    starter: &Starter,
     global: &Global,
 ) -> anyhow::Result<Exit> {
     let (config, _) = match global.load() {
@@ -185,6 +210,7 @@ async fn session(
         }
     };
     let text = report::text(&registry.host, &report, common.output, Paint::for_stdout())?;
+    starter.tell(&report);
     terminal::print(&text)?;
     Ok(match report.ending {
         Some(Ending::Done) => Exit::Done,
@@ -305,6 +331,7 @@ fn work(
         registry,
         read_kept: Box::new(read_kept),
         clock,
+        leads: Arc::new(|_| {}),
         runtime,
         until,
         stop: Arc::default(),

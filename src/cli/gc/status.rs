@@ -124,7 +124,7 @@ fn view(registry: &Registry, vault: &Vault) -> anyhow::Result<View> {
             .filter(|(_, replayed)| is_open(replayed))
             .map(|(id, replayed)| RunView::of(id, replayed, registry.gc.quarantine_for))
             .collect(),
-        ended_runs: journals.iter().filter(|(_, it)| !is_open(it)).count(),
+        ended_runs: journals.ended() + journals.iter().filter(|(_, it)| !is_open(it)).count(),
     })
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{DurationText, File};
+use super::{Collector, DurationText, File};
 
 /// Where a registry keeps its content: a map with one key. It is read, and never written by a plan.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -115,6 +115,9 @@ pub(in crate::config) struct Gc {
     /// What is done although it cannot be undone.
     #[schemars(extend("default" = []))]
     pub(in crate::config) r#unsafe: Option<Vec<Unsafe>>,
+    /// Who carries it out.
+    #[schemars(extend("default" = serde_json::json!({"inProcess": {}})))]
+    pub(in crate::config) collector: Option<Collector>,
     /// A plan that would take more of a storage's blobs or bytes is refused until it is accepted.
     #[schemars(extend("default" = 50), range(min = 0, max = 100))]
     pub(in crate::config) alarm_percent: Option<f64>,

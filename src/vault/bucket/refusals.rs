@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Rules, Vault};
+use crate::collection::expiry;
 use crate::storage::s3::{Lifecycle, Rule, Versioning};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -15,9 +16,14 @@ impl Vault {
         quarantine_for: Duration,
         between: Duration,
     ) -> Vec<String> {
-        // What nobody can stop needs two windows in which to be looked at again.
+        // What nobody can stop needs two windows in which to be looked at again, before the days in which what
+        // was not looked at goes back.
         let least = if self.rules.is_purged_by_lifecycle {
-            quarantine_for.saturating_add(between.saturating_mul(2))
+            let before = Duration::from_secs(expiry::BEFORE.unsigned_abs());
+            let windows = between.saturating_mul(2);
+            quarantine_for
+                .saturating_add(windows)
+                .saturating_add(before)
         } else {
             quarantine_for
         };
@@ -47,6 +53,20 @@ impl Vault {
                 &|rule| self.s3.has_tree_below(&rule.prefix),
             )
         })
+    }
+}
+
+impl Vault {
+    pub fn purges_after(&self) -> io::Result<Option<Duration>> {
+        match self.block(self.s3.lifecycle()) {
+            Ok(lifecycle) => {
+                let days = lifecycle.noncurrent_days().map(u64::from);
+                Ok(days.map(|days| Duration::from_secs(days.saturating_mul(DAY))))
+            }
+            // A server that knows of no lifecycle removes nothing by itself.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -80,7 +100,7 @@ fn judge(
                 shown(rule),
                 crate::config::duration::shown(least),
                 if rules.is_purged_by_lifecycle {
-                    ", and two windows more"
+                    ", two windows, and two days in which what was not marked again goes back"
                 } else {
                     ""
                 }

@@ -300,10 +300,17 @@ fn a_journal_is_gone_on_with_after_what_is_whole() {
         assert_eq!(told.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&file).unwrap(), b"one\ntwo\nthree\n");
     }
-    assert_eq!(
-        tree.vault.journals().unwrap(),
-        [(run(), b"one\ntwo\nthree\n".to_vec())]
-    );
+    let whole = b"one\ntwo\nthree\n".to_vec();
+    let found = tree.vault.journals().unwrap();
+    assert_eq!((found.open, found.ended), (vec![(run(), whole.clone())], 0));
+    // Once it is over, it is there for people.
+    for _ in 0..2 {
+        tree.vault.retire(run()).unwrap();
+        let found = tree.vault.journals().unwrap();
+        assert_eq!((found.open, found.ended), (Vec::new(), 1));
+    }
+    let aside = tree.directory.path().join(ended(run()));
+    assert_eq!(fs::read(aside).unwrap(), whole);
     assert!(disk(&tree).names("nothing").unwrap().is_empty());
     tree.vault.write("pause", b"why").unwrap();
     assert!(tree.vault.has("pause").unwrap());

@@ -2,6 +2,7 @@
 
 mod desk;
 mod failed;
+mod journals;
 mod killed;
 mod refused;
 mod whole;

@@ -17,16 +17,16 @@ use crate::plan::served::can_pull;
 use crate::support::certificates::{Authority, Certificate, Key};
 use crate::support::cluster::Cluster;
 use crate::support::daemon::{self, BOUND};
-use crate::support::http::client_trusting;
+use crate::support::http::{client, client_trusting};
 use crate::support::parts::require_cluster;
 use crate::support::process::{Ending, Process, free_port};
 use crate::support::registry::Version;
 
 const TOKEN: &str = "s3cret";
 const COLLECTOR: &str = "system:serviceaccount:registry:pullproof-collector";
-const DAEMON: &str = "system:serviceaccount:pullproof:pullproof";
+pub(super) const DAEMON: &str = "system:serviceaccount:pullproof:pullproof";
 
-fn shipped(file: &str) -> String {
+pub(super) fn shipped(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
         .join(file);
@@ -34,7 +34,7 @@ fn shipped(file: &str) -> String {
 }
 
 /// What somebody may do in a namespace besides what everybody may, a line each.
-async fn rights(cluster: &Cluster, who: &str, namespace: &str) -> Vec<String> {
+pub(super) async fn rights(cluster: &Cluster, who: &str, namespace: &str) -> Vec<String> {
     let who = format!("--as={who}");
     let words = [
         "auth",
@@ -56,7 +56,7 @@ async fn rights(cluster: &Cluster, who: &str, namespace: &str) -> Vec<String> {
     lines
 }
 
-async fn applied() -> Cluster {
+pub(super) async fn applied() -> Cluster {
     let cluster = Cluster::start().await;
     for name in ["registry", "pullproof", "shop"] {
         cluster.kubectl(&["create", "namespace", name]).await;
@@ -88,25 +88,35 @@ async fn kubeconfig(cluster: &Cluster, who: &str, to: &Path) {
 }
 
 /// The daemon: it reads the cluster, and nothing leads it to the storage.
-struct Watcher {
+pub(super) struct Watcher {
     home: TempDir,
     authority: Authority,
+    metrics: u16,
     ui: u16,
-    process: Process,
+    pub(super) process: Process,
 }
 
 impl Watcher {
     async fn start(cluster: &Cluster, host: &str) -> Self {
+        Self::start_with(cluster, host, json!({})).await
+    }
+
+    /// With this under `gc`.
+    pub(super) async fn start_with(cluster: &Cluster, host: &str, gc: Value) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
         let authority = Authority::new(home.path()).await;
         let Certificate { certificate, key } = authority.issue("daemon", Key::Elliptic).await;
         fs::write(path("token"), TOKEN).unwrap();
         kubeconfig(cluster, DAEMON, &path("kubeconfig")).await;
+        kubeconfig(cluster, DAEMON, &path(".kube/config")).await;
+        fs::write(path("template.yaml"), shipped("collector-template.yaml")).unwrap();
         let (metrics, ui) = (free_port(), free_port());
         let text = json!({
             "inventory": {"clusters": [{"name": "prod", "kubeconfig": "kubeconfig"}]},
             "registries": [{"host": host, "plainHttp": true}],
+            "verify": {"interval": "2s", "blobInterval": "2s"},
+            "gc": gc,
             "http": {
                 "metrics": format!("127.0.0.1:{metrics}"), "ui": format!("127.0.0.1:{ui}"),
                 "tls": {"file": certificate, "keyFile": key}, "token": {"file": "token"},
@@ -114,17 +124,42 @@ impl Watcher {
             "state": {"directory": "state"},
         });
         fs::write(path("pullproof.yaml"), text.to_string()).unwrap();
-        let mut command = daemon::command(home.path());
-        command.arg("serve");
-        let process = Process::start(command, "daemon", home.path(), Ending::Terminate);
+        let process = serve(home.path());
         let watcher = Self {
             home,
             authority,
+            metrics,
             ui,
             process,
         };
         watcher.until_it_tells().await;
         watcher
+    }
+
+    /// The same once more, with all that it remembers.
+    pub(super) async fn start_again(self) -> Self {
+        self.process.stop();
+        let watcher = Self {
+            process: serve(self.home.path()),
+            ..self
+        };
+        watcher.until_it_tells().await;
+        watcher
+    }
+
+    /// Waits until a scrape has this series with this value.
+    pub(super) async fn until_told(&self, series: &str, value: f64) {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics);
+        let told = async || {
+            let text = client().get(&url).send().await.ok()?.text().await.ok()?;
+            let values = text.lines().filter_map(|it| it.strip_prefix(series));
+            let mut values = values.filter_map(|it| it.trim().parse::<f64>().ok());
+            values
+                .any(|it| it.to_bits() == value.to_bits())
+                .then_some(())
+        };
+        let what = format!("{series} is {value}");
+        self.process.wait_until(&what, BOUND, told).await;
     }
 
     fn url(&self) -> String {
@@ -146,13 +181,19 @@ impl Watcher {
     }
 }
 
+fn serve(home: &Path) -> Process {
+    let mut command = daemon::command(home);
+    command.arg("serve");
+    Process::start(command, "daemon", home, Ending::Terminate)
+}
+
 /// Where the Job's files are, as its volumes say.
-struct Mounted {
+pub(super) struct Mounted {
     home: TempDir,
 }
 
 impl Mounted {
-    async fn of(cluster: &Cluster, watcher: &Watcher, desk: &Desk) -> Self {
+    pub(super) async fn of(cluster: &Cluster, watcher: &Watcher, desk: &Desk) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
         kubeconfig(cluster, COLLECTOR, &path(".kube/config")).await;
@@ -209,14 +250,25 @@ impl Mounted {
         cluster
             .kubectl(&["create", "job", name, from, "-n", "registry"])
             .await;
+        self.contained(cluster, name).await
+    }
+
+    /// What the container of a Job says last.
+    pub(super) fn last_words(&self) -> String {
+        fs::read_to_string(self.home.path().join("termination-log")).unwrap_or_default()
+    }
+
+    /// What the container of a Job does.
+    pub(super) async fn contained(&self, cluster: &Cluster, name: &str) -> (Option<i32>, Value) {
         let words = ["get", "job", name, "-n", "registry", "-o", "json"];
         let job: Value = serde_json::from_str(&cluster.kubectl(&words).await).unwrap();
         let pod = &job["spec"]["template"]["spec"];
         assert_eq!(pod["serviceAccountName"], "pullproof-collector");
         let mut command = daemon::command(self.home.path());
+        let own = format!("{}/", self.home.path().display());
         for word in pod["containers"][0]["args"].as_array().unwrap() {
-            let own = format!("{}/", self.home.path().display());
-            command.arg(word.as_str().unwrap().replace("/etc/pullproof/", &own));
+            let word = word.as_str().unwrap().replace("/etc/pullproof/", &own);
+            command.arg(word.replace("/dev/", &own));
         }
         let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
         let ended = ended.await.unwrap();

@@ -17,7 +17,7 @@ use crate::support::wait::wait_until;
 const BOUND: Duration = Duration::from_mins(2);
 
 /// What a collector's Role grants, and its Lease's name.
-async fn identity(cluster: &Cluster, namespace: &str) -> Identity {
+pub(super) async fn identity(cluster: &Cluster, namespace: &str) -> Identity {
     let identity = cluster.new_identity();
     let yaml = format!(
         "apiVersion: rbac.authorization.k8s.io/v1
@@ -210,7 +210,9 @@ async fn handed_over(times: u32) {
         let back = desk.gc(&["restore", "--all"]).await;
         assert_eq!(back.code, Some(0), "{at}: {back:?}");
         assert!(desk.content() == before && desk.held().is_empty(), "{at}");
-        std::fs::remove_dir_all(desk.root().join("pullproof/journal")).unwrap();
+        for directory in ["pullproof/journal", "pullproof/ended"] {
+            std::fs::remove_dir_all(desk.root().join(directory)).unwrap();
+        }
     }
     assert!(lost > 0, "none of {times} lost its Lease");
 }
@@ -228,11 +230,10 @@ async fn announced(desk: &Desk, collector: &Process) {
 
 /// Within each journal nobody writes again once somebody with a later lock has.
 fn one_writer_at_a_time(desk: &Desk, at: &str) {
-    let Ok(journals) = std::fs::read_dir(desk.root().join("pullproof/journal")) else {
-        return;
-    };
+    let directories = ["pullproof/journal", "pullproof/ended"];
+    let journals = directories.map(|it| std::fs::read_dir(desk.root().join(it)));
     let mut all: Vec<(u64, u64)> = Vec::new();
-    for journal in journals {
+    for journal in journals.into_iter().filter_map(Result::ok).flatten() {
         let text = std::fs::read_to_string(journal.unwrap().path()).unwrap();
         let mut last = 0;
         for line in text.lines() {

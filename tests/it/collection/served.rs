@@ -3,8 +3,10 @@
 use std::fs;
 
 use super::desk::Desk;
+use super::lease::identity;
+use crate::support::cluster::Cluster;
 use crate::support::daemon::Daemon;
-use crate::support::parts::require;
+use crate::support::parts::{require, require_cluster};
 use crate::support::registry::Version;
 
 /// Waits until a series has a value.
@@ -77,5 +79,37 @@ async fn a_window_has_one_run_and_what_gets_worse_brings_everything_back() {
     daemon.wait_for_series("gc_gate_open", &[]).await;
     told(&daemon, "gc_runs_total", &["result=\"quarantined\""], 0.0).await;
     assert_eq!(desk.content(), before);
+    assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test]
+async fn whoever_has_the_lease_says_so_while_it_collects() {
+    require_cluster!("registry-3.1");
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.new_namespace().await;
+    let desk = Desk::start(Version::V3).await;
+    let identity = identity(cluster, &namespace).await;
+    let lease = format!("leaderElection: {{lease: {{namespace: {namespace}, name: collector}}}}\n");
+    let config = desk.of_daemon("quarantine") + &lease;
+    let daemon = Daemon::start_in_cluster(&config, &identity.kubeconfig);
+    // It settles for as long as a push may take, and has the Lease until then.
+    told(&daemon, "leader", &[], 1.0).await;
+    told(&daemon, "gc_runs_total", &["result=\"quarantined\""], 1.0).await;
+    told(&daemon, "leader", &[], 0.0).await;
+    let words = [
+        "get",
+        "lease",
+        "collector",
+        "-n",
+        &namespace,
+        "-o",
+        "jsonpath={.spec.holderIdentity}",
+    ];
+    assert_eq!(cluster.kubectl(&words).await, "");
+    assert!(daemon.terminate().await.success());
+    // Where nobody elects one, there is none.
+    let daemon = Daemon::start(&desk.of_daemon("plan"));
+    daemon.wait_until_ready().await;
+    assert_eq!(daemon.series("leader", &[]).await, [""; 0]);
     assert!(daemon.terminate().await.success());
 }

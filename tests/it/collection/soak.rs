@@ -52,6 +52,18 @@ const LONG: Scale = Scale {
 
 const CLIENTS: usize = 4;
 
+/// In a bucket everything takes some requests, and so much longer.
+const SHORT_IN_BUCKET: Scale = Scale {
+    pushes: 80,
+    ..SHORT
+};
+
+const LONG_IN_BUCKET: Scale = Scale {
+    pushes: 2_500,
+    collections: 30,
+    ..LONG
+};
+
 macro_rules! soaks {
     ($($name:ident: $version:ident, $cache:ident, $replicas:literal;)+) => {
         $(mod $name {
@@ -93,6 +105,46 @@ soaks! {
     v3_with_memory_of_two: V3, InMemory, 2;
     v3_with_redis_alone: V3, Redis, 1;
     v3_with_redis_of_two: V3, Redis, 2;
+}
+
+macro_rules! soaks_in_buckets {
+    ($($name:ident: $version:ident, $cache:ident, $replicas:literal, $has_versions:literal;)+) => {
+        $(mod $name {
+            use super::*;
+
+            pub(super) const SETUP: Setup = Setup {
+                version: Version::$version,
+                cache: Cache::$cache,
+                replicas: $replicas,
+                storage: Storage::Bucket { has_versions: $has_versions },
+            };
+
+            #[tokio::test]
+            #[ignore = "it takes many minutes: `make long`"]
+            async fn nothing_acknowledged_is_lost_for_long() {
+                require!("docker-registry", "registry-3.1", "versitygw", "crane", "regctl");
+                soak(stringify!($name), SETUP, LONG_IN_BUCKET).await;
+            }
+        })+
+    };
+}
+
+soaks_in_buckets! {
+    v2_in_a_bucket_alone: V2, Off, 1, false;
+    v2_in_a_bucket_of_two: V2, InMemory, 2, false;
+    v2_in_versions_alone: V2, InMemory, 1, true;
+    v2_in_versions_of_two: V2, Off, 2, true;
+    v3_in_a_bucket_alone: V3, InMemory, 1, false;
+    v3_in_a_bucket_of_two: V3, Off, 2, false;
+    v3_in_versions_alone: V3, Off, 1, true;
+    v3_in_versions_of_two: V3, InMemory, 2, true;
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_in_a_bucket_with_versions() {
+    require!("registry-3.1", "versitygw", "crane", "regctl");
+    let name = "in a bucket with versions";
+    soak(name, v3_in_versions_of_two::SETUP, SHORT_IN_BUCKET).await;
 }
 
 async fn soak(name: &str, setup: Setup, scale: Scale) {

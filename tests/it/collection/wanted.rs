@@ -78,6 +78,7 @@ fn work(desk: &Desk, kept: [Vec<&str>; 2]) -> Work {
         }
     };
     Work {
+        leads: Arc::new(|_| {}),
         registries: Registries {
             config: Arc::clone(&config),
             named: std::collections::BTreeSet::new(),

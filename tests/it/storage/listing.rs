@@ -51,7 +51,10 @@ async fn a_registrys_bucket_is_listed_in_one_request(version: Version) {
     let manifest = opened.read(&moved, 1 << 20).await.unwrap();
     assert_eq!(Digest::of(&manifest), moved);
     let size = manifest.len() as u64;
-    assert_eq!(opened.blob_size(&moved).await.unwrap(), Some(size));
+    assert_eq!(
+        opened.blob(&moved).await.unwrap().map(|it| it.size),
+        Some(size)
+    );
     let too_much = opened.read(&moved, size - 1).await.unwrap_err();
     assert!(
         too_much
@@ -59,7 +62,7 @@ async fn a_registrys_bucket_is_listed_in_one_request(version: Version) {
             .contains(&format!("it has {size} bytes"))
     );
     let none = Digest::of(b"none");
-    assert_eq!(opened.blob_size(&none).await.unwrap(), None);
+    assert_eq!(opened.blob(&none).await.unwrap(), None);
     let absent = opened.read(&none, 1).await.unwrap_err();
     assert_eq!(absent.kind(), std::io::ErrorKind::NotFound);
 

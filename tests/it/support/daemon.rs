@@ -44,6 +44,19 @@ impl Daemon {
     /// Starts `pullproof serve`. `configuration` is everything but `http` and `state`.
     pub(crate) fn start(configuration: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::start_at(directory, configuration)
+    }
+
+    /// The same, with this cluster for its current context.
+    pub(crate) fn start_in_cluster(configuration: &str, kubeconfig: &Path) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let own = directory.path().join(".kube");
+        std::fs::create_dir(&own).expect("a writable directory");
+        std::fs::copy(kubeconfig, own.join("config")).expect("a kubeconfig");
+        Self::start_at(directory, configuration)
+    }
+
+    fn start_at(directory: TempDir, configuration: &str) -> Self {
         let (metrics, ui) = (free_port(), free_port());
         let file = directory.path().join("pullproof.yaml");
         let text = format!(

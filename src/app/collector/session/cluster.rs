@@ -42,7 +42,8 @@ impl Session<'_> {
             return Ok(());
         };
         let is_stopped = || self.work.stop.load(Ordering::Relaxed);
-        let lease = Lease::acquire(named, &self.work.runtime, &self.work.clock, &is_stopped);
+        let work = self.work;
+        let lease = Lease::acquire(named, &work.runtime, &work.clock, &work.leads, &is_stopped);
         let lease = lease.map_err(|problem| {
             let message = format!("{problem} (`leaderElection.lease`)");
             Refusal::new(Code::NotLeader, message)

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use pullproof::clock::{Clock as _, SystemClock};
+
 use super::desk::Store;
 use crate::collection::desk::until_purged;
 use pullproof::storage::s3::Fence;
@@ -9,9 +12,11 @@ use pullproof::storage::s3::Fence;
 use crate::plan::checker::Needed;
 use crate::storage::between::Fault;
 use crate::support::clients::Clients;
+use crate::support::daemon::BOUND;
 use crate::support::images::push_image;
 use crate::support::parts::require;
 use crate::support::registry::Version;
+use crate::support::wait::wait_until;
 
 #[tokio::test]
 async fn what_nobody_needs_is_held_and_comes_back_byte_for_byte() {
@@ -203,20 +208,66 @@ async fn an_operators_marks_hold_in_a_bucket() {
     assert_eq!(ran.result(), "quarantined", "{ran:?}");
 }
 
+/// The bucket's own rule, which versitygw has none of: so many days after it was taken a version goes.
+fn purges_after(days: u32) -> Fault {
+    Fault::Answer(
+        200,
+        &[("content-type", "application/xml")],
+        format!(
+            "<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix>docker/</Prefix></Filter>\
+             <Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>{days}</NoncurrentDays>\
+             </NoncurrentVersionExpiration></Rule></LifecycleConfiguration>"
+        ),
+    )
+}
+
+/// Two days before the rule purges it: here at once, since somebody has made the rule shorter.
+#[tokio::test]
+async fn what_a_rule_would_purge_goes_back_unless_it_was_marked_again() {
+    require!("registry-3.1", "versitygw", "crane", "regctl");
+    let is_rule = |_: &str, path: &str| path.contains("?lifecycle");
+    for is_marked in [false, true] {
+        let store = Store::start(Version::V3, true).await;
+        let before = store.content().await;
+        store.between.when(0..99, purges_after(30), is_rule);
+        store.configure("purge", r#""purge": {"by": "lifecycle"}"#);
+        let ran = store.gc(&["run"]).await;
+        assert_eq!(ran.result(), "quarantined", "{ran:?}");
+        let held = store.held().await;
+        assert!(held > 6);
+        let ended = SystemClock.now();
+        if is_marked {
+            wait_until("it is marked again", BOUND, async || {
+                let ran = store.gc(&["run"]).await;
+                assert_eq!(ran.result(), "planned", "{ran:?}");
+                let marked = store.s3.get("pullproof/marked.json", 99).await.unwrap();
+                let marked: Timestamp = serde_json::from_slice(&marked.unwrap().bytes).unwrap();
+                (marked > ended).then_some(())
+            })
+            .await;
+        }
+        store.between.heal();
+        store.between.when(0..99, purges_after(2), is_rule);
+        let ran = store.gc(&["run"]).await;
+        // The rule is too short for anything more to be taken.
+        assert_eq!(ran.codes(), ["storage_unsupported"], "{ran:?}");
+        if is_marked {
+            assert_eq!(store.held().await, held);
+        } else {
+            assert_eq!(store.held().await, 0, "{ran:?}");
+            assert_eq!(store.content().await, before);
+        }
+        assert_eq!(store.can_pull("app:v1").await, Ok(()));
+    }
+}
+
 /// The bucket's own rule purges, with keys that may not delete versions.
 #[tokio::test]
 async fn what_a_lifecycle_rule_purges_is_found_gone() {
     require!("registry-3.1", "versitygw", "crane", "regctl");
     let store = Store::start(Version::V3, true).await;
     let before = store.content().await;
-    let rule = Fault::Answer(
-        200,
-        &[("content-type", "application/xml")],
-        "<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix>docker/</Prefix></Filter>\
-         <Status>Enabled</Status><NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays>\
-         </NoncurrentVersionExpiration></Rule></LifecycleConfiguration>"
-            .to_owned(),
-    );
+    let rule = purges_after(30);
     let denied = Fault::error(403, "AccessDenied");
     let between = &store.between;
     between.when(0..99, rule, |_, path| path.contains("?lifecycle"));

@@ -7,6 +7,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::site::Site;
+use crate::plan::tree::files;
 
 /// In files.
 #[derive(Debug, Default)]
@@ -81,25 +82,32 @@ pub(super) fn of(site: &Site, text: &str) -> String {
     told
 }
 
-/// The lines of each run.
+/// The lines of each run, however many files they are in.
 fn all(site: &Site) -> Vec<(String, Vec<Value>)> {
-    let journal = site.root().join("pullproof/journal");
-    let Ok(files) = fs::read_dir(journal) else {
-        return Vec::new();
-    };
-    let mut all: Vec<_> = files
-        .map(|file| {
-            let path = file.unwrap().path();
-            let text = fs::read_to_string(&path).unwrap();
-            let lines = text
-                .lines()
-                .filter_map(|line| serde_json::from_str(line).ok());
-            (
-                path.file_stem().unwrap().to_string_lossy().into_owned(),
-                lines.collect(),
-            )
-        })
-        .collect();
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
-    all
+    let mut all: BTreeMap<String, BTreeMap<u64, Value>> = BTreeMap::new();
+    for directory in ["pullproof/journal", "pullproof/ended"] {
+        let directory = site.root().join(directory);
+        let found = if directory.exists() {
+            files(&directory)
+        } else {
+            Vec::new()
+        };
+        for path in found {
+            let below = path.strip_prefix(&directory).unwrap();
+            let run = below.iter().next().unwrap().to_string_lossy();
+            let run = all
+                .entry(run.trim_end_matches(".jsonl").to_owned())
+                .or_default();
+            // Whoever collects may have put it aside just now.
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            for line in text.lines() {
+                if let Ok(line) = serde_json::from_str::<Value>(line) {
+                    run.insert(line["seq"].as_u64().unwrap(), line);
+                }
+            }
+        }
+    }
+    let all = all.into_iter();
+    all.map(|(run, lines)| (run, lines.into_values().collect()))
+        .collect()
 }

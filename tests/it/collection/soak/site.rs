@@ -1,7 +1,7 @@
 //! The registry under test: its replicas, what they share, and whoever collects their storage.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use jiff::{SignedDuration, Unit};
 use pullproof::clock::{Clock as _, SystemClock};
@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use crate::support::daemon;
 use crate::support::redis::Redis;
 use crate::support::registry::{Options, Registry, Version};
+use crate::support::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
 
 /// What replicas remember of their blobs, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub(super) enum Cache {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Storage {
     Filesystem,
+    Bucket { has_versions: bool },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,7 @@ pub(super) struct Site {
     urls: Vec<String>,
     host: String,
     redis: Option<Redis>,
+    bucket: Option<S3>,
     root: TempDir,
     home: TempDir,
 }
@@ -73,10 +76,18 @@ impl Site {
             Cache::Redis => Some(Redis::start().await),
             Cache::Off | Cache::InMemory => None,
         };
+        let bucket = match setup.storage {
+            Storage::Filesystem => None,
+            Storage::Bucket { has_versions: true } => Some(S3::start_with_versions().await),
+            Storage::Bucket {
+                has_versions: false,
+            } => Some(S3::start().await),
+        };
         let mut replicas = Vec::new();
         for _ in 0..setup.replicas {
-            let options = match setup.storage {
-                Storage::Filesystem => Options::new(setup.version, root.path()),
+            let options = match &bucket {
+                None => Options::new(setup.version, root.path()),
+                Some(bucket) => Options::over_s3(setup.version, bucket),
             };
             let options = match (setup.cache, &redis) {
                 (Cache::InMemory, _) => options.with_descriptor_cache(),
@@ -91,9 +102,14 @@ impl Site {
             host: replicas[0].host(),
             replicas: Mutex::new(replicas),
             redis,
+            bucket,
             root,
             home: tempfile::tempdir().unwrap(),
         };
+        let key = format!(
+            "[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+        );
+        fs::write(site.home.path().join("key"), key).unwrap();
         site.keep([]);
         site
     }
@@ -102,8 +118,12 @@ impl Site {
         &self.urls
     }
 
-    pub(super) fn root(&self) -> &Path {
-        self.root.path()
+    /// Where the content lies, as files.
+    pub(super) fn root(&self) -> PathBuf {
+        match &self.bucket {
+            None => self.root.path().to_owned(),
+            Some(bucket) => bucket.bucket(),
+        }
     }
 
     /// Starts one replica after the other again, and empties what they share.
@@ -133,16 +153,34 @@ impl Site {
         let opened = now.round(Unit::Minute).unwrap();
         let opened = opened.to_zoned(jiff::tz::TimeZone::UTC);
         let schedule = format!("{} {} * * *", opened.minute(), opened.hour());
-        let storage = match self.setup.storage {
-            Storage::Filesystem => json!({"filesystem": {"root": self.root()}}),
+        let storage = match &self.bucket {
+            None => json!({"filesystem": {"root": self.root()}}),
+            Some(bucket) => json!({"s3": {
+                "endpoint": format!("http://{}", bucket.host()), "region": "us-east-1", "bucket": BUCKET,
+                "credentials": {"accessKey": {"file": "key"}},
+            }}),
+        };
+        // Whoever asks for a blob is sent to the bucket.
+        let beside = self.bucket.iter();
+        let beside = beside.map(|it| json!({"host": it.host(), "plainHttp": true}));
+        let mut registries = vec![json!({
+            "host": self.host, "plainHttp": true, "kind": "distribution", "storage": storage,
+            "replicaEndpoints": self.urls,
+        })];
+        registries.extend(beside);
+        let unversioned = Storage::Bucket {
+            has_versions: false,
+        };
+        let allowed: &[&str] = if self.setup.storage == unversioned {
+            &["purgeWithoutVersions"]
+        } else {
+            &[]
         };
         let text = json!({
             "inventory": {"references": [{"name": "keep", "file": "keep.txt"}]},
-            "registries": [{
-                "host": self.host, "plainHttp": true, "kind": "distribution", "storage": storage,
-                "replicaEndpoints": self.urls,
-            }],
+            "registries": registries,
             "gc": {
+                "unsafe": allowed,
                 "mode": mode, "untagged": "delete", "tagHistory": "delete",
                 "rehearsal": "1s", "minimumAge": "2s", "longestRequest": "2s", "watchEvery": "1s",
                 "quarantineFor": "3s", "maxCollectPercent": 100, "alarmPercent": 100,
