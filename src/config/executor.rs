@@ -198,10 +198,6 @@ impl Checker<'_, '_> {
                 format!("`{name}` goes through all repositories; write `repositories: [\"**\"]`");
             self.report.add(&place, message);
         }
-        if gc.executor.is_foreign() && gc.max_collect_bytes.is_some() {
-            let message = format!("`{name}` takes as much as it wants; take `maxCollectBytes` out");
-            self.report.add(&place, message);
-        }
         let needs = matches!(
             gc.executor,
             Executor::Command(_) | Executor::KubernetesJob(_)

@@ -1206,7 +1206,7 @@ registries:
   - {host: c.example, gc: {readOnly: {mode: notRequired}, executor: {kubernetesJob: {template: t, undo: undo}}}}
   - {host: d.example, gc: {executor: {harbor: {}}}}
   - {host: e.example, gc: {executor: {command: {argv: run it, undo: none}}}}
-  - {host: f.example, gc: {repositories: [a], maxCollectBytes: 5, executor: {harbor: {credentials: {file: h}}}}}
+  - {host: f.example, gc: {repositories: [a], executor: {harbor: {credentials: {file: h}}}}}
 ",
         &[
             "3:36 gc.executor.command.undo: `undo` is missing",
@@ -1218,8 +1218,7 @@ registries:
             "7:105 registries[2].gc.executor.kubernetesJob.undo: expected snapshot or versioning or none, found `undo`",
             "8:47 registries[3].gc.executor.harbor.credentials: `credentials` is missing",
             "9:55 registries[4].gc.executor.command.argv: expected a list, found text",
-            "10:86 registries[5].gc.executor.harbor: `harbor` goes through all repositories; write `repositories: [\"**\"]`",
-            "10:86 registries[5].gc.executor.harbor: `harbor` takes as much as it wants; take `maxCollectBytes` out",
+            "10:66 registries[5].gc.executor.harbor: `harbor` goes through all repositories; write `repositories: [\"**\"]`",
         ],
     );
 }
