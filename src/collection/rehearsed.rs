@@ -16,13 +16,23 @@ use crate::second::Second;
 /// So many plans are known by their ID. With one an hour, and each another, that is three weeks.
 const PLANS_MAX: usize = 500;
 
+/// What a row of a plan takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Link,
+    /// Its bytes have a time of their own: whichever link of them is planned, and also once all of those are
+    /// in quarantine.
+    Data,
+}
+
 /// What is remembered of the plans that were recorded. Small, since there may be millions of rows: a plan
 /// is not kept, and which of the rows of now it had is told by the number at which each came in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Stored")]
 pub struct Rehearsed {
     /// Those of the last plan, by a short digest of what each is.
     rows: HashMap<String, Known>,
+    /// Their bytes, likewise.
+    data: HashMap<String, Known>,
     /// The last one last, each once.
     plans: Vec<Recorded>,
 }
@@ -36,36 +46,9 @@ pub struct Recorded {
     pub at: Second,
 }
 
-/// Since when a row was in every plan; since which number; and since which its bytes were to go with it.
+/// Since when it was in every plan, and since which number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Known(Second, u64, Option<u64>);
-
-/// As it is read, or was before plans had numbers.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Stored {
-    Plans {
-        rows: HashMap<String, Known>,
-        plans: Vec<Recorded>,
-    },
-    Rows(HashMap<String, Second>),
-}
-
-impl From<Stored> for Rehearsed {
-    fn from(stored: Stored) -> Self {
-        match stored {
-            Stored::Plans { rows, plans } => Self { rows, plans },
-            Stored::Rows(rows) => {
-                let rows = rows.into_iter();
-                let rows = rows.map(|(key, since)| (key, Known(since, 0, None)));
-                Self {
-                    rows: rows.collect(),
-                    plans: Vec::new(),
-                }
-            }
-        }
-    }
-}
+struct Known(Second, u64);
 
 impl Rehearsed {
     /// With the rows of a plan of now, and without what is not among them.
@@ -79,17 +62,17 @@ impl Rehearsed {
         let last = self.plans.last();
         let is_same = last.is_some_and(|last| last.plan == plan);
         let number = last.map_or(0, |last| last.number) + u64::from(!is_same);
-        let known = |row: Garbage<'_>| {
-            let key = key(&row);
-            let before = self.rows.get(&key).copied();
+        let known = |before: &HashMap<String, Known>, key: String| {
+            let before = before.get(&key).copied();
             // A clock that was set back does not make it older.
-            let since = before.map_or(now, |Known(since, _, _)| since.min(now));
-            let first = before.map_or(number, |Known(_, first, _)| first);
-            let data = before.and_then(|Known(_, _, data)| data);
-            let data = row.has_data.then_some(data.unwrap_or(number));
-            (key, Known(since, first, data))
+            let since = before.map_or(now, |Known(since, _)| since.min(now));
+            let first = before.map_or(number, |Known(_, first)| first);
+            (key, Known(since, first))
         };
-        let rows = rows.map(known).collect();
+        let (rows, data): (Vec<_>, Vec<_>) = rows.map(|row| (key(&row), data_key(&row))).unzip();
+        let rows = rows.into_iter().map(|key| known(&self.rows, key)).collect();
+        let data = data.into_iter().flatten();
+        let data = data.map(|key| known(&self.data, key)).collect();
         let mut plans = self.plans.clone();
         if !is_same {
             plans.retain(|it| it.plan != plan);
@@ -100,7 +83,7 @@ impl Rehearsed {
             });
             plans.drain(..plans.len().saturating_sub(PLANS_MAX));
         }
-        Self { rows, plans }
+        Self { rows, data, plans }
     }
 
     /// The plans that are known by their ID, the last one last.
@@ -110,7 +93,7 @@ impl Rehearsed {
 
     /// Since when the row that is in the plans for the longest is.
     pub fn oldest(&self) -> Option<Second> {
-        self.rows.values().map(|Known(since, _, _)| *since).min()
+        self.rows.values().map(|Known(since, _)| *since).min()
     }
 
     /// How many rows are in every plan for so long.
@@ -119,25 +102,31 @@ impl Rehearsed {
         rows.filter(|known| known.lasts(long, now)).count()
     }
 
-    /// Since when a row was in every plan.
+    /// Since when a row was in every plan, as the link that it is, or as bytes without any.
     pub fn since(&self, row: &Garbage<'_>) -> Option<Second> {
         let known = self.rows.get(&key(row))?;
         Some(known.0)
     }
 
-    /// Whether a row was in every plan for so long.
-    pub fn has(&self, row: &Garbage<'_>, long: Duration, now: Timestamp) -> bool {
-        let known = self.rows.get(&key(row));
+    /// Whether what a row takes was in every plan for so long.
+    pub fn has(&self, row: &Garbage<'_>, part: Part, long: Duration, now: Timestamp) -> bool {
+        let known = self.known(row, part);
         known.is_some_and(|known| known.lasts(long, now))
     }
 
-    /// Whether a row was in this plan, with its bytes where they go now. One that was not in every plan since
-    /// is taken for one that was not in it.
-    pub fn was_in(&self, plan: &Recorded, row: &Garbage<'_>) -> bool {
-        let known = self.rows.get(&key(row));
-        known.is_some_and(|Known(_, first, data)| {
-            *first <= plan.number && (!row.has_data || data.is_some_and(|data| data <= plan.number))
-        })
+    /// Whether what a row takes was in this plan. What was not in every plan since is taken for what was not
+    /// in it.
+    pub fn was_in(&self, plan: &Recorded, row: &Garbage<'_>, part: Part) -> bool {
+        let known = self.known(row, part);
+        known.is_some_and(|Known(_, first)| first <= plan.number)
+    }
+
+    fn known(&self, row: &Garbage<'_>, part: Part) -> Option<Known> {
+        let known = match part {
+            Part::Link => self.rows.get(&key(row)),
+            Part::Data => self.data.get(&data_key(row)?),
+        };
+        known.copied()
     }
 }
 
@@ -149,23 +138,34 @@ impl Known {
 }
 
 fn key(row: &Garbage<'_>) -> String {
-    let mut hasher = Hasher::default();
-    let parts = [
+    let (repository, tag) = (row.repository, row.tag);
+    short(&[
         row.kind.as_str(),
-        row.repository.map_or("", |it| it),
-        row.tag.map_or("", |it| it),
-    ];
+        repository.map_or("", |it| it),
+        tag.map_or("", |it| it),
+        &row.digest.to_string(),
+    ])
+}
+
+fn data_key(row: &Garbage<'_>) -> Option<String> {
+    let digest = row.digest.to_string();
+    row.has_data.then(|| short(&[&digest]))
+}
+
+fn short(parts: &[&str]) -> String {
+    let mut hasher = Hasher::default();
     for part in parts {
         hasher.update(part.as_bytes());
         hasher.update(b"\n");
     }
-    hasher.update(row.digest.to_string().as_bytes());
     let key = hasher.finish().hex();
     key.get(..24).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::gc::plan::{Kind, Reason};
     use crate::oci::digest::Digest;
@@ -182,8 +182,9 @@ mod tests {
             reason: Reason::Unlinked,
         };
         let at = |second| Timestamp::from_second(second).unwrap();
-        let has =
-            |of: &Rehearsed, text: &str, now| of.has(&row(text), Duration::from_secs(100), at(now));
+        let has = |of: &Rehearsed, text: &str, now| {
+            of.has(&row(text), Part::Data, Duration::from_secs(100), at(now))
+        };
         let first =
             Rehearsed::default().with("1", [row("a"), row("b")].into_iter(), Second::new(1000));
         assert!(!has(&first, "a", 1099) && has(&first, "a", 1100) && !has(&first, "c", 2000));
@@ -195,13 +196,33 @@ mod tests {
         assert_eq!(third.oldest(), Some(Second::new(1000)));
         let text = serde_json::to_vec(&third).unwrap();
         assert_eq!(serde_json::from_slice::<Rehearsed>(&text).unwrap(), third);
-        // As it was written before plans had numbers.
-        let keys = [(key(&row("a")), Second::new(1000))];
-        let before: HashMap<String, Second> = keys.into_iter().collect();
-        let before = serde_json::to_vec(&before).unwrap();
-        let before: Rehearsed = serde_json::from_slice(&before).unwrap();
-        let after = before.with("1", [row("a")].into_iter(), Second::new(1050));
-        assert!(has(&after, "a", 1100) && after.plans().len() == 1);
+    }
+
+    #[test]
+    fn bytes_go_on_where_their_link_is_in_quarantine_and_not_the_other_way_round() {
+        let (repository, digest) = (Arc::from("app"), Digest::of(b"a"));
+        let linked = Garbage {
+            kind: Kind::Manifest,
+            digest,
+            repository: Some(&repository),
+            tag: None,
+            bytes: 1,
+            has_data: true,
+            reason: Reason::Untagged,
+        };
+        let unlinked = Garbage {
+            repository: None,
+            ..linked
+        };
+        let now = Timestamp::from_second(200).unwrap();
+        let has = |of: &Rehearsed, row, part| of.has(row, part, Duration::from_secs(100), now);
+        // A run plans for the link as if it were there; a daemon between two runs does not see it.
+        let first = Rehearsed::default().with("1", [linked].into_iter(), Second::new(100));
+        let second = first.with("2", [unlinked].into_iter(), Second::new(150));
+        let third = second.with("3", [linked].into_iter(), Second::new(200));
+        assert!(has(&third, &linked, Part::Data) && !has(&third, &linked, Part::Link));
+        // Since when nothing links them is no older than that.
+        assert_eq!(second.since(&unlinked), Some(Second::new(150)));
     }
 
     #[test]
@@ -221,7 +242,10 @@ mod tests {
         };
         let had = |of: &Rehearsed, plan: &str, row: &Garbage<'_>| {
             let plans = of.plans().iter();
-            of.was_in(plans.clone().find(|it| it.plan == plan).unwrap(), row)
+            let plan = plans.clone().find(|it| it.plan == plan).unwrap();
+            let parts = [Part::Link, Part::Data].into_iter();
+            let mut parts = parts.filter(|part| *part == Part::Link || row.has_data);
+            parts.all(|part| of.was_in(plan, row, part))
         };
         let first = with(&Rehearsed::default(), "1", &[a, b], 100);
         // By numbers, not by times: it is the same second, or one of a clock that was set back.

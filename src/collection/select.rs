@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::item::{Class, Item, ItemId};
 use super::machine::Listed;
+use super::rehearsed::Part;
 use crate::gc::graph::{Names, Node, position};
 use crate::gc::plan::{Garbage, Kind, Plan};
 use crate::oci::digest::Digest;
@@ -23,10 +24,10 @@ pub struct Limits<'a> {
     pub items: usize,
     /// Whether an item is in quarantine already: then it is as if it were gone, and costs nothing.
     pub is_held: &'a dyn Fn(&Item) -> bool,
-    /// Whether a row was in the plan of which alone something is taken, where there is one.
-    pub is_named: &'a dyn Fn(&Garbage<'_>) -> bool,
-    /// Whether a row was planned long enough ago.
-    pub is_rehearsed: &'a dyn Fn(&Garbage<'_>) -> bool,
+    /// Whether what a row takes was in the plan of which alone something is taken, where there is one.
+    pub is_named: &'a dyn Fn(&Garbage<'_>, Part) -> bool,
+    /// Whether what a row takes was planned long enough ago.
+    pub is_rehearsed: &'a dyn Fn(&Garbage<'_>, Part) -> bool,
     /// Whether the bytes of a manifest may go with its link: no registry takes a push of it for granted.
     pub takes_manifests: bool,
     /// Whether bytes that no repository links may go: nobody can be asked for them.
@@ -139,10 +140,12 @@ fn gather<'a>(
             continue;
         };
         let object = graph.object(id);
-        let hindered = if (limits.is_named)(&row) {
-            (!(limits.is_rehearsed)(&row)).then_some(Hindrance::Rehearsal)
-        } else {
-            Some(Hindrance::Plan)
+        let hindered = |part: Part| {
+            if (limits.is_named)(&row, part) {
+                (!(limits.is_rehearsed)(&row, part)).then_some(Hindrance::Rehearsal)
+            } else {
+                Some(Hindrance::Plan)
+            }
         };
         let is_manifest = row.kind == Kind::Manifest;
         if let Some(name) = row.repository
@@ -185,7 +188,7 @@ fn gather<'a>(
                 referrers: 0,
                 is_paid: false,
                 is_held: false,
-                hindered,
+                hindered: hindered(Part::Link),
             });
         }
         // A row that is not the first of its bytes, or that others need, has none to take.
@@ -219,7 +222,7 @@ fn gather<'a>(
                 referrers: 0,
                 is_paid: false,
                 is_held: false,
-                hindered: hindered.or((!may_go).then_some(Hindrance::Unsettled)),
+                hindered: hindered(Part::Data).or((!may_go).then_some(Hindrance::Unsettled)),
             });
         }
     }

@@ -69,8 +69,8 @@ fn all() -> Limits<'static> {
         bytes: u64::MAX,
         items: usize::MAX,
         is_held: &|_| false,
-        is_named: &|_| true,
-        is_rehearsed: &|_| true,
+        is_named: &|_, _| true,
+        is_rehearsed: &|_, _| true,
         takes_manifests: true,
         takes_unlinked: true,
         is_settled: &|_| false,
@@ -143,7 +143,7 @@ fn what_was_not_rehearsed_stays_with_all_that_only_it_names() {
         .map(|row| row.digest)
         .collect::<Vec<_>>();
     for kept in newer {
-        let is_rehearsed = |row: &Garbage<'_>| row.digest != kept;
+        let is_rehearsed = |row: &Garbage<'_>, _: Part| row.digest != kept;
         let limits = Limits {
             is_rehearsed: &is_rehearsed,
             ..all()
@@ -207,7 +207,7 @@ fn what_is_held_already_is_no_part_of_the_portion_and_hinders_nothing() {
     let links: Vec<Item> = links.into_iter().filter(|it| !it.class.is_data()).collect();
     let limits = Limits {
         is_held: &|item| links.contains(item),
-        is_rehearsed: &|row| row.kind != Kind::Manifest,
+        is_rehearsed: &|row, _| row.kind != Kind::Manifest,
         ..all()
     };
     let selection = select(&plan, &limits);

@@ -13,7 +13,7 @@ use crate::app::plan::{self as planning, Kept};
 use crate::collection::compared::hidden;
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Listed;
-use crate::collection::rehearsed::{Recorded, Rehearsed};
+use crate::collection::rehearsed::{Part, Recorded, Rehearsed};
 use crate::collection::select::{self, Limits};
 use crate::config::Cache;
 use crate::gc::plan::{Garbage, Plan};
@@ -47,9 +47,9 @@ impl Session<'_> {
         let fits = self.fits();
         let replicas = self.replicas();
         let only = only(self.work.only.as_ref(), &rehearsed)?;
-        let is_named = |row: &Garbage<'_>| match &only {
+        let is_named = |row: &Garbage<'_>, part: Part| match &only {
             None => true,
-            Some(One::Recorded(of)) => rehearsed.was_in(of, row),
+            Some(One::Recorded(of)) => rehearsed.was_in(of, row, part),
             Some(One::Written(of)) => of.has(row),
         };
         let seen = |row: &Garbage<'_>| rehearsed.since(row);
@@ -77,8 +77,8 @@ impl Session<'_> {
             items: fits,
             is_held: &|item| !held.is_empty() && held.contains(&item.path()),
             is_named: &is_named,
-            is_rehearsed: &|row: &Garbage<'_>| {
-                rehearsed.has(row, gc.rehearsal, self.work.clock.now())
+            is_rehearsed: &|row: &Garbage<'_>, part: Part| {
+                rehearsed.has(row, part, gc.rehearsal, self.work.clock.now())
             },
             takes_manifests,
             takes_unlinked: gc.cache == Cache::None,
@@ -241,8 +241,8 @@ fn planned_paths(plan: &Plan) -> BTreeSet<String> {
         bytes: u64::MAX,
         items: usize::MAX,
         is_held: &|_| false,
-        is_named: &|_| true,
-        is_rehearsed: &|_| true,
+        is_named: &|_, _| true,
+        is_rehearsed: &|_, _| true,
         takes_manifests: true,
         takes_unlinked: true,
         is_settled: &|_| true,
