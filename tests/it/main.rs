@@ -5,6 +5,7 @@ mod cli;
 mod collection;
 mod credentials;
 mod daemon;
+mod dashboards;
 mod depth;
 mod incident;
 mod inventory;

@@ -16,7 +16,7 @@ const ROUTING: &str = "alerts/alertmanager.example.yaml";
 const RUNBOOKS: &str = "https://github.com/pullproof/pullproof#";
 
 /// What a scrape shows, by the names that PromQL knows: the catalogue's, as they are exposed.
-fn exposed_metrics() -> BTreeSet<String> {
+pub(crate) fn exposed_metrics() -> BTreeSet<String> {
     let exposed = catalog::ALL.iter().flat_map(|metric| {
         let name = format!("{}_{}", catalog::PREFIX, metric.name);
         let suffixes: &[&str] = match metric.kind {
@@ -148,7 +148,7 @@ fn is_on_path(program: &str) -> bool {
 
 /// Runs the program in the package's directory and panics with what it printed if it fails. Where it
 /// is missing the test is skipped, loudly, but in CI that is a failure.
-fn run(program: &str, arguments: &[&str]) {
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     if !is_on_path(program) {
         let test = std::thread::current();
         let test = test.name().unwrap_or("main");
