@@ -14,7 +14,7 @@ pub mod windows;
 
 #[derive(Debug, Subcommand)]
 pub enum GcCommand {
-    /// Show what a collection would take, each with its reason; changes nothing that is collected
+    /// Show what a collection would take, each with its reason; takes nothing
     Plan(plan::PlanArguments),
     /// Do one step of a collection now: quarantine, and purge of what is due, through the gate
     Run(run::RunArguments),

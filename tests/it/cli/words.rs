@@ -94,6 +94,10 @@ async fn the_example_is_a_valid_configuration_once_its_files_are_there() {
     write("server.pem", certificate);
     write("server-key.pem", "-----BEGIN PRIVATE KEY-----\n");
     write("token", "a secret");
+    write("harbor-admin", "admin:a secret");
+    let template = include_str!("../../../deploy/collector-template.yaml");
+    write("collector.yaml", template);
+    write("gc-job.yaml", template);
     write("google.json", "{\"type\": \"service_account\"}");
     std::fs::create_dir(home.path().join("deploy")).unwrap();
     for arguments in [
