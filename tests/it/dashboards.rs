@@ -2,6 +2,12 @@
 //! metrics which exist, and that every metric is to be seen somewhere. No Grafana is at hand: that they can be
 //! imported was not tried.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

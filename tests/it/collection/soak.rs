@@ -141,6 +141,7 @@ soaks_in_buckets! {
 }
 
 #[tokio::test]
+#[ignore = "it takes many minutes: `make long`"]
 async fn nothing_acknowledged_is_lost_in_a_bucket_with_versions() {
     require!("registry-3.1", "versitygw", "crane", "regctl");
     let name = "in a bucket with versions";
