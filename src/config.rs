@@ -33,6 +33,7 @@ mod objects;
 mod peer;
 pub mod problem;
 mod raw;
+mod redis;
 mod registry;
 mod sources;
 mod suggest;
@@ -48,6 +49,7 @@ pub use executor::Executor;
 use files::NamedFile;
 pub use objects::{Named, ReadOnly, ReadOnlyMode, Restart, Workload, WorkloadKind};
 use problem::{Problems, Report};
+pub use redis::Redis;
 pub use windows::WindowsOf;
 
 /// Where the state is if nothing is configured.
@@ -204,6 +206,8 @@ pub struct Registry {
     pub verify: Verify,
     /// Where it keeps its content, where that may be read.
     pub storage: Option<Storage>,
+    /// It refuses a manifest that names what it does not have.
+    pub validates: bool,
     /// What holds for its storage, defaults included.
     pub gc: Gc,
 }

@@ -46,6 +46,7 @@ mod memory;
 pub mod phase;
 mod proof;
 pub mod readonly;
+mod redis;
 pub mod session;
 pub mod settle;
 mod unmarked;
@@ -369,6 +370,7 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
         quarantine_for: seconds(gc.quarantine_for),
         longest_request: seconds(gc.longest_request),
         batch: BATCH,
+        forgets: gc.redis.is_some(),
         guards: Guards::all(),
     };
     let machine = Machine::new(rules, session.journals().runs());

@@ -14,6 +14,9 @@ pub enum Guard {
     Remark,
     /// Every replica is asked for what was taken, and what one still believes in goes back.
     Settling,
+    /// What replicas remember together is forgotten once nothing that began before something was taken can
+    /// still be under way.
+    Forgetting,
     /// New links are looked at until no push that began before can end.
     Watch,
     /// All that could be pulled is proven after something was taken.
@@ -31,11 +34,12 @@ pub enum Guard {
 }
 
 impl Guard {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TwoPhases,
         Self::Hold,
         Self::Remark,
         Self::Settling,
+        Self::Forgetting,
         Self::Watch,
         Self::Proof,
         Self::SecondListing,

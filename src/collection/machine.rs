@@ -26,6 +26,8 @@ pub struct Rules {
     pub longest_request: i64,
     /// So many items are written of, and taken, at once; at least one.
     pub batch: usize,
+    /// Whether what replicas remember together is made to be forgotten, before they are asked.
+    pub forgets: bool,
     pub guards: Guards,
 }
 
@@ -81,6 +83,10 @@ pub enum Event {
     Watched(BTreeMap<RunId, Vec<ItemId>>),
     /// New links could not be looked at.
     NotWatched,
+    /// What replicas remembered together is forgotten.
+    Forgotten,
+    /// It may be remembered still.
+    NotForgotten,
     Unlocked,
     /// At any time: a run is to go back, all or some of it.
     Wanted(RunId, Why, Option<Vec<ItemId>>),
@@ -132,6 +138,8 @@ pub enum Effect {
     Prove,
     /// Looks at new links, after a while.
     Watch,
+    /// Has forgotten what replicas remember together.
+    Forget,
     Unlock,
     /// It is over.
     Done(Ending),
@@ -186,6 +194,8 @@ struct Session {
     writes: VecDeque<(RunId, Entry)>,
     /// When the look at new links began that is under way, or the last one that ended.
     watch_began: Option<Second>,
+    /// When what replicas remember together was forgotten; what they saw later is there.
+    forgot: Option<Second>,
     /// The last item of each run that was asked for once nothing that began before it was taken can still
     /// be under way.
     asked_last: BTreeMap<RunId, ItemId>,
@@ -210,6 +220,14 @@ enum Note {
 impl Session {
     fn has(&self, note: Note) -> bool {
         self.notes.contains(&note)
+    }
+
+    /// What could not be put back is as it was: the next session looks at all of it again.
+    fn is_unsettled(&self, id: RunId, run: &Run) -> bool {
+        run.at(Place::Held).next().is_some()
+            && !run.is_settled()
+            && run.returns().is_none()
+            && !self.given_up.contains(&id)
     }
 
     fn note(&mut self, note: Note) {
@@ -244,6 +262,8 @@ enum Doing {
     Asking(RunId, Vec<ItemId>),
     Proving(Vec<RunId>),
     Watching,
+    /// Begun at this time.
+    Forgetting(Second),
     Unlocking,
 }
 
@@ -289,6 +309,7 @@ impl Machine {
                 notes: BTreeSet::new(),
                 writes: VecDeque::new(),
                 watch_began: None,
+                forgot: None,
                 asked_last: BTreeMap::new(),
             });
             return (self, Some(Effect::Lock));
@@ -550,14 +571,8 @@ impl Machine {
 
     /// Until no push that began before can name what was taken, and no replica believes in it.
     fn settling(&self, session: &mut Session, now: Second) -> Option<Effect> {
-        // What could not be put back is as it was: the next session looks at all of it again.
-        let unsettled = self.runs.iter().find(|(id, run)| {
-            run.at(Place::Held).next().is_some()
-                && !run.is_settled()
-                && run.returns().is_none()
-                && !session.given_up.contains(id)
-        });
-        let (id, run) = unsettled?;
+        let mut runs = self.runs.iter();
+        let (id, run) = runs.find(|(id, run)| session.is_unsettled(**id, run))?;
         if session.has(Note::Blind) {
             return None;
         }
@@ -567,6 +582,12 @@ impl Machine {
         let last = session.watch_began.filter(|_| session.has(Note::Watched));
         let is_over = last.is_some_and(|began| began.get() > ends);
         if is_over || !self.has(Guard::Watch) {
+            // Whatever looked into the storage before may have remembered it until now.
+            let is_forgotten = session.forgot.is_some_and(|began| began.get() > ends);
+            if self.rules.forgets && self.has(Guard::Forgetting) && !is_forgotten {
+                session.doing = Doing::Forgetting(now);
+                return Some(Effect::Forget);
+            }
             let asking = self.asking_last(session, *id, run);
             return Some(asking.unwrap_or_else(|| write(session, *id, Entry::Settled)));
         }

@@ -12,6 +12,7 @@ use super::executor::Executor;
 use super::objects::{ReadOnly, Restart, Workload};
 use super::problem::quoted;
 use super::raw;
+use super::redis::Redis;
 use crate::collection::proven::Require;
 use crate::gc::window::Window;
 use crate::oci::reference::Reference;
@@ -75,8 +76,10 @@ pub struct Gc {
     pub cache: Cache,
     /// Whether the replicas are restarted once something was taken.
     pub restart: Restart,
-    /// How long such a restart may take.
+    /// How long such a restart may take, or the redis.
     pub settle_within: Duration,
+    /// What all replicas remember their blobs in, where that is made to forget.
+    pub redis: Option<Redis>,
     /// Whose pods are the replicas; `None` where nobody said.
     pub workload: Option<Workload>,
     pub read_only: ReadOnly,
@@ -187,6 +190,7 @@ impl Default for Gc {
             cache: Cache::Unknown,
             restart: Restart::None,
             settle_within: Duration::from_mins(15),
+            redis: None,
             workload: None,
             read_only: ReadOnly::default(),
             longest_request: Duration::from_mins(15),
@@ -278,6 +282,7 @@ impl Checker<'_, '_> {
             cache: settled.cache,
             restart: settled.restart,
             settle_within: settled.within,
+            redis: settled.redis,
             workload: settled.workload,
             read_only,
             purge_by: (purge.and_then(|purge| purge.by)).map_or(defaults.purge_by, PurgeBy::from),

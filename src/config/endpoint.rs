@@ -186,7 +186,7 @@ impl fmt::Display for Listen {
 }
 
 /// Parts a port from its host; the colons of an IPv6 address stand in brackets.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
+pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rfind(':') {
         Some(colon) if !authority.ends_with(']') => {
             let (host, port) = authority.split_at(colon);

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::problem::{Problems, Report};
 use super::tree;
-use super::{Acr, Collector, Config, Credentials, Executor, Storage, decode, raw};
+use super::{Acr, Collector, Config, Credentials, Executor, Redis, Storage, decode, raw};
 
 /// More is no certificate, key or kubeconfig.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -90,6 +90,9 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
     if let Some((key, file, kind)) = of_collector(&config.gc.collector) {
         push(format!("gc.{key}"), file, kind);
     }
+    for (key, file, kind) in of_redis(config.gc.redis.as_ref()) {
+        push(format!("gc.{key}"), file, kind);
+    }
     for (index, registry) in config.registries.iter().enumerate() {
         let path = format!("registries[{index}]");
         if let Some(ca) = &registry.tls.ca {
@@ -126,6 +129,10 @@ pub(super) fn named(config: &Config) -> Vec<NamedFile<'_>> {
         for (key, file, kind) in of_gc.into_iter().flatten() {
             push(format!("{path}.gc.{key}"), file, kind);
         }
+        let own = (registry.gc.redis.as_ref()).filter(|it| config.gc.redis.as_ref() != Some(*it));
+        for (key, file, kind) in of_redis(own) {
+            push(format!("{path}.gc.{key}"), file, kind);
+        }
         if let Some((key, file, kind)) = of_credentials(registry.credentials.as_ref()) {
             push(format!("{path}.credentials.{key}.file"), file, kind);
         }
@@ -150,6 +157,17 @@ fn of_credentials(credentials: Option<&Credentials>) -> Option<(&'static str, &P
         }
         Credentials::Acr(Acr::Environment { .. }) => None,
     }
+}
+
+fn of_redis(redis: Option<&Redis>) -> impl Iterator<Item = (&'static str, &Path, FileKind)> {
+    let redis = redis.into_iter();
+    redis.flat_map(|redis| {
+        let password = (redis.password.as_deref())
+            .map(|file| ("settle.redis.password.file", file, FileKind::Secret));
+        let ca = (redis.ca.as_deref())
+            .map(|file| ("settle.redis.ca.file", file, FileKind::Certificates));
+        [password, ca].into_iter().flatten()
+    })
 }
 
 fn of_collector(collector: &Collector) -> Option<(&'static str, &Path, FileKind)> {

@@ -8,18 +8,12 @@ const KEYS: &[(&str, &[&str])] = &[
     ("", &["retention"]),
     ("gc", GC),
     ("registries[].gc", GC),
-    ("registries[].storage", &["validation"]),
     ("registries[]", &["sparse", "service"]),
-    ("gc.settle", SETTLE),
-    ("registries[].gc.settle", SETTLE),
     ("metrics", &["labels"]),
 ];
 
 /// Of the collection itself.
 const GC: &[&str] = &["conflicts"];
-
-/// How caches are made to forget.
-const SETTLE: &[&str] = &["redis"];
 
 /// Whether a later version has this key in the map at this path.
 pub(super) fn has_key(map: &str, key: &str) -> bool {

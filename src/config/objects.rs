@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Checker;
 use super::problem::quoted;
-use super::{Cache, Gc, raw};
+use super::{Cache, Gc, Redis, raw};
 
 /// An object of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,7 @@ pub(super) struct Settled {
     pub(super) restart: Restart,
     pub(super) within: Duration,
     pub(super) workload: Option<Workload>,
+    pub(super) redis: Option<Redis>,
 }
 
 impl Checker<'_, '_> {
@@ -140,13 +141,24 @@ impl Checker<'_, '_> {
                 "what is restarted is missing; add `workload: {namespace: NAMESPACE, name: NAME}`";
             self.report.add(&restart_path, message);
         }
+        let cache = match raw.cache {
+            None => defaults.cache,
+            Some(raw::SettleCache::Unknown) => Cache::Unknown,
+            Some(raw::SettleCache::None) => Cache::None,
+            Some(raw::SettleCache::SafePut) => Cache::SafePut,
+        };
+        if raw.redis.is_some() && cache == Cache::None {
+            let message = "`cache` is `none`, and this is one; keep one of them";
+            self.report.add(&format!("{path}.redis"), message);
+        }
+        let redis = match raw.redis {
+            Some(raw) => self.redis(&format!("{path}.redis"), raw),
+            None => defaults.redis.clone(),
+        };
         Settled {
-            cache: match raw.cache {
-                None => defaults.cache,
-                Some(raw::SettleCache::Unknown) => Cache::Unknown,
-                Some(raw::SettleCache::None) => Cache::None,
-                Some(raw::SettleCache::SafePut) => Cache::SafePut,
-            },
+            cache,
+            // One that says that it has none does not have that of all.
+            redis: redis.filter(|_| cache != Cache::None),
             restart,
             within: raw.within.map_or(defaults.settle_within, |text| {
                 self.duration(&format!("{path}.within"), &text)

@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 pub(super) use self::collection::{
     Acknowledged, Fate, Filesystem, Gc, GcMode, LeaderElection, PurgeBy, ReadOnly, ReadOnlyMode,
-    Require, S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Window, WorkloadKind,
+    Redis, Require, S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Validation, Window,
+    WorkloadKind,
 };
 pub(super) use self::collector::{Collector, InProcess};
 pub(super) use self::executor::{Executor, Undo};

@@ -1,15 +1,19 @@
 //! The registries' part of the check.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::oci::reference::{DOCKER_HUB, Reference};
 
 use super::check::Checker;
 use super::endpoint::{Endpoint, Scheme};
 use super::problem::quoted;
-use super::{ClientCertificate, Gc, Registry, RegistryKind, Tls, Verify, raw};
+use super::{ClientCertificate, Gc, Registry, RegistryKind, Tls, Verify, duration, raw};
 
 pub(super) const CONCURRENCY: u32 = 32;
+
+/// How long things are in quarantine at least where a registry takes every manifest.
+const UNVALIDATED: Duration = Duration::from_hours(168);
 
 pub(super) fn check(
     checker: &mut Checker<'_, '_>,
@@ -129,6 +133,12 @@ impl Checker<'_, '_> {
             self.report.add(&of("single"), message);
         }
         let mirrored = host.clone();
+        let validation = raw.storage.as_ref().and_then(|it| it.validation);
+        let validates = validation != Some(raw::Validation::Off);
+        let gc = self.gc(&of("gc"), raw.gc.unwrap_or_default(), gc);
+        if !validates {
+            self.suits_validation(path, &gc);
+        }
         Registry {
             host,
             endpoint,
@@ -152,8 +162,25 @@ impl Checker<'_, '_> {
             storage: raw
                 .storage
                 .and_then(|raw| self.storage(&of("storage"), raw)),
-            gc: self.gc(&of("gc"), raw.gc.unwrap_or_default(), gc),
+            validates,
+            gc,
         }
+    }
+
+    /// What was taken can be named by whoever was told of it before, for as long as a client may go by that.
+    fn suits_validation(&mut self, path: &str, gc: &Gc) {
+        let own = format!("{path}.gc.quarantineFor");
+        if gc.quarantine_for >= UNVALIDATED || self.report.has(&own) {
+            return;
+        }
+        let message = format!(
+            "it is `off`, and then `{own}` or `gc.quarantineFor` is at least {}, which is {} here: such a registry \
+             takes a manifest of which nothing is there",
+            duration::shown(UNVALIDATED),
+            duration::shown(gc.quarantine_for),
+        );
+        self.report
+            .add(&format!("{path}.storage.validation"), message);
     }
 
     /// The host as a canonical reference names it, since by that name it is looked up.

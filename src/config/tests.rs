@@ -872,6 +872,7 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
         windows: Vec::new(),
         acknowledged: Vec::new(),
         max_collect_bytes: None,
+        redis: None,
         workload: None,
         read_only: ReadOnly {
             deployment: None,
@@ -1337,6 +1338,97 @@ registries:
             "7:7 gc.windows[4]: expected a map (keys: duration, name, schedule, timeZone), found text",
             "10:63 registries[0].gc.windows[0].duration: by `* * * * *` it opens again before it closes, and would be open for more than 7d on end; one collection is run in an opening, and stops before its end: write a shorter duration",
             "14:9 registries[1].gc.windows: together they are open for more than 7d on end, since openings that overlap or touch are one; one collection is run in an opening, so leave a pause between them",
+        ],
+    );
+}
+
+#[test]
+fn a_shared_redis_is_named_without_its_secrets() {
+    let config = parsed(
+        "\
+gc: {settle: {redis: {url: 'redis://cache.example', username: a, password: {file: word}}}}
+registries:
+  - {host: a.b}
+  - {host: c.d, gc: {settle: {redis: {url: 'rediss://[::1]:7000/3', ca: {file: ca.pem}}}}}
+  - {host: e.f, gc: {settle: {cache: none}}}
+",
+    );
+    let shown = |at: usize| {
+        config.registries[at]
+            .gc
+            .redis
+            .as_ref()
+            .map(Redis::to_string)
+    };
+    assert_eq!(shown(0).as_deref(), Some("redis://cache.example:6379/0"));
+    assert_eq!(shown(1).as_deref(), Some("rediss://[::1]:7000/3"));
+    assert_eq!(shown(2), None);
+    let first = config.registries[0].gc.redis.as_ref().unwrap();
+    assert_eq!(first.username.as_deref(), Some("a"));
+    let named: Vec<String> = config.files().into_iter().map(|it| it.named_at).collect();
+    assert_eq!(
+        named,
+        [
+            "gc.settle.redis.password.file",
+            "registries[1].gc.settle.redis.ca.file",
+        ]
+    );
+    check(
+        "\
+gc: {settle: {redis: {url: 'redis://a:word@cache.example:6379'}}}
+registries:
+  - {host: a.b, gc: {settle: {redis: {url: cache.example}}}}
+  - {host: c.d, gc: {settle: {redis: {url: 'redis+unix:///run/redis', username: a}}}}
+  - {host: e.f, gc: {settle: {redis: {url: 'redis://a,b/0', password: word}}}}
+  - {host: g.h, gc: {settle: {redis: {url: 'redis://a:6379/zero', ca: {file: a.pem}}}}}
+  - {host: i.j, gc: {settle: {cache: none, redis: {url: 'redis://a:6379/70000'}}}}
+  - {host: k.l, gc: {settle: {redis: {url: 'redis://a:6379/1', ca: {file: a.pem}}}}}
+  - {host: m.n, gc: {settle: {redis: {url: 'redis://a:0/1?x=y'}}}}
+  - {host: o.p, gc: {settle: {redis: {}}}}
+",
+        &[
+            "1:28 gc.settle.redis.url: the value (not shown, as it may hold a secret) is not usable: a secret is never written here; write `username: NAME` and `password: {file: FILE}` beside it",
+            "3:44 registries[0].gc.settle.redis.url: `cache.example` is not usable: its scheme is missing; write redis:// or rediss:// in front",
+            "4:44 registries[1].gc.settle.redis.url: `redis+unix:///run/redis` is not usable: its scheme is neither redis nor rediss",
+            "4:81 registries[1].gc.settle.redis.username: it has no password; add `password: {file: FILE}`",
+            "5:44 registries[2].gc.settle.redis.url: `redis://a,b/0` is not usable: it names several; write the one that takes what is written, a cluster or a sentinel is none",
+            "5:71 registries[2].gc.settle.redis.password: expected a map (keys: file), found text",
+            "6:44 registries[3].gc.settle.redis.url: `redis://a:6379/zero` is not usable: its path is not the number of a database",
+            "7:51 registries[4].gc.settle.redis: `cache` is `none`, and this is one; keep one of them",
+            "7:57 registries[4].gc.settle.redis.url: `redis://a:6379/70000` is not usable: no redis has a database of that number",
+            "8:68 registries[5].gc.settle.redis.ca: there is no TLS over redis://; write rediss://, or take `ca` out",
+            "9:44 registries[6].gc.settle.redis.url: `redis://a:0/1?x=y` is not usable: it has a query or a fragment; write it up to the number of the database",
+            "10:38 registries[7].gc.settle.redis.url: `url` is missing",
+        ],
+    );
+}
+
+#[test]
+fn a_registry_that_takes_every_manifest_needs_a_long_quarantine() {
+    let config = parsed(
+        "\
+gc: {quarantineFor: 168h}
+registries:
+  - {host: a.b, storage: {filesystem: {root: /a}, validation: off}}
+  - {host: c.d, storage: {filesystem: {root: /a}, validation: on}, gc: {quarantineFor: 1h}}
+  - {host: e.f, storage: {filesystem: {root: /a}}}
+",
+    );
+    let validate = config.registries.iter().map(|it| it.validates);
+    assert_eq!(validate.collect::<Vec<_>>(), [false, true, true]);
+    check(
+        "\
+registries:
+  - {host: a.b, storage: {filesystem: {root: /a}, validation: off}}
+  - {host: c.d, storage: {validation: on}}
+  - {host: e.f, storage: {filesystem: {root: /a}, validation: maybe}}
+  - {host: g.h, storage: {filesystem: {root: /a}, validation: off}, gc: {quarantineFor: 167h}}
+",
+        &[
+            "2:63 registries[0].storage.validation: it is `off`, and then `registries[0].gc.quarantineFor` or `gc.quarantineFor` is at least 7d, which is 6d here: such a registry takes a manifest of which nothing is there",
+            "3:26 registries[1].storage: nothing is in it; write {filesystem: {root: DIRECTORY}} or {s3: {region: REGION, bucket: BUCKET}}",
+            "4:63 registries[2].storage.validation: expected on or off, found `maybe`",
+            "5:63 registries[3].storage.validation: it is `off`, and then `registries[3].gc.quarantineFor` or `gc.quarantineFor` is at least 7d, which is 6d23h here: such a registry takes a manifest of which nothing is there",
         ],
     );
 }

@@ -17,6 +17,7 @@ mod lease;
 mod managed;
 mod meanwhile;
 mod readonly;
+mod redis;
 mod sequences;
 mod served;
 mod settle;

@@ -49,7 +49,7 @@ impl Phase {
             Effect::Take(..) => Self::Quarantine,
             Effect::Purge(..) => Self::Purge,
             Effect::PutBack(..) => Self::Restore,
-            Effect::Ask(..) | Effect::Watch => Self::Settle,
+            Effect::Ask(..) | Effect::Watch | Effect::Forget => Self::Settle,
             Effect::Write(_, entry) => return Self::of_entry(entry),
             Effect::Look(..) | Effect::Guard | Effect::Done(_) => return None,
         };

@@ -34,6 +34,7 @@ use crate::vault::{Lock, LockError, Moved, Vault};
 
 mod cluster;
 pub mod foreign;
+mod forgetting;
 mod gate;
 mod listing;
 mod pacing;
@@ -80,6 +81,8 @@ pub(super) struct Session<'a> {
     besides: Besides,
     /// One for each replica, once something was to be asked for.
     askers: Vec<Option<Prover>>,
+    /// What came of making the redis forget that replicas share.
+    forgetting: forgetting::Known,
     /// What references led to, as it was copied before.
     copied: Option<Copied>,
     report: Report,
@@ -117,6 +120,7 @@ impl<'a> Session<'a> {
             pacing: Pacing::default(),
             besides: Besides::default(),
             askers: Vec::new(),
+            forgetting: forgetting::Known::default(),
             copied: None,
             report: Report::default(),
         };
@@ -266,6 +270,7 @@ impl<'a> Session<'a> {
             }
             Effect::Ask(run, items) => {
                 let asked = self.ask(run, &items);
+                others.extend(self.unbelieved(run));
                 self.pacing.went_on();
                 Event::Asked(asked)
             }
@@ -276,6 +281,7 @@ impl<'a> Session<'a> {
                 Event::Proven(proof)
             }
             Effect::Watch => self.watch(),
+            Effect::Forget => self.forget(),
             Effect::Unlock => {
                 self.remember_pace();
                 self.switch_back();
@@ -437,6 +443,9 @@ impl<'a> Session<'a> {
             "quarantine_for_seconds": gc.quarantine_for.as_secs(),
             "longest_request_seconds": gc.longest_request.as_secs(),
             "cache": gc.cache.as_str(),
+            "redis": gc.redis.as_ref().map(ToString::to_string),
+            "single": self.work.registry.single,
+            "validation": self.work.registry.validates,
             "proven": self.memory.proven.len(),
         })
     }

@@ -1,4 +1,5 @@
-//! What makes replicas forget what was taken: their restart. Whether they have is told by their pods.
+//! What makes replicas forget what was taken: their restart, as their pods tell it, or that of which they share
+//! what they remember.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -50,6 +51,54 @@ impl Replicas {
     }
 }
 
+/// The redis that they share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// When it was made to forget last, as that began.
+    pub(super) forgot: Option<Second>,
+    /// So long whatever looked into the storage may take to have it remembered.
+    pub(super) longest_request: i64,
+}
+
+impl Shared {
+    fn has_forgotten_by(&self, at: Second, then: Second) -> bool {
+        at.get().saturating_add(self.longest_request) < then.get()
+    }
+
+    fn has_forgotten(&self, at: Second) -> bool {
+        self.forgot
+            .is_some_and(|then| self.has_forgotten_by(at, then))
+    }
+}
+
+/// What the replicas remember, and since when they do not.
+#[derive(Debug)]
+pub(super) struct Caches {
+    /// `None` where it is in the redis that they share, whenever they started.
+    pub(super) replicas: Option<Replicas>,
+    pub(super) redis: Option<Shared>,
+}
+
+impl Caches {
+    /// Whether nothing is remembered any more of what was gone by then.
+    pub(super) fn have_forgotten(&self, at: Second) -> bool {
+        let mut all = [
+            (self.replicas.as_ref()).map(|it| it.have_started_since(at)),
+            self.redis.as_ref().map(|it| it.has_forgotten(at)),
+        ]
+        .into_iter()
+        .flatten()
+        .peekable();
+        all.peek().is_some() && all.all(|has_forgotten| has_forgotten)
+    }
+
+    /// Whether it would help what was gone by then if the redis were made to forget now.
+    pub(super) fn may_forget(&self, at: Second, now: Second) -> bool {
+        let redis = self.redis.as_ref();
+        redis.is_some_and(|it| !it.has_forgotten(at) && it.has_forgotten_by(at, now))
+    }
+}
+
 /// Since when the links to some bytes are gone.
 pub(super) struct Unlinked<'a> {
     /// By a run that took them, the last.
@@ -75,8 +124,11 @@ impl Unlinked<'_> {
     pub(super) fn waits<'a>(
         &self,
         rows: impl Iterator<Item = Garbage<'a>>,
-        replicas: &Replicas,
+        caches: &Caches,
     ) -> Vec<Waits> {
+        let Some(replicas) = &caches.replicas else {
+            return Vec::new();
+        };
         let mut counts: HashMap<&str, usize> = HashMap::new();
         for at in rows.filter_map(|row| self.since(&row)) {
             for replica in replicas.before(at) {
@@ -155,4 +207,56 @@ fn unread(of: &Workload, failure: &Failure) -> String {
         of.kind.as_str(),
         of.named
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redis_has_forgotten_what_was_gone_for_as_long_as_a_request_takes() {
+        let caches = |forgot: Option<i64>| Caches {
+            replicas: None,
+            redis: Some(Shared {
+                forgot: forgot.map(Second::new),
+                longest_request: 10,
+            }),
+        };
+        let at = Second::new(100);
+        for (forgot, has_forgotten) in [
+            (None, false),
+            (Some(100), false),
+            (Some(110), false),
+            (Some(111), true),
+        ] {
+            assert_eq!(
+                caches(forgot).have_forgotten(at),
+                has_forgotten,
+                "{forgot:?}"
+            );
+            // Once more helps only what it did not help before.
+            let may = caches(forgot).may_forget(at, Second::new(111));
+            assert_eq!(may, !has_forgotten, "{forgot:?}");
+        }
+        assert!(!caches(None).may_forget(at, Second::new(110)));
+    }
+
+    #[test]
+    fn where_nobody_says_who_remembers_nothing_is_forgotten() {
+        let (nobody, at) = (Second::new(1_000_000), Second::new(100));
+        let neither = Caches {
+            replicas: None,
+            redis: None,
+        };
+        assert!(!neither.have_forgotten(at) && !neither.may_forget(at, nobody));
+        // Both have to.
+        let both = Caches {
+            replicas: Some(Replicas::default()),
+            redis: Some(Shared {
+                forgot: Some(nobody),
+                longest_request: 10,
+            }),
+        };
+        assert!(!both.have_forgotten(at));
+    }
 }

@@ -26,6 +26,7 @@ struct View<'a> {
     /// Seconds, by phase.
     took: BTreeMap<&'static str, f64>,
     waits: &'a [Waits],
+    declared: DeclaredView,
     failed: Option<&'a str>,
     /// Of a collector that is not ours; null where pullproof itself collects.
     executor: Option<ExecutorView<'a>>,
@@ -77,6 +78,38 @@ pub(super) fn executor_words(registry: &Registry) -> String {
     )
 }
 
+/// What the configuration says of the registry, and nobody can find out.
+#[derive(Debug, Serialize)]
+struct DeclaredView {
+    cache: &'static str,
+    /// Without who asks.
+    redis: Option<String>,
+    single: bool,
+    validation: &'static str,
+}
+
+impl From<&Registry> for DeclaredView {
+    fn from(registry: &Registry) -> Self {
+        Self {
+            cache: registry.gc.cache.as_str(),
+            redis: registry.gc.redis.as_ref().map(ToString::to_string),
+            single: registry.single,
+            validation: if registry.validates { "on" } else { "off" },
+        }
+    }
+}
+
+impl DeclaredView {
+    fn words(&self) -> String {
+        let redis = self.redis.as_ref();
+        let redis = redis.map_or_else(String::new, |it| format!("`settle.redis` {it}, "));
+        format!(
+            "  declared: `settle.cache` {}, {redis}`single` {}, `validation` {}\n",
+            self.cache, self.single, self.validation
+        )
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct SumView {
     items: usize,
@@ -110,14 +143,14 @@ pub(super) fn waiting(waits: &Waits) -> String {
 }
 
 pub(super) fn text(
-    storage: &str,
+    registry: &Registry,
     report: &Report,
     output: Output,
     paint: Paint,
 ) -> anyhow::Result<String> {
     let view = View {
         schema: "pullproof.dev/gc-run/v1",
-        storage,
+        storage: &registry.host,
         result: report.result(),
         run: report.run.map(|run| run.to_string()),
         quarantined: report.taken.into(),
@@ -136,6 +169,7 @@ pub(super) fn text(
             .map(|(phase, took)| (phase.as_str(), took.as_secs_f64()))
             .collect(),
         waits: &report.waits,
+        declared: registry.into(),
         failed: report.failed.as_deref(),
         executor: report.collected.as_ref().map(ExecutorView::from),
         lost: &report.lost,
@@ -151,6 +185,7 @@ fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
         text.push_str(&format!(", run {run}"));
     }
     text.push('\n');
+    text.push_str(&view.declared.words());
     for (sum, what) in [
         (report.purged, "purged: gone for good"),
         (report.restored, "put back where they were"),

@@ -209,7 +209,7 @@ async fn session(
             carried_out(work, task).await?
         }
     };
-    let text = report::text(&registry.host, &report, common.output, Paint::for_stdout())?;
+    let text = report::text(&registry, &report, common.output, Paint::for_stdout())?;
     starter.tell(&report);
     terminal::print(&text)?;
     Ok(match report.ending {

@@ -66,6 +66,8 @@ impl Machine {
             }
             // What is unsettled stays it, and is not purged.
             (Doing::Watching, Event::NotWatched) => session.note(Note::Blind),
+            (Doing::Forgetting(began), Event::Forgotten) => session.forgot = Some(began),
+            (Doing::Forgetting(_), Event::NotForgotten) => self.not_forgotten(session),
             (Doing::Unlocking, Event::Unlocked) => return Effect::Done(ending(session)),
             // An answer to what was not asked: whoever gives it is wrong about the state of things.
             (_, _) => return Effect::Done(Ending::Failed),
@@ -198,7 +200,8 @@ impl Machine {
             Act::Take => {
                 let held = found.iter().filter(|(_, it)| *it == Outcome::Held);
                 session.unasked.extend(held.map(|(item, _)| *item));
-                if !self.has(Guard::Settling) {
+                // What is to be forgotten is asked for after that.
+                if !self.has(Guard::Settling) || self.rules.forgets {
                     session.unasked.clear();
                 }
             }
@@ -256,6 +259,16 @@ impl Machine {
         }
         session.queue.retain(|item| !back.contains(item));
         self.want(session, run, Why::CacheUnsettled, Some(back));
+    }
+
+    /// What may be remembered goes back.
+    fn not_forgotten(&self, session: &mut Session) {
+        session.note(Note::Failed);
+        for (id, run) in &self.runs {
+            if session.is_unsettled(*id, run) {
+                self.want(session, *id, Why::CacheUnsettled, None);
+            }
+        }
     }
 
     fn proven(session: &mut Session, runs: &[RunId], proof: Proof) {

@@ -12,7 +12,7 @@ use stateright::Property;
 use self::collector::How;
 use self::files::{MANIFESTS, Manifest, Manifests};
 use self::known::Known;
-use self::scenario::{Collectors, Scenario};
+use self::scenario::{Collectors, Forgets, Scenario};
 use self::world::{World, Writer};
 use super::{Effect, Goal};
 use crate::collection::run::{Entry, Place, Run, Why};
@@ -116,7 +116,7 @@ impl Model {
 
     fn of_others(&self, world: &World, actions: &mut Vec<Action>) {
         let scenario = &self.scenario;
-        if world.is_cached() && scenario.forgets {
+        if world.is_cached() && scenario.forgets == Forgets::AtAnyTime {
             actions.push(Action::Forget);
         }
         for (at, writer) in world.writers.iter().take(scenario.writers).enumerate() {

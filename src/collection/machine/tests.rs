@@ -8,6 +8,7 @@ fn rules() -> Rules {
         quarantine_for: 100,
         longest_request: 10,
         batch: 2,
+        forgets: false,
         guards: Guards::all(),
     }
 }
@@ -31,6 +32,8 @@ struct World {
     garbage: Vec<Vec<ItemId>>,
     wanted: BTreeMap<RunId, Vec<ItemId>>,
     believed: Vec<ItemId>,
+    /// Also once it was to be forgotten.
+    is_believed_always: bool,
     proof: Proof,
 }
 
@@ -44,6 +47,7 @@ impl World {
             garbage: vec![Vec::new(); garbage],
             wanted: BTreeMap::new(),
             believed: Vec::new(),
+            is_believed_always: false,
             proof: Proof::Clean,
         }
     }
@@ -97,6 +101,11 @@ impl World {
             Effect::Watch => {
                 self.now += 6;
                 Event::Watched(std::mem::take(&mut self.wanted))
+            }
+            Effect::Forget => {
+                self.done.push("forget".to_owned());
+                self.believed.retain(|_| self.is_believed_always);
+                Event::Forgotten
             }
             Effect::Unlock => Event::Unlocked,
             Effect::Done(_) => return None,
@@ -449,4 +458,71 @@ fn a_closed_gate_takes_nothing_and_tends_all_the_same() {
     };
     assert_eq!(ending, Ending::Refused);
     assert_eq!(world.done, ["back [1, 0]"]);
+}
+
+/// Replicas that share a cache believe in everything until it is emptied, and are asked after that.
+#[test]
+fn what_replicas_remember_together_is_forgotten_before_they_are_asked() {
+    let forgets = Rules {
+        forgets: true,
+        ..rules()
+    };
+    for is_believed_always in [false, true] {
+        let mut world = World::new(forgets.clone(), 3);
+        world.believed = vec![ItemId(0), ItemId(1), ItemId(2)];
+        world.is_believed_always = is_believed_always;
+        let began = world.now;
+        assert_eq!(world.session(Goal::Collect), Ending::Done);
+        let taken = ["take [0, 1]", "take [2]", "prove", "forget"];
+        assert_eq!(world.done[..4], taken);
+        // Later than whatever began before it was taken.
+        assert!(world.now > began + forgets.longest_request);
+        let back: &[&str] = if is_believed_always {
+            &["back [1, 0]", "back [2]"]
+        } else {
+            &[]
+        };
+        assert_eq!(world.done[4..], *back);
+        assert!(is_believed_always != world.machine.runs()[&world.run()].is_settled());
+    }
+}
+
+#[test]
+fn what_cannot_be_forgotten_goes_back() {
+    let mut world = World::new(
+        Rules {
+            forgets: true,
+            ..rules()
+        },
+        3,
+    );
+    let mut effect = world.step(Event::Started(Goal::Collect)).unwrap();
+    let ending = loop {
+        let event = match effect {
+            Effect::Done(ending) => break ending,
+            Effect::Forget => Event::NotForgotten,
+            effect => world.answer(effect).unwrap(),
+        };
+        effect = world.step(event).unwrap();
+    };
+    assert_eq!(ending, Ending::Failed);
+    assert_eq!(world.done[3..], ["back [2, 1]", "back [0]"]);
+    assert!(world.machine.runs()[&world.run()].has_ended());
+}
+
+/// Nobody knows whether it was forgotten.
+#[test]
+fn who_dies_before_it_is_forgotten_has_it_forgotten_by_the_next() {
+    let mut world = World::new(
+        Rules {
+            forgets: true,
+            ..rules()
+        },
+        1,
+    );
+    world.session_until(Goal::Collect, |effect| *effect == Effect::Forget);
+    world.crash();
+    assert_eq!(world.session(Goal::Tend), Ending::Done);
+    assert_eq!(world.done, ["take [0]", "prove", "forget"]);
+    assert!(world.machine.runs()[&world.run()].is_settled());
 }

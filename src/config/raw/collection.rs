@@ -5,15 +5,27 @@ use serde::Deserialize;
 
 use super::{Collector, DurationText, File};
 
-/// Where a registry keeps its content: a map with one key. It is read, and never written by a plan.
+/// Where a registry keeps its content: `filesystem` or `s3`. It is read, and never written by a plan.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("minProperties" = 1))]
 pub(in crate::config) struct Storage {
     /// A directory of the machine that pullproof runs on.
     pub(in crate::config) filesystem: Option<Filesystem>,
     /// A bucket.
     pub(in crate::config) s3: Option<S3>,
+    /// Whether the registry refuses a manifest that names what it does not have, as its own `validation` says.
+    /// `off` needs a `gc.quarantineFor` of 168h.
+    #[schemars(extend("default" = "on"))]
+    pub(in crate::config) validation: Option<Validation>,
+}
+
+/// Whether a registry looks at what a manifest names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Validation {
+    On,
+    Off,
 }
 
 /// A directory.
@@ -194,12 +206,32 @@ pub(in crate::config) struct Settle {
     /// Whether every replica is restarted once something was taken, for their caches to forget it.
     #[schemars(extend("default" = "none"))]
     pub(in crate::config) restart: Option<SettleRestart>,
-    /// How long a restart may take; what was taken goes back after it.
+    /// The redis in which every replica remembers what it has: once something was taken, what is remembered of
+    /// blobs is removed from it, and nothing else.
+    pub(in crate::config) redis: Option<Redis>,
+    /// How long a restart, or the redis, may take; what was taken goes back after it.
     #[schemars(with = "Option<DurationText>", extend("default" = "15m"))]
     pub(in crate::config) within: Option<String>,
     /// Whose pods are the registry's replicas. Any restart of them counts; by default the Deployment of
     /// `gc.readOnly`.
     pub(in crate::config) workload: Option<Workload>,
+}
+
+/// A redis that replicas share; no cluster.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["url"]))]
+pub(in crate::config) struct Redis {
+    /// `redis://host:port/database`, or `rediss://` over TLS; without a user and a password.
+    #[schemars(extend("examples" = ["redis://redis.example:6379/0"]))]
+    pub(in crate::config) url: Option<String>,
+    /// By default redis' own default user.
+    #[schemars(extend("examples" = ["pullproof"]))]
+    pub(in crate::config) username: Option<String>,
+    /// A file with the password alone.
+    pub(in crate::config) password: Option<File>,
+    /// Authorities to trust besides the system's.
+    pub(in crate::config) ca: Option<File>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]

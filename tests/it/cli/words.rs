@@ -92,6 +92,7 @@ async fn the_example_is_a_valid_configuration_once_its_files_are_there() {
     write("aws-credentials", "[default]\n");
     write("azure-secret", "a secret");
     write("server.pem", certificate);
+    write("redis-password", "a secret");
     write("server-key.pem", "-----BEGIN PRIVATE KEY-----\n");
     write("token", "a secret");
     write("harbor-admin", "admin:a secret");

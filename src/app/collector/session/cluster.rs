@@ -12,7 +12,7 @@ use super::proving::replicas;
 use crate::app::collector::lease::Lease;
 use crate::app::collector::proof;
 use crate::app::collector::readonly::{self, Note};
-use crate::app::collector::settle::{self, Replicas, Unlinked};
+use crate::app::collector::settle::{self, Caches, Replicas, Unlinked};
 use crate::app::collector::workload::Workloads;
 use crate::collection::item::{Class, Item, RunId};
 use crate::collection::machine::Event;
@@ -227,7 +227,7 @@ impl Session<'_> {
     }
 
     /// Waits so long, or says why it is no use.
-    fn pause(&self, long: Duration, until: Timestamp) -> Result<(), String> {
+    pub(super) fn pause(&self, long: Duration, until: Timestamp) -> Result<(), String> {
         if self.work.stop.load(Ordering::Relaxed) {
             return Err("it was told to stop".to_owned());
         }
@@ -265,7 +265,8 @@ impl Session<'_> {
     /// same, pushed again or never taken, or whose bytes are held as well.
     pub(super) fn links(&self, plan: &Plan) -> (HashMap<Digest, Second>, HashSet<Digest>) {
         let (mut taken, mut not) = (HashMap::new(), HashSet::new());
-        if self.work.registry.gc.workload.is_none() {
+        let gc = &self.work.registry.gc;
+        if gc.workload.is_none() && gc.redis.is_none() {
             return (taken, not);
         }
         let rows = plan.garbage().filter(|row| row.has_data);
@@ -313,11 +314,11 @@ impl Session<'_> {
     }
 
     /// Tells, and notes for whoever asks later, what waits for which replica.
-    pub(super) fn tell_waits(&mut self, plan: &Plan, unlinked: &Unlinked<'_>, replicas: &Replicas) {
+    pub(super) fn tell_waits(&mut self, plan: &Plan, unlinked: &Unlinked<'_>, caches: &Caches) {
         let waits = if self.work.registry.gc.cache == Cache::None {
             Vec::new()
         } else {
-            unlinked.waits(plan.garbage(), replicas)
+            unlinked.waits(plan.garbage(), caches)
         };
         if let Err(problem) = self.remember(settle::NOTE, &waits) {
             warn!(storage = self.work.registry.host, "{problem}");
@@ -363,6 +364,10 @@ impl Session<'_> {
             return all
                 .map(|(run, _)| Event::Wanted(run, Why::CacheUnsettled, None))
                 .collect();
+        }
+        // What they share forgets later, and only then anything can be said of it.
+        if gc.redis.is_some() {
+            return Vec::new();
         }
         let mut events = Vec::new();
         for (run, _) in open {

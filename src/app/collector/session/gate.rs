@@ -23,6 +23,9 @@ use crate::vault::{Lock, Vault};
 /// So many of the next windows are looked at to know how far they are apart.
 const WINDOWS: usize = 16;
 
+/// Beside the journal: which declaration a fact speaks against.
+pub(super) const UNSETTLED: &str = "unsettled";
+
 /// Beside the journal: what was ever proven.
 pub(super) const PROVEN: &str = "proven.json";
 
@@ -69,6 +72,8 @@ impl Session<'_> {
         }
         facts.check(Code::NotLeader, leads);
         standing(&self.vault, &self.work.registry, facts);
+        self.check_redis();
+        let facts = &mut self.facts;
         let left = self.work.until.duration_since(self.work.clock.now());
         facts.check(
             Code::WindowShort,
@@ -317,17 +322,22 @@ pub(in crate::app::collector) fn standing(vault: &Vault, registry: &Registry, fa
         },
     );
     // A fact against a declaration closes it until the declaration is another.
-    let unsettled = vault.read("unsettled");
+    let unsettled = vault.read(UNSETTLED);
     let declared = gc.cache.as_str();
+    let redis = gc.redis.as_ref().map(ToString::to_string);
     facts.check(
         Code::CacheUnsettled,
         match unsettled {
-            Ok(None) => Ok(()),
-            Ok(Some(text)) if text != declared.as_bytes() => Ok(()),
-            Ok(Some(_)) => Err(format!(
+            Ok(Some(text)) if text == declared.as_bytes() => Err(format!(
                 "`gc.cache` says {declared}, and a replica answered for what was taken: write what \
                  is so, or remove pullproof/unsettled"
             )),
+            Ok(Some(text)) if redis.as_ref().is_some_and(|it| text == it.as_bytes()) => Err(format!(
+                "{} had forgotten, and a replica answered for what was taken: name in `gc.settle.redis` what all \
+                 replicas have, or put them right and remove pullproof/unsettled",
+                redis.unwrap_or_default()
+            )),
+            Ok(_) => Ok(()),
             Err(error) => Err(format!("pullproof/unsettled cannot be read: {error}")),
         },
     );

@@ -45,7 +45,6 @@ impl Session<'_> {
         let rehearsed = memory::rehearse(&self.vault, &self.work.registry.host, &plan, now)?;
         self.besides.mark = begun.elapsed();
         let fits = self.fits();
-        let replicas = self.replicas();
         let only = only(self.work.only.as_ref(), &rehearsed)?;
         let is_named = |row: &Garbage<'_>, part: Part| match &only {
             None => true,
@@ -59,7 +58,8 @@ impl Session<'_> {
             not,
             seen: &seen,
         };
-        self.tell_waits(&plan, &unlinked, &replicas);
+        let caches = self.caches(&plan, &unlinked)?;
+        self.tell_waits(&plan, &unlinked, &caches);
         let gc = &self.work.registry.gc;
         // What is in quarantine already would go, and so it stays there; what would not is wanted.
         let held: BTreeSet<String> = self
@@ -84,7 +84,7 @@ impl Session<'_> {
             takes_unlinked: gc.cache == Cache::None,
             is_settled: &|row: &Garbage<'_>| {
                 let since = unlinked.since(row);
-                since.is_some_and(|since| replicas.have_started_since(since))
+                since.is_some_and(|since| caches.have_forgotten(since))
             },
         };
         let selection = select::select(&plan, &limits);

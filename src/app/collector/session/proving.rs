@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tracing::warn;
 
 use super::Session;
-use super::gate::PROVEN;
+use super::gate::{PROVEN, UNSETTLED};
 use crate::app::collector::{Reading, proof};
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Event;
@@ -37,9 +37,10 @@ impl Word {
 
 impl Session<'_> {
     /// Whether some replica still answers for each. Where all are restarted after the last batch, that is
-    /// asked then.
+    /// asked then, unless there is something besides that they share.
     pub(super) fn ask(&mut self, run: RunId, ids: &[ItemId]) -> Vec<bool> {
-        if self.restarts() {
+        self.forgetting.is_believed = false;
+        if self.restarts() && self.work.registry.gc.redis.is_none() {
             return vec![false; ids.len()];
         }
         self.believed(run, ids)
@@ -85,14 +86,25 @@ impl Session<'_> {
                 "a replica may still answer for what was taken; it goes back (cache_unsettled)"
             );
             self.report.left.unsettled += count;
+            self.forgetting.is_believed = true;
         }
-        if all.contains(&Word::Lie) && self.work.registry.gc.cache == Cache::None {
-            let declared = Cache::None.as_str();
-            if let Err(error) = self.vault.write("unsettled", declared.as_bytes()) {
-                self.fail(format!("pullproof/unsettled cannot be written: {error}"));
-            }
+        if all.contains(&Word::Lie) {
+            self.contradict();
         }
         all.into_iter().map(|it| it != Word::Gone).collect()
+    }
+
+    /// A replica has something that nobody declared.
+    fn contradict(&mut self) {
+        let gc = &self.work.registry.gc;
+        let declared = match &gc.redis {
+            Some(redis) => redis.to_string(),
+            None if gc.cache == Cache::None => gc.cache.as_str().to_owned(),
+            None => return,
+        };
+        if let Err(error) = self.vault.write(UNSETTLED, declared.as_bytes()) {
+            self.fail(format!("pullproof/{UNSETTLED} cannot be written: {error}"));
+        }
     }
 
     fn word(&self, item: &Item, belief: &Belief) -> Word {

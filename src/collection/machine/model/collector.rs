@@ -99,6 +99,7 @@ impl Model {
             Effect::Write(run, entry) => self.remember(world, who, *run, entry, fails),
             Effect::Watch if fails => Event::NotWatched,
             Effect::Prove if fails => Event::Proven(Proof::Unknown),
+            Effect::Forget if fails => Event::NotForgotten,
             Effect::Guard if fails => Event::Guarded(Guarded::Stop),
             // That it can fail is as if the session had died there.
             _ if fails => return None,
@@ -160,6 +161,10 @@ impl Model {
                 })
             }
             Effect::Watch => Event::Watched(listing(world).wanted()),
+            Effect::Forget => {
+                world.forget();
+                Event::Forgotten
+            }
             Effect::Unlock => {
                 if world.lock.epoch == collector.epoch {
                     world.lock.is_released = true;

@@ -1,7 +1,7 @@
 //! Larger worlds, one for each thing that may come together with another.
 
 use super::files::{Manifest, Manifests};
-use super::scenario::{Cache, Clients, Collectors, Mover, Scenario};
+use super::scenario::{Cache, Clients, Collectors, Forgets, Mover, Scenario};
 
 const A: Manifests = Manifests::of(&[Manifest::A]);
 const AB: Manifests = Manifests::of(&[Manifest::A, Manifest::B]);
@@ -17,7 +17,7 @@ pub(super) fn of_registries() -> Vec<(&'static str, Scenario)> {
                 clients: Clients::Slow,
                 cache: Cache::Unsafe,
                 pulled: A,
-                forgets: true,
+                forgets: Forgets::AtAnyTime,
                 ..small
             },
         ),
@@ -26,7 +26,7 @@ pub(super) fn of_registries() -> Vec<(&'static str, Scenario)> {
             Scenario {
                 cache: Cache::Unsafe,
                 pulled: A,
-                forgets: true,
+                forgets: Forgets::AtAnyTime,
                 crashes: 1,
                 ..small
             },
@@ -68,6 +68,30 @@ pub(super) fn of_registries() -> Vec<(&'static str, Scenario)> {
                 tagged: A,
                 deleted: A,
                 untagged: A,
+                ..small
+            },
+        ),
+        (
+            "a cache of everything that is emptied, deletes by API, and a crash",
+            Scenario {
+                cache: Cache::Unsafe,
+                forgets: Forgets::ByTheCollector,
+                pulled: A,
+                tagged: A,
+                deleted: A,
+                untagged: A,
+                crashes: 1,
+                ..small
+            },
+        ),
+        (
+            "a cache of everything that cannot be emptied at times, and slow clients",
+            Scenario {
+                cache: Cache::Unsafe,
+                forgets: Forgets::ByTheCollector,
+                pulled: A,
+                clients: Clients::Slow,
+                failures: 1,
                 ..small
             },
         ),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::super::Listed;
 use super::files::{File, Files, MANIFESTS, Manifest, Manifests};
 use super::known::Journals;
-use super::scenario::{Cache, Scenario};
+use super::scenario::{Cache, Forgets, Scenario};
 use super::world::World;
 use crate::collection::item::{ItemId, RunId};
 use crate::collection::run::Place;
@@ -83,9 +83,10 @@ impl<'a> Listing<'a> {
         let is_linked = |file| World::links(listed).any(|link| link.data() == file);
         let goes = self.goes().without(self.held).iter();
         goes.filter(|file| {
+            // Production does not take them with their links: they wait for a flush, and go before the next.
             let is_held_back = file.is_manifest_bytes() && scenario.cache == Cache::Unsafe
                 || file.is_data() && scenario.cache != Cache::Off && !is_linked(*file);
-            !is_held_back
+            !is_held_back || scenario.forgets == Forgets::ByTheCollector
         })
         .collect()
     }

@@ -1,7 +1,7 @@
 //! For each guard the smallest world in which it is missed.
 
 use super::files::{Manifest, Manifests};
-use super::scenario::{Cache, Collectors, Mover, Scenario};
+use super::scenario::{Cache, Collectors, Forgets, Mover, Scenario};
 use super::{EVERYTHING_RETURNS, NOTHING_IS_LOST};
 use crate::collection::guard::Guard;
 
@@ -37,6 +37,13 @@ pub(super) fn missed(guard: Guard) -> (Scenario, &'static str) {
             pulled: A,
             clock: 2,
             quarantine_for: 1,
+            ..small
+        },
+        // What a cache of everything believes in is not written when it is pushed again.
+        Guard::Forgetting => Scenario {
+            cache: Cache::Unsafe,
+            forgets: Forgets::ByTheCollector,
+            pulled: A,
             ..small
         },
         // A registry looked into its storage before, and remembers it after it was asked for the last time.

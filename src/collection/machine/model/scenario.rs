@@ -14,6 +14,16 @@ pub(super) enum Cache {
     Unsafe,
 }
 
+/// When the registry forgets all that it remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forgets {
+    Never,
+    /// It restarts, or somebody empties the cache.
+    AtAnyTime,
+    /// The collector empties the cache, and takes the bytes of manifests with their links.
+    ByTheCollector,
+}
+
 /// Which manifests a registry takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accepts {
@@ -84,7 +94,7 @@ pub(super) struct Scenario {
     pub(super) is_seen_late: bool,
     /// May be pulled, so that the registry remembers its layers.
     pub(super) pulled: Manifests,
-    pub(super) forgets: bool,
+    pub(super) forgets: Forgets,
 
     /// Ticks of the clock. What is older than one may go.
     pub(super) clock: u8,
@@ -132,7 +142,7 @@ impl Scenario {
             deployed: Manifests::NONE,
             is_seen_late: false,
             pulled: Manifests::NONE,
-            forgets: false,
+            forgets: Forgets::Never,
             clock: 4,
             quarantine_for: 2,
             sessions: 2,

@@ -4,7 +4,7 @@ use super::super::{Event, Goal, Machine, Rules};
 use super::Model;
 use super::collector::{LEASE, moving};
 use super::known::second;
-use super::scenario::Collectors;
+use super::scenario::{Collectors, Forgets};
 use super::world::{Collector, Late, World};
 use crate::collection::run::Why;
 
@@ -15,6 +15,7 @@ impl Model {
             quarantine_for: i64::from(self.scenario.quarantine_for),
             longest_request: 1,
             batch: self.scenario.batch,
+            forgets: self.scenario.forgets == Forgets::ByTheCollector,
             guards: self.scenario.guards,
         }
     }

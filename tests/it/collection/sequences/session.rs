@@ -106,6 +106,8 @@ impl Under<'_> {
             quarantine_for: 2 * 3600,
             longest_request: 60,
             batch: 3,
+            // In some of them replicas are asked once, after what they share has forgotten.
+            forgets: session.meanwhile.len() % 2 == 1,
             guards: Guards::all(),
         };
         let machine = Machine::new(rules, self.journals.runs());
@@ -237,6 +239,7 @@ impl Under<'_> {
                 self.disk.now += 31;
                 Event::Watched(self.wanted(&self.planned()))
             }
+            Effect::Forget => Event::Forgotten,
             Effect::Unlock => {
                 self.lock.take().expect("it was taken").release().unwrap();
                 Event::Unlocked
