@@ -147,6 +147,18 @@ impl Site {
         fs::rename(file.with_extension("new"), file).unwrap();
     }
 
+    /// What two share is made to forget; for one nobody says so, as for what each has of its own.
+    fn settle(&self) -> Value {
+        let cache = self.setup.declared();
+        match self.redis.as_ref().filter(|_| self.setup.replicas > 1) {
+            None => json!({"cache": cache}),
+            Some(redis) => {
+                let url = format!("redis://127.0.0.1:{}/0", redis.port());
+                json!({"cache": cache, "redis": {"url": url}})
+            }
+        }
+    }
+
     /// A collection, with everything that takes days turned down to seconds.
     pub(super) async fn collect(&self, mode: &str) -> Answered {
         let now = SystemClock.now() - SignedDuration::from_mins(10);
@@ -184,7 +196,7 @@ impl Site {
                 "mode": mode, "untagged": "delete", "tagHistory": "delete",
                 "rehearsal": "1s", "minimumAge": "2s", "longestRequest": "2s", "watchEvery": "1s",
                 "quarantineFor": "3s", "maxCollectPercent": 100, "alarmPercent": 100,
-                "settle": {"cache": self.setup.declared()},
+                "settle": self.settle(),
                 "windows": [{"name": "now", "schedule": schedule, "duration": "4h"}],
             },
             "state": {"directory": self.home.path().join("state")},
