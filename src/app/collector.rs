@@ -37,6 +37,7 @@ use crate::storage::s3::S3;
 use crate::vault::{BucketRules, Vault};
 
 pub(in crate::app) mod cluster;
+mod conflicts;
 mod copied;
 mod ended;
 mod expired;
@@ -46,6 +47,7 @@ mod memory;
 pub mod phase;
 mod proof;
 pub mod readonly;
+mod replicas;
 pub mod session;
 pub mod settle;
 mod unmarked;
@@ -259,7 +261,8 @@ pub fn look(config: &Config, registry: &Registry) -> Looked {
                     .map(drop)
                     .map_err(|error| error.to_string()),
             );
-            session::standing(&vault, registry, &mut facts);
+            facts.check(Code::StorageUnsupported, session::vanished(&vault));
+            session::standing(&vault, registry, &Handle::current(), &mut facts);
         }
         Err(refusal) => facts.refused(refusal),
     }

@@ -6,17 +6,12 @@
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["retention"]),
-    ("gc", GC),
-    ("registries[].gc", GC),
     ("registries[].storage", &["validation"]),
-    ("registries[]", &["sparse", "service"]),
+    ("registries[]", &["sparse"]),
     ("gc.settle", SETTLE),
     ("registries[].gc.settle", SETTLE),
     ("metrics", &["labels"]),
 ];
-
-/// Of the collection itself.
-const GC: &[&str] = &["conflicts"];
 
 /// How caches are made to forget.
 const SETTLE: &[&str] = &["redis"];

@@ -8,6 +8,7 @@
 
 mod bucket;
 mod chosen;
+mod contested;
 mod desk;
 mod executor;
 mod job;
@@ -19,9 +20,11 @@ mod meanwhile;
 mod readonly;
 mod sequences;
 mod served;
+mod service;
 mod settle;
 mod soak;
 mod started;
 mod table;
+mod vanished;
 mod wanted;
 mod whole;
