@@ -10,6 +10,7 @@ mod command;
 mod ended;
 mod harbor;
 mod job;
+mod quiet;
 
 /// A read-only registry over a tree, of which this is in use, and whoever collects it.
 async fn desk(version: Version, tree: Tree, kept: &[&str], executor: &Value) -> Desk {
