@@ -23,10 +23,12 @@ class Shape(NamedTuple):
     layers: int
     # Of all manifests of a repository.
     shared: int = 3
+    # One manifest of so many is tagged, the last of them; the others are garbage.
+    every: int = 2
 
     @property
     def tagged(self):
-        return self.manifests // 2
+        return self.manifests // self.every
 
     @property
     def blobs(self):
@@ -65,10 +67,9 @@ class Repository:
             body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": self.named(CONFIG, config),
                                "layers": [self.named(LAYER, layer) for layer in shared + own]}).encode()
             self.manifests[hashlib.sha256(body).hexdigest()] = body
-            # Every other one is tagged.
-            if image % 2 == 0 or image // 2 >= shape.tagged:
+            if (image + 1) % shape.every != 0:
                 self.garbage_bytes += len(body) + sum(len(self.blobs[digest]) for digest in (config, *own))
-        tagged = list(self.manifests)[1::2][:shape.tagged]
+        tagged = list(self.manifests)[shape.every - 1::shape.every]
         self.tags = {f"v1.{tag}": tagged[tag % len(tagged)] for tag in range(shape.tags)}
 
     def blob(self, text):

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tracing::warn;
 
+use self::asked::{Asked, Wanted};
 use self::journals::{Journals, Unreadable};
 use self::phase::{Stopwatch, Took};
 use self::session::Session;
@@ -21,7 +22,7 @@ use crate::clock::Clock;
 use crate::collection::gate::Facts;
 use crate::collection::guard::Guards;
 use crate::collection::item::{Item, RunId};
-use crate::collection::machine::{Ending, Event, Goal, Machine, Rules};
+use crate::collection::machine::{Effect, Ending, Event, Goal, Machine, Rules};
 use crate::collection::rehearsed::Rehearsed;
 use crate::collection::run::Why;
 use crate::collection::select::Left;
@@ -36,6 +37,7 @@ use crate::storage::Storage;
 use crate::storage::s3::S3;
 use crate::vault::{BucketRules, Vault};
 
+mod asked;
 pub(in crate::app) mod cluster;
 mod conflicts;
 mod copied;
@@ -55,6 +57,9 @@ mod workload;
 
 /// So many items are written of, and moved, at once.
 const BATCH: usize = 500;
+
+/// Whoever waits for another's lock looks so often.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How the keep-set is to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +170,8 @@ pub struct Report {
     pub collected: Option<Collected>,
     /// What such a collector took that was kept.
     pub lost: Vec<String>,
+    /// Who has the storage's lock, where it is somebody else.
+    pub holder: Option<String>,
 }
 
 /// What came of a collector that is not ours.
@@ -287,9 +294,62 @@ pub fn record(registry: &Registry, plan: &Plan, now: Timestamp) -> Result<Rehear
 
 /// Runs a session to its end.
 pub fn run(work: &Work, task: &Task) -> Report {
+    match task {
+        Task::Restore(restore) => restored(work, restore),
+        Task::Run | Task::Purge | Task::Tend => once(work, task),
+    }
+}
+
+fn once(work: &Work, task: &Task) -> Report {
     match begin(work, task) {
         Ok(report) => report,
         Err(refusal) => refused(work, refusal),
+    }
+}
+
+/// Puts something back. Where somebody else has the storage's lock, that one is asked to, and this waits until
+/// it is done, or until the lock is free.
+fn restored(work: &Work, restore: &Restore) -> Report {
+    let task = Task::Restore(restore.clone());
+    let mut asked: Option<String> = None;
+    loop {
+        let mut report = once(work, &task);
+        let Some(holder) = report.holder.clone() else {
+            return report;
+        };
+        let vault = match vault(&work.registries.config, &work.registry) {
+            Ok(vault) => vault,
+            Err(refusal) => return refused(work, refusal),
+        };
+        if asked.is_none() {
+            if let Err(problem) = Asked::leave(&vault, restore) {
+                report.failed = Some(problem);
+                return report;
+            }
+            warn!(
+                storage = work.registry.host,
+                "{holder} collects this storage: it is asked to put this back (pullproof/{}), within its batch",
+                asked::NOTE
+            );
+        }
+        let holder = asked.get_or_insert(holder).clone();
+        work.runtime.block_on(tokio::time::sleep(ASK_EVERY));
+        if work.stop.load(Ordering::Relaxed) {
+            report.told.push(format!(
+                "what was asked back stands in pullproof/{}: {holder}, or whoever comes next, obeys it",
+                asked::NOTE
+            ));
+            return report;
+        }
+        let journals = Journals::read(&vault);
+        // What cannot be read may be written right now.
+        if journals.is_ok_and(|it| Asked::from(restore).wanted(&it).is_empty()) {
+            return Report {
+                ending: Some(Ending::Done),
+                told: vec![format!("{holder} put it back")],
+                ..Report::default()
+            };
+        }
     }
 }
 
@@ -405,7 +465,15 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
                 (machine, _) = machine.step(Event::Wanted(run, Why::Worse, None), session.now());
             }
         }
+        let may_be_asked = matches!(effect, Effect::Lock | Effect::Guard | Effect::Watch);
         let (event, others) = watch.time(effect, |effect| session.perform(effect));
+        if may_be_asked && let Some(asked) = session.asked_back() {
+            // Nothing more is taken beside what goes back.
+            (machine, _) = machine.step(Event::Stopped, session.now());
+            for (run, items) in asked {
+                (machine, _) = machine.step(Event::Wanted(run, Why::Asked, items), session.now());
+            }
+        }
         for other in others {
             (machine, _) = machine.step(other, session.now());
         }
@@ -428,29 +496,11 @@ fn why(task: &Task) -> Why {
 }
 
 /// What is to go back, by run; all of one where nothing more is said.
-fn wanted(
-    task: &Task,
-    journals: &Journals,
-) -> Result<BTreeMap<RunId, Option<Vec<crate::collection::item::ItemId>>>, Refusal> {
+fn wanted(task: &Task, journals: &Journals) -> Result<Wanted, Refusal> {
     let Task::Restore(restore) = task else {
-        return Ok(BTreeMap::new());
+        return Ok(Wanted::new());
     };
-    let mut found = BTreeMap::new();
-    for (run, id, item) in journals.held() {
-        match restore {
-            Restore::All | Restore::Worse => {
-                found.insert(run, None);
-            }
-            Restore::Run(wanted) if *wanted == run => {
-                found.insert(run, None);
-            }
-            Restore::Digest(digest) if *digest == item.digest => {
-                let items = found.entry(run).or_insert_with(|| Some(Vec::new()));
-                items.get_or_insert_default().push(id);
-            }
-            Restore::Run(_) | Restore::Digest(_) => {}
-        }
-    }
+    let found = Asked::from(restore).wanted(journals);
     if found.is_empty() && !matches!(restore, Restore::All | Restore::Worse) {
         let message = match restore {
             Restore::Run(run) => format!("nothing of the run {run} is in quarantine"),
@@ -494,10 +544,15 @@ fn has_quarantine(registry: &Registry) -> bool {
 /// The storage, where it is read, and where pullproof remembers what concerns its collections: in the storage, or,
 /// where somebody else collects what pullproof does not see, in a directory of its own.
 fn ground(config: &Config, registry: &Registry) -> Result<(Option<Storage>, Vault), Refusal> {
-    if registry.gc.executor.is_foreign() && !has_quarantine(registry) {
+    if sees_nothing(registry) {
         return Ok((None, notes(config, registry)?));
     }
     open(registry).map(|(storage, vault)| (Some(storage), vault))
+}
+
+/// Whether somebody else collects a storage that pullproof does not see.
+fn sees_nothing(registry: &Registry) -> bool {
+    registry.gc.executor.is_foreign() && !has_quarantine(registry)
 }
 
 fn notes(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
@@ -527,7 +582,7 @@ fn open(registry: &Registry) -> Result<(Storage, Vault), Refusal> {
 
 /// What a collection does to a registry's storage, for whoever only looks, or leaves a mark, too.
 pub fn vault(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
-    if registry.gc.executor.is_foreign() && !has_quarantine(registry) {
+    if sees_nothing(registry) {
         return notes(config, registry);
     }
     storage_vault(registry)

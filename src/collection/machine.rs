@@ -334,7 +334,7 @@ impl Machine {
         }
         let items = items.unwrap_or_else(|| {
             let run = self.run(run);
-            run.map_or_else(Vec::new, |run| run.at(Place::Held).collect())
+            run.map_or_else(Vec::new, |run| run.held().collect())
         });
         let (_, back) = (session.back.entry(run)).or_insert_with(|| (why, BTreeSet::new()));
         back.extend(items);
@@ -398,7 +398,7 @@ impl Machine {
             }
             let batch = self.rules.batch;
             let (why, items): (Why, Vec<ItemId>) = match (run.returns(), session.back.get(id)) {
-                (Some(why), _) => (why, run.at(Place::Held).rev().take(batch).collect()),
+                (Some(why), _) => (why, run.held().rev().take(batch).collect()),
                 (None, Some((why, wanted))) => {
                     let held = wanted.iter().rev();
                     let held = held.filter(|item| run.place(**item) == Place::Held);
@@ -432,7 +432,7 @@ impl Machine {
         }
         let due = self.runs.iter().filter(|(id, run)| {
             of(**id)
-                && run.at(Place::Held).next().is_some()
+                && run.held().next().is_some()
                 && run.returns().is_none()
                 && !matches!(run.proof(), Proof::Clean)
                 && !session.unproven.contains(id)
@@ -487,7 +487,7 @@ impl Machine {
             if !is_due || run.returns().is_some() {
                 continue;
             }
-            let items: Vec<ItemId> = run.at(Place::Held).take(self.rules.batch).collect();
+            let items: Vec<ItemId> = run.held().take(self.rules.batch).collect();
             if !items.is_empty() {
                 return Some(write(session, *id, Entry::PurgeIntent(items)));
             }
@@ -552,7 +552,7 @@ impl Machine {
     fn settling(&self, session: &mut Session, now: Second) -> Option<Effect> {
         // What could not be put back is as it was: the next session looks at all of it again.
         let unsettled = self.runs.iter().find(|(id, run)| {
-            run.at(Place::Held).next().is_some()
+            run.held().next().is_some()
                 && !run.is_settled()
                 && run.returns().is_none()
                 && !session.given_up.contains(id)
@@ -582,9 +582,8 @@ impl Machine {
         if !self.has(Guard::Settling) {
             return None;
         }
-        let last = session.asked_last.get(&id);
-        let items = run.at(Place::Held).filter(|item| last < Some(item));
-        let items: Vec<ItemId> = items.take(self.rules.batch).collect();
+        let last = session.asked_last.get(&id).copied();
+        let items: Vec<ItemId> = run.held_after(last).take(self.rules.batch).collect();
         session.asked_last.insert(id, *items.last()?);
         session.doing = Doing::Asking(id, items.clone());
         Some(Effect::Ask(id, items))

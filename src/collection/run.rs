@@ -1,7 +1,8 @@
 //! One run, as its journal tells it. Pure: the same fold makes it from what was just written and from what
 //! a process that died wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,12 @@ pub enum Place {
     Going,
     /// Purged, or taken away by somebody else.
     Gone,
+}
+
+impl Place {
+    fn is_open(self) -> bool {
+        matches!(self, Self::Leaving | Self::Returning | Self::Going)
+    }
 }
 
 /// What came of an item.
@@ -99,6 +106,10 @@ pub enum Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Run {
     places: BTreeMap<ItemId, Place>,
+    /// Of them, those of which nobody knows where they are: few, and asked for after each batch.
+    open: BTreeSet<ItemId>,
+    /// And those that are in quarantine.
+    held: BTreeSet<ItemId>,
     /// When the last thing was taken.
     last_taken: Option<Second>,
     proof: Proof,
@@ -133,7 +144,7 @@ impl Run {
                             self.settled_at = None;
                         }
                     }
-                    self.places.insert(*item, place);
+                    self.put(*item, place);
                 }
             }
             Entry::Return(why) => self.returns = self.returns.or(Some(*why)),
@@ -145,7 +156,21 @@ impl Run {
 
     fn all(&mut self, items: &[ItemId], place: Place) {
         for item in items {
-            self.places.insert(*item, place);
+            self.put(*item, place);
+        }
+    }
+
+    fn put(&mut self, item: ItemId, place: Place) {
+        self.places.insert(item, place);
+        for (set, is_in) in [
+            (&mut self.open, place.is_open()),
+            (&mut self.held, place == Place::Held),
+        ] {
+            if is_in {
+                set.insert(item);
+            } else {
+                set.remove(&item);
+            }
         }
     }
 
@@ -155,17 +180,26 @@ impl Run {
     }
 
     /// The items at a place, in their order.
-    pub fn at(&self, place: Place) -> impl DoubleEndedIterator<Item = ItemId> {
+    #[cfg(test)]
+    pub fn at(&self, place: Place) -> impl Iterator<Item = ItemId> {
         let items = self.places.iter();
         items.filter_map(move |(item, is)| (*is == place).then_some(*item))
     }
 
+    /// What is in quarantine, in its order.
+    pub fn held(&self) -> impl DoubleEndedIterator<Item = ItemId> {
+        self.held.iter().copied()
+    }
+
+    /// What is in quarantine and comes after an item, in their order.
+    pub fn held_after(&self, last: Option<ItemId>) -> impl Iterator<Item = ItemId> {
+        let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.held.range((after, Bound::Unbounded)).copied()
+    }
+
     /// Those of which nobody knows where they are.
     pub fn open(&self) -> impl Iterator<Item = ItemId> {
-        let items = self.places.iter();
-        items.filter_map(|(item, place)| {
-            matches!(place, Place::Leaving | Place::Returning | Place::Going).then_some(*item)
-        })
+        self.open.iter().copied()
     }
 
     pub fn proof(&self) -> Proof {
@@ -219,8 +253,6 @@ impl Run {
 
     /// Whether something of it is in quarantine, or may be.
     pub fn holds(&self) -> bool {
-        self.places
-            .values()
-            .any(|place| !matches!(place, Place::Live | Place::Gone))
+        !self.held.is_empty() || !self.open.is_empty()
     }
 }

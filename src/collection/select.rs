@@ -66,6 +66,8 @@ pub struct Left {
     pub rehearsal: usize,
     /// More than a run takes.
     pub share: usize,
+    /// Larger, alone, than all that a run takes: no later one takes it either.
+    pub too_large: usize,
     /// Some replica may still believe in it, and nobody can be asked.
     pub unsettled: usize,
     /// More than fits into the window.
@@ -305,7 +307,13 @@ fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
             let more = bytes.saturating_add(sum);
             let is_more = blobs + pays.len() > limits.blobs || more > limits.bytes;
             if !pays.is_empty() && is_more {
-                left.share += 1;
+                let never_fits = pays.len() > limits.blobs || sum > limits.bytes;
+                let count = if never_fits {
+                    &mut left.too_large
+                } else {
+                    &mut left.share
+                };
+                *count += 1;
                 continue;
             }
             // What was paid for goes: there was room for it.
@@ -351,19 +359,24 @@ fn choose(mut things: Vec<Thing>, limits: &Limits<'_>) -> Selection {
         )
     };
     order.sort_by_cached_key(key);
+    Selection {
+        left,
+        ..numbered(things, &order)
+    }
+}
+
+/// What was chosen, in its order.
+fn numbered(things: Vec<Thing>, order: &[usize]) -> Selection {
     let mut numbers = vec![None; things.len()];
-    for (number, place) in (0..).zip(&order) {
+    for (number, place) in (0..).zip(order) {
         if let Some(slot) = numbers.get_mut(*place) {
             *slot = Some(ItemId(number));
         }
     }
     let number = |place: &usize| numbers.get(*place).copied().flatten();
-    let mut selection = Selection {
-        left,
-        ..Selection::default()
-    };
+    let mut selection = Selection::default();
     let mut things: Vec<Option<Thing>> = things.into_iter().map(Some).collect();
-    for place in &order {
+    for place in order {
         let Some(thing) = things.get_mut(*place).and_then(Option::take) else {
             continue;
         };

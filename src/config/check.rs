@@ -278,6 +278,24 @@ impl Checker<'_, '_> {
         interval
     }
 
+    /// Of a map that is one of several shapes: exactly one of its keys is written. `kind` is what they are, in
+    /// the plural.
+    pub(super) fn has_one(&mut self, path: &str, keys: &[(&str, bool)], kind: &str, way_out: &str) {
+        let mut written = keys.iter().filter(|(_, is_written)| *is_written);
+        match (written.next(), written.next()) {
+            (Some(_), None) => {}
+            (Some((first, _)), Some((second, _))) => {
+                let message = format!("`{first}` and `{second}` are two {kind}; keep one of them");
+                self.report.add(&format!("{path}.{second}"), message);
+            }
+            (None, _) if self.report.has(path) => {}
+            (None, _) => {
+                let message = format!("nothing is in it; {way_out}");
+                self.report.add(path, &message);
+            }
+        }
+    }
+
     pub(super) fn duration(&mut self, path: &str, text: &str) -> Duration {
         duration::parse(text).unwrap_or_else(|way_out| {
             let message = format!("{} is not a duration: {way_out}", quoted(text));

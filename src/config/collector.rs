@@ -42,12 +42,14 @@ impl Checker<'_, '_> {
         defaults: &Collector,
     ) -> Collector {
         let at = format!("{path}.job");
+        let keys = [
+            ("inProcess", raw.in_process.is_some()),
+            ("job", raw.job.is_some()),
+        ];
+        let way_out = "write {inProcess: {}} or {job: {namespace: NAMESPACE, template: FILE}}";
+        self.has_one(path, &keys, "collectors", way_out);
         match (raw.in_process, raw.job) {
-            (Some(_), Some(_)) => {
-                let message = "`inProcess` and `job` are two collectors; keep one of them";
-                self.report.add(&at, message);
-                defaults.clone()
-            }
+            (Some(_), Some(_)) | (None, None) => defaults.clone(),
             (Some(raw::InProcess {}), None) => Collector::InProcess,
             (None, Some(raw)) => {
                 let namespace = self.namespace(&format!("{at}.namespace"), raw.namespace);
@@ -56,14 +58,6 @@ impl Checker<'_, '_> {
                     namespace,
                     template: self.file(&format!("{at}.template"), template),
                 })
-            }
-            (None, None) => {
-                if !self.report.has(path) {
-                    let message = "nothing is in it; write {inProcess: {}} or {job: {namespace: NAMESPACE, \
-                                   template: FILE}}";
-                    self.report.add(path, message);
-                }
-                defaults.clone()
             }
         }
     }

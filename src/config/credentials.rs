@@ -65,28 +65,14 @@ impl Checker<'_, '_> {
             gar,
             acr,
         } = raw;
-        let written: Vec<&str> = [
+        let keys = [
             ("dockerConfig", docker_config.is_some()),
             ("ecr", ecr.is_some()),
             ("gar", gar.is_some()),
             ("acr", acr.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(key, is_written)| is_written.then_some(key))
-        .collect();
-        match written.as_slice() {
-            [_] => {}
-            [] if self.report.has(path) => {}
-            [] => {
-                let message = "nothing is in it; write one of dockerConfig, ecr, gar, acr, as \
-                               {dockerConfig: {file: FILE}} or {ecr: {}}";
-                self.report.add(path, message);
-            }
-            [first, second, ..] => {
-                let message = format!("`{first}` and `{second}` are two ways; keep one of them");
-                self.report.add(&of(second), message);
-            }
-        }
+        ];
+        let way_out = "write one of dockerConfig, ecr, gar, acr, as {dockerConfig: {file: FILE}} or {ecr: {}}";
+        self.has_one(path, &keys, "ways", way_out);
         if let Some(docker_config) = docker_config {
             let file = docker_config.file?;
             let file = self.file(&of("dockerConfig.file"), file);

@@ -119,29 +119,14 @@ impl Checker<'_, '_> {
             kubernetes_job,
             harbor,
         } = raw;
-        let written = [
+        let keys = [
             ("builtin", builtin.is_some()),
             ("command", command.is_some()),
             ("kubernetesJob", kubernetes_job.is_some()),
             ("harbor", harbor.is_some()),
         ];
-        let written: Vec<&str> = written
-            .into_iter()
-            .filter_map(|(key, is_written)| is_written.then_some(key))
-            .collect();
-        match written.as_slice() {
-            [_] => {}
-            [] if self.report.has(path) => {}
-            [] => {
-                let message = "nothing is in it; write {builtin: {}}, or one of command, kubernetesJob and harbor";
-                self.report.add(path, message);
-            }
-            [first, second, ..] => {
-                let message =
-                    format!("`{first}` and `{second}` are two executors; keep one of them");
-                self.report.add(&format!("{path}.{second}"), message);
-            }
-        }
+        let way_out = "write {builtin: {}}, or one of command, kubernetesJob and harbor";
+        self.has_one(path, &keys, "executors", way_out);
         if let Some(raw) = command {
             let path = format!("{path}.command");
             let argv = raw.argv.unwrap_or_default();

@@ -422,6 +422,7 @@ fn by_digest<'a>(
         byte: None,
         unless: None,
         is_fresh: false,
+        batch: None,
         body_limit: None,
     }
 }

@@ -146,9 +146,16 @@ pub(super) struct Wanted<'a> {
     /// Only if the tag names something else.
     pub(super) unless: Option<Digest>,
     pub(super) is_fresh: bool,
+    /// Over the connections of a batch, and no others.
+    pub(super) batch: Option<&'a Batch>,
     /// How long all of it may take, where that is longer than usual.
     pub(super) body_limit: Option<Duration>,
 }
+
+/// Connections that nobody had before, for questions that belong together: new ones for each would cost a
+/// registry's handshake for every blob that was taken.
+#[derive(Debug)]
+pub struct Batch(reqwest::Client);
 
 /// What came back when something did: a success or a redirect, or what the refusal means.
 #[derive(Debug)]
@@ -196,6 +203,12 @@ impl Transport {
         })
     }
 
+    /// Connections for a batch of questions.
+    pub(super) fn batch(&self) -> Result<Batch, reqwest::Error> {
+        let builder = build(&self.options, self.options.guard.as_ref(), true)?;
+        builder.build().map(Batch)
+    }
+
     pub(super) fn concurrency(&self) -> usize {
         self.options.concurrency
     }
@@ -221,7 +234,12 @@ impl Transport {
                     "it redirects from https to plain http",
                 ));
             }
-            let client = self.client_for(&url, wanted.is_fresh)?;
+            let own = match wanted.batch {
+                Some(batch) => &batch.0,
+                None if wanted.is_fresh => &self.fresh,
+                None => &self.http,
+            };
+            let client = self.client_for(&url, own)?;
             let mut request = reqwest::Request::new(wanted.method.clone(), url.clone());
             *request.headers_mut() = wire::headers(wanted);
             *request.timeout_mut() = wanted.body_limit;
@@ -249,13 +267,17 @@ impl Transport {
         ))
     }
 
-    /// The client that may dial this URL.
-    fn client_for(&self, url: &Url, is_fresh: bool) -> Result<&reqwest::Client, Failure> {
+    /// The client that may dial this URL: one for the registry's own host, or the one for others.
+    fn client_for<'a>(
+        &'a self,
+        url: &Url,
+        own: &'a reqwest::Client,
+    ) -> Result<&'a reqwest::Client, Failure> {
         let base = &self.options.base;
         let is_same = url.host_str() == base.host_str()
             && url.port_or_known_default() == base.port_or_known_default();
         if is_same {
-            return Ok(if is_fresh { &self.fresh } else { &self.http });
+            return Ok(own);
         }
         let host = url.host_str().unwrap_or_default();
         let authority = url
@@ -431,7 +453,7 @@ impl Transport {
             // The operator's word, like an endpoint: it may be at any address.
             &self.realm
         } else {
-            self.client_for(&url, false)
+            self.client_for(&url, &self.http)
                 .map_err(|Failure { code, message }| AuthFault { code, message })?
         };
         let scope = format!("repository:{repository}:pull");

@@ -10,11 +10,10 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, chmodat, chownat, fdatasync, flock, fstat,
-    fsync, linkat, mkdirat, openat, openat2, renameat, statat, syncfs, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, fdatasync, flock, fstat, fsync, openat, renameat,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
 
 use super::drill::{self, Canary, expect, failed};
 use super::{Found, LockError, Moved, OWN, ended, journal, quarantine};
@@ -25,9 +24,12 @@ use crate::oci::manifest::MANIFEST_BYTES_MAX;
 use crate::second::Second;
 use crate::storage::layout;
 
+mod below;
 mod lock;
+mod moving;
 
 pub(super) use lock::Lock;
+use moving::Moving;
 
 /// A registry's `rootdirectory`, for whoever collects it.
 #[derive(Debug)]
@@ -306,81 +308,28 @@ impl Vault {
         Ok(())
     }
 
-    /// A directory below the root, through no symbolic link.
+    /// A directory below the root.
     fn directory(&self, path: &str) -> Result<OwnedFd, Errno> {
-        self.within(path, OFlags::RDONLY | OFlags::DIRECTORY)
+        below::directory(self.top.as_fd(), path)
     }
 
     fn within(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let bounds = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        match openat2(&self.top, path, flags, Mode::empty(), bounds) {
-            // An old kernel, or a sandbox that does not let it through.
-            Err(Errno::NOSYS | Errno::PERM) => self.stepwise(path, flags),
-            opened => opened,
-        }
-    }
-
-    /// As [`within`](Self::within), name by name.
-    fn stepwise(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let device = fstat(&self.top)?.st_dev;
-        let mut at: Option<OwnedFd> = None;
-        let mut names = path.split('/').peekable();
-        while let Some(name) = names.next() {
-            if matches!(name, "" | "." | "..") {
-                return Err(Errno::INVAL);
-            }
-            let flags = match names.peek() {
-                None => flags,
-                Some(_) => OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            };
-            let parent = at.as_ref().unwrap_or(&self.top);
-            let opened = openat(parent, name, flags, Mode::empty())?;
-            if fstat(&opened)?.st_dev != device {
-                return Err(Errno::XDEV);
-            }
-            at = Some(opened);
-        }
-        at.ok_or(Errno::INVAL)
+        below::open(self.top.as_fd(), path, flags)
     }
 
     /// The directory of a path, made where it is not there and that is wanted, and the file's name.
     fn parent(&self, path: &str, makes: bool) -> Result<(OwnedFd, String), Errno> {
         let (directory, file) = path.rsplit_once('/').ok_or(Errno::INVAL)?;
-        match self.directory(directory) {
-            Err(Errno::NOENT) if makes => {
-                for (at, _) in directory.match_indices('/') {
-                    self.make(directory.get(..at).unwrap_or_default())?;
-                }
-                self.make(directory)?;
-                Ok((self.directory(directory)?, file.to_owned()))
-            }
-            opened => Ok((opened?, file.to_owned())),
-        }
+        let opened = match self.directory(directory) {
+            Err(Errno::NOENT) if makes => self.make(directory),
+            opened => opened,
+        };
+        Ok((opened?, file.to_owned()))
     }
 
-    fn make(&self, directory: &str) -> Result<(), Errno> {
-        let (parent, name) = match directory.rsplit_once('/') {
-            Some((parent, name)) => (Some(self.directory(parent)?), name),
-            None => (None, directory),
-        };
-        let parent = parent.as_ref().unwrap_or(&self.top);
-        match mkdirat(parent, name, directory_mode()) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        // The registry has to write into its directories, whoever made them: as into the one above.
-        let above = fstat(parent)?;
-        let (owner, group) = (Uid::from_raw(above.st_uid), Gid::from_raw(above.st_gid));
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        match chownat(parent, name, Some(owner), Some(group), flags) {
-            // Only root may give away what is its own.
-            Ok(()) | Err(Errno::PERM) => {}
-            Err(error) => return Err(error),
-        }
-        let mode = Mode::from_raw_mode(above.st_mode);
-        chmodat(parent, name, mode, AtFlags::empty())
+    /// A directory, made where it is not there.
+    fn make(&self, directory: &str) -> Result<OwnedFd, Errno> {
+        below::made(self.top.as_fd(), directory).map(|(made, _)| made)
     }
 
     /// What is at a path; `None` where nothing is.
@@ -394,190 +343,6 @@ impl Vault {
             Ok(told) => Ok(Some(told)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// A batch that is being moved.
-struct Moving<'a> {
-    vault: &'a Vault,
-    quarantine: String,
-    outcomes: Vec<Outcome>,
-    failed: Option<io::Error>,
-}
-
-impl<'a> Moving<'a> {
-    fn new(vault: &'a Vault, run: RunId) -> Self {
-        Self {
-            vault,
-            quarantine: quarantine(run),
-            outcomes: Vec::new(),
-            failed: None,
-        }
-    }
-
-    /// Does it to each, whatever comes of the others.
-    fn each(
-        mut self,
-        items: &[Item],
-        act: impl Fn(&mut Self, &Item) -> io::Result<Outcome>,
-    ) -> Moved {
-        for item in items {
-            let outcome = act(&mut self, item).unwrap_or_else(|error| {
-                self.failed.get_or_insert(error);
-                Outcome::Unknown
-            });
-            self.outcomes.push(outcome);
-        }
-        self.finish(items.len())
-    }
-
-    /// Does it to each until something fails.
-    fn until_one_fails(
-        self,
-        items: &[Item],
-        act: impl Fn(&mut Self, &Item) -> io::Result<Outcome>,
-    ) -> Moved {
-        self.each(items, |moving, item| match moving.failed {
-            Some(_) => Ok(Outcome::Unknown),
-            None => act(moving, item),
-        })
-    }
-
-    /// What was moved is on the disk when it is told.
-    fn finish(mut self, count: usize) -> Moved {
-        if let Err(error) = syncfs(&self.vault.top) {
-            self.failed.get_or_insert(error.into());
-            self.outcomes = vec![Outcome::Unknown; count];
-        }
-        Moved {
-            outcomes: self.outcomes,
-            failed: self.failed,
-        }
-    }
-
-    fn take(&mut self, item: &Item) -> io::Result<Outcome> {
-        let path = item.path();
-        let held = format!("{}/{path}", self.quarantine);
-        let (from, name) = match self.vault.parent(&path, false) {
-            Ok(found) => found,
-            Err(Errno::NOENT) => return Ok(Outcome::Gone),
-            Err(error) => return Err(error.into()),
-        };
-        let (to, _) = self.vault.parent(&held, true)?;
-        match statat(&to, &*name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => {}
-            Ok(_) => {
-                let problem = format!("{held} is there already");
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, problem));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        match renameat(&from, &*name, &to, &*name) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(Outcome::Gone),
-            Err(error) => return Err(error.into()),
-        }
-        let told = statat(&to, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let is_planned = item
-            .modified
-            .is_none_or(|it| it == Second::new(told.st_mtime))
-            && (!item.class.is_data() || u64::try_from(told.st_size) == Ok(item.bytes));
-        if is_planned {
-            return Ok(Outcome::Held);
-        }
-        // Somebody pushed it again since: it is not what nobody needs.
-        self.put_back(&path)
-    }
-
-    fn put_back(&mut self, path: &str) -> io::Result<Outcome> {
-        let held = format!("{}/{path}", self.quarantine);
-        let (from, name) = match self.vault.parent(&held, false) {
-            Ok(found) => found,
-            Err(Errno::NOENT) => return self.look(path),
-            Err(error) => return Err(error.into()),
-        };
-        let (to, _) = self.vault.parent(path, true)?;
-        match linkat(&from, &*name, &to, &*name, AtFlags::empty()) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return self.look(path),
-            Err(Errno::EXIST) => {
-                if !same(&from, &to, &name)? {
-                    // Both stay: the one that the registry serves, and the one for whoever looks into it.
-                    return Ok(Outcome::Live);
-                }
-            }
-            // A file system without hard links.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
-                match statat(&to, &*name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => renameat(&from, &*name, &to, &*name)?,
-                    Ok(_) => return Ok(Outcome::Live),
-                    Err(error) => return Err(error.into()),
-                }
-                return Ok(Outcome::Live);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        // It is there by both names: it must be there for good before it loses one.
-        fsync(&to)?;
-        match unlinkat(&from, &*name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(Outcome::Live),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn purge(&mut self, item: &Item) -> io::Result<Outcome> {
-        let held = format!("{}/{}", self.quarantine, item.path());
-        let (from, name) = match self.vault.parent(&held, false) {
-            Ok(found) => found,
-            Err(Errno::NOENT) => return Ok(Outcome::Gone),
-            Err(error) => return Err(error.into()),
-        };
-        match unlinkat(&from, &*name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(Outcome::Gone),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn look(&mut self, path: &str) -> io::Result<Outcome> {
-        let held = format!("{}/{path}", self.quarantine);
-        let live = self.vault.stat(path)?;
-        let there = self.vault.stat(&held)?;
-        Ok(match (live, there) {
-            (None, None) => Outcome::Gone,
-            (Some(_), None) => Outcome::Live,
-            // It was being put back, and has both names still.
-            (Some(live), Some(there)) if live.st_ino == there.st_ino => {
-                let (from, name) = self.vault.parent(&held, false)?;
-                unlinkat(&from, &*name, AtFlags::empty())?;
-                Outcome::Live
-            }
-            // With or without one that was pushed since.
-            (_, Some(_)) => Outcome::Held,
-        })
-    }
-}
-
-/// Whether two files have the same content.
-fn same(one: &OwnedFd, other: &OwnedFd, name: &str) -> io::Result<bool> {
-    let open = |parent: &OwnedFd| -> io::Result<std::fs::File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(openat(parent, name, flags, Mode::empty())?.into())
-    };
-    let (mut one, mut other) = (open(one)?, open(other)?);
-    if one.metadata()?.len() != other.metadata()?.len() {
-        return Ok(false);
-    }
-    let (mut left, mut right) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    loop {
-        let read = one.read(&mut left)?;
-        if read == 0 {
-            return Ok(true);
-        }
-        let right = right.get_mut(..read).unwrap_or_default();
-        other.read_exact(right)?;
-        if left.get(..read) != Some(&*right) {
-            return Ok(false);
         }
     }
 }
@@ -635,10 +400,6 @@ fn remove_empty(parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {
 
 fn mode() -> Mode {
     Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH
-}
-
-fn directory_mode() -> Mode {
-    Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH
 }
 
 #[cfg(test)]

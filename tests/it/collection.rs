@@ -6,6 +6,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod asked;
 mod bucket;
 mod chosen;
 mod contested;

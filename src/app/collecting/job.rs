@@ -15,12 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{GATE_EVERY, LOOK_EVERY, One, READING_MAX};
-use crate::app::collector::cluster::{Failure, answer};
+use crate::app::collector::cluster::{self, Failure, answer};
 use crate::collection::jobs::manifest::{self, JOB};
 use crate::collection::jobs::told::{self, Told};
 use crate::collection::jobs::{self, Ended, Name, Purpose, Seen, Standing, Start, State};
 use crate::config::CollectorJob;
-use crate::inventory::cluster::{self, Access};
 use crate::state::collections::{Amount, Last, RESULTS};
 
 /// One that could not be started is tried again after so long.
@@ -222,13 +221,7 @@ impl Followed {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
-        let client = cluster::reach(&Access::Infer, "gc.collector.job").await;
-        let client = client.map_err(|error| {
-            format!(
-                "{}: {}; {} (`gc.collector.job`)",
-                error.place, error.problem, error.way_out
-            )
-        })?;
+        let client = cluster::reached("gc.collector.job").await?;
         Ok(self.client.insert(client).clone())
     }
 

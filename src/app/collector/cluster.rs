@@ -15,7 +15,12 @@ pub(in crate::app) const MANAGER: &str = "pullproof";
 
 /// A client of the current context, else of the cluster around us. It does not talk to it yet.
 pub(in crate::app) fn client(runtime: &Handle, what: &str) -> Result<Client, String> {
-    let client = runtime.block_on(source::reach(&Access::Infer, what));
+    runtime.block_on(reached(what))
+}
+
+/// The same. `what` is the key of the configuration that asks for a cluster.
+pub(in crate::app) async fn reached(what: &str) -> Result<Client, String> {
+    let client = source::reach(&Access::Infer, what).await;
     client.map_err(|error| format!("{}: {}; {}", error.place, error.problem, error.way_out))
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::journals::Journals;
-use super::{Sum, Work, seconds, unreadable};
+use super::{Sum, Work, seconds, session, unreadable};
 use crate::collection::item::{ItemId, RunId};
 use crate::collection::run::{Entry, Outcome};
 use crate::config::PurgeBy;
@@ -82,8 +82,6 @@ pub(super) fn find(work: &Work, vault: &Vault, journals: &mut Journals) -> Resul
             );
         }
     }
-    if let Err(error) = lock.release() {
-        warn!(%error, "the storage's lock was not given back; whoever comes next waits a little");
-    }
+    session::give_back(lock);
     Ok(sum)
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::journal::{self, Replayed, Writer};
-use crate::collection::run::{Entry, Place, Run};
+use crate::collection::run::{Entry, Run};
 use crate::second::Second;
 use crate::vault::{Found, Vault};
 
@@ -92,7 +92,7 @@ impl Journals {
     /// What is in quarantine, of all runs.
     pub fn held(&self) -> impl Iterator<Item = (RunId, ItemId, &Item)> {
         self.runs.iter().flat_map(|(run, one)| {
-            let held = one.replayed.run.at(Place::Held);
+            let held = one.replayed.run.held();
             held.filter_map(move |id| Some((*run, id, one.replayed.items.get(&id)?)))
         })
     }

@@ -144,22 +144,26 @@ pub(super) async fn takes_pushes(
 
 /// For each item whether a replica still answers for it. Bytes are asked for by their links.
 pub(super) async fn believed(asker: Option<&Prover>, items: &[Item]) -> Vec<Belief> {
+    let unknown = |why: String| vec![Belief::Unknown(why); items.len()];
     let Some(prover) = asker else {
-        let unknown = Belief::Unknown("nobody there to ask".to_owned());
-        return vec![unknown; items.len()];
+        return unknown("nobody there to ask".to_owned());
     };
     let auth = prover.learnt().1.first();
     let auth = auth.map_or(AuthId::default(), |target| target.content);
     let client = prover.client();
+    let batch = match client.batch() {
+        Ok(batch) => batch,
+        Err(error) => return unknown(error),
+    };
     let ask = async |item: &Item| match (&item.repository, item.class) {
         (Some(repository), Class::Revision) => {
             client
-                .believes_in(auth, repository, &item.digest, true)
+                .believes_in(&batch, auth, repository, &item.digest, true)
                 .await
         }
         (Some(repository), Class::LayerLink) => {
             client
-                .believes_in(auth, repository, &item.digest, false)
+                .believes_in(&batch, auth, repository, &item.digest, false)
                 .await
         }
         // A tag's history is asked for by nobody, and bytes are by their links.

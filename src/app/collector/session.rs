@@ -10,6 +10,7 @@ use serde_json::json;
 use tracing::{error, info, warn};
 
 use self::pacing::Pacing;
+use super::asked::{self, Asked, Wanted};
 use super::copied::Copied;
 use super::journals::Journals;
 use super::lease::Lease;
@@ -84,6 +85,8 @@ pub(super) struct Session<'a> {
     askers: BTreeMap<String, Option<Prover>>,
     /// What references led to, as it was copied before.
     copied: Option<Copied>,
+    /// What was asked back, as it was obeyed last.
+    obeyed: Option<Asked>,
     report: Report,
 }
 
@@ -120,6 +123,7 @@ impl<'a> Session<'a> {
             besides: Besides::default(),
             askers: BTreeMap::new(),
             copied: None,
+            obeyed: None,
             report: Report::default(),
         };
         session.copied = session.remembered(COPIED).map_err(|problem| {
@@ -171,7 +175,8 @@ impl<'a> Session<'a> {
             };
         }
         standing.is_open = self.journals.runs().values().any(Run::is_unfinished)
-            || self.vault.has(foreign::NOTE).unwrap_or(true);
+            || self.vault.has(foreign::NOTE).unwrap_or(true)
+            || self.vault.has(asked::NOTE).unwrap_or(true);
         let marked = unmarked::find(self.work, &self.vault, &self.journals);
         match marked {
             Ok(unmarked) => standing.returns_at = unmarked.into_values().min(),
@@ -282,11 +287,8 @@ impl<'a> Session<'a> {
                 self.remember_pace();
                 self.switch_back();
                 self.tidy();
-                if let Some(lock) = self.lock.take()
-                    && let Err(error) = lock.release()
-                {
-                    warn!(%error, "the storage's lock was not given back; whoever comes next waits a little");
-                }
+                self.answered();
+                self.release();
                 self.give_up_lead();
                 Event::Unlocked
             }
@@ -348,7 +350,8 @@ impl<'a> Session<'a> {
             }
             Err(error) => {
                 let (code, message) = match &error {
-                    LockError::Held(_) => {
+                    LockError::Held(holder) => {
+                        self.report.holder = Some(holder.clone());
                         (Code::NotLeader, format!("{error}: wait for it, or stop it"))
                     }
                     LockError::Io(_) | LockError::Damaged(_) => {
@@ -356,10 +359,29 @@ impl<'a> Session<'a> {
                     }
                     LockError::Unsupported(_) => (Code::StorageUnsupported, error.to_string()),
                 };
-                self.refuse(vec![Refusal::new(code, message)]);
+                let refusal = Refusal::new(code, message);
+                // Whoever only puts back asks the holder to.
+                if self.report.holder.is_some() && !self.leads {
+                    self.report.refusals.push(refusal);
+                } else {
+                    self.refuse(vec![refusal]);
+                }
                 Event::NotLocked
             }
         }
+    }
+
+    fn release(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            give_back(lock);
+        }
+    }
+
+    /// Whether the storage's lock is ours, as far as can be told, and says that we live.
+    fn has_lock(&mut self) -> bool {
+        let now = self.now();
+        let lock = self.lock.as_mut();
+        lock.is_some_and(|lock| lock.renew(&self.vault, now).unwrap_or(false))
     }
 
     /// Remembers that what is in quarantine was looked at, and that what is wanted of it is back. Who forgets it
@@ -373,12 +395,7 @@ impl<'a> Session<'a> {
 
     /// What the next who reads need not read, as long as the storage's lock is ours.
     fn tidy(&mut self) {
-        let now = self.now();
-        let is_ours = self
-            .lock
-            .as_mut()
-            .is_some_and(|lock| lock.renew(&self.vault, now).unwrap_or(false));
-        if !is_ours {
+        if !self.has_lock() {
             return;
         }
         // The journals tell what was taken, and go after it.
@@ -399,9 +416,55 @@ impl<'a> Session<'a> {
             let calls = [&self.work.stop, &self.work.worse];
             calls.iter().any(|call| call.load(Ordering::Relaxed))
         };
+        // A bucket is not asked all the time.
+        let mut moments = 0;
         while self.now() < until && !is_called() {
             let moment = tokio::time::sleep(Duration::from_millis(200));
             self.work.runtime.block_on(moment);
+            moments += 1;
+            if moments % 10 == 0 && self.is_asked_back() {
+                return;
+            }
+        }
+    }
+
+    /// Whether an operator asked for something since it was obeyed last.
+    pub(super) fn is_asked_back(&self) -> bool {
+        // What cannot be read is told where it is obeyed.
+        Asked::read(&self.vault).is_ok_and(|asked| asked.is_some() && asked != self.obeyed)
+    }
+
+    /// What an operator asked for meanwhile, once.
+    pub(super) fn asked_back(&mut self) -> Option<Wanted> {
+        self.lock.as_ref()?;
+        let asked = match Asked::read(&self.vault) {
+            Ok(asked) => asked.filter(|asked| self.obeyed.as_ref() != Some(asked))?,
+            Err(problem) => {
+                warn!(
+                    storage = self.work.registry.host,
+                    "{problem}: it is not obeyed"
+                );
+                return None;
+            }
+        };
+        let told = format!(
+            "something was asked back (pullproof/{}): nothing more is taken",
+            asked::NOTE
+        );
+        warn!(storage = self.work.registry.host, "{told}");
+        self.report.told.push(told);
+        let wanted = asked.wanted(&self.journals);
+        self.obeyed = Some(asked);
+        Some(wanted)
+    }
+
+    /// Whoever asked for something has it, unless it was asked for since.
+    fn answered(&mut self) {
+        if !self.has_lock() || self.obeyed.is_none() || self.is_asked_back() {
+            return;
+        }
+        if let Err(error) = self.vault.remove(asked::NOTE) {
+            warn!(%error, "pullproof/{} stays, and is obeyed once more", asked::NOTE);
         }
     }
 
@@ -609,5 +672,11 @@ impl<'a> Session<'a> {
             }
         }
         Guarded::Go
+    }
+}
+
+pub(super) fn give_back(lock: Lock) {
+    if let Err(error) = lock.release() {
+        warn!(%error, "the storage's lock was not given back; whoever comes next waits a little");
     }
 }

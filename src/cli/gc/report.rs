@@ -88,6 +88,7 @@ struct LeftView {
     plan: usize,
     rehearsal: usize,
     share: usize,
+    too_large: usize,
     unsettled: usize,
     window: usize,
 }
@@ -127,6 +128,7 @@ pub(super) fn text(
             plan: report.left.plan,
             rehearsal: report.left.rehearsal,
             share: report.left.share,
+            too_large: report.left.too_large,
             unsettled: report.left.unsettled,
             window: report.left.window,
         },
@@ -184,6 +186,11 @@ fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
             "were not in every plan for `gc.rehearsal`",
         ),
         (report.left.share, "are more than a run takes"),
+        (
+            report.left.too_large,
+            "are larger than all that a run takes, and stay until `gc.maxCollectPercent` or `gc.maxCollectBytes` is \
+             raised",
+        ),
         (
             report.left.window,
             "do not fit into what is left of the window: the next run goes on",

@@ -22,7 +22,7 @@ use crate::cli::{Exit, Global};
 use crate::clock::{Clock as _, SystemClock};
 use crate::collection::item::RunId;
 use crate::collection::journal::Replayed;
-use crate::collection::run::{Place, Proof};
+use crate::collection::run::Proof;
 use crate::config::{Config, LogLevel, Registry};
 use crate::vault::Vault;
 
@@ -80,7 +80,7 @@ struct RunView {
 impl RunView {
     fn of(id: RunId, replayed: &Replayed, quarantine_for: Duration) -> Self {
         let run = &replayed.run;
-        let held: Vec<_> = run.at(Place::Held).collect();
+        let held: Vec<_> = run.held().collect();
         let bytes = held.iter().filter_map(|item| replayed.items.get(item));
         let due = run.last_taken().map(Timestamp::from);
         Self {

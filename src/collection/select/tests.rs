@@ -134,6 +134,22 @@ fn a_part_takes_the_oldest_and_leaves_what_others_still_name() {
     assert!(selection.left.share > 0);
 }
 
+/// No later run would take it either, so somebody has to be told.
+#[test]
+fn what_no_portion_has_room_for_is_told_apart() {
+    let selection = select(&shared(), &Limits { bytes: 1, ..all() });
+    assert_eq!(selection.left.share, 0);
+    assert!(selection.left.too_large > 0, "{selection:?}");
+    let largest = |selection: &Selection| selection.items.iter().map(|it| it.bytes).max().unwrap();
+    let enough = largest(&select(&shared(), &all()));
+    let left = |bytes| {
+        let limits = Limits { bytes, ..all() };
+        select(&shared(), &limits).left.too_large
+    };
+    assert_eq!(left(2 * enough), 0);
+    assert!(left(enough - 1) > 0);
+}
+
 #[test]
 fn what_was_not_rehearsed_stays_with_all_that_only_it_names() {
     let plan = shared();

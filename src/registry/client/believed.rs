@@ -7,7 +7,7 @@ use reqwest::Method;
 use super::{Client, by_digest, of_blob};
 use crate::oci::digest::Digest;
 use crate::registry::stats::Operation;
-use crate::registry::transport::Wanted;
+use crate::registry::transport::{Batch, Wanted};
 use crate::verify::question::Answer;
 use crate::verify::target::AuthId;
 
@@ -29,9 +29,15 @@ impl Belief {
 }
 
 impl Client {
-    /// HEAD on a connection of its own.
+    /// Connections for a batch of such questions: none of them leads to a backend that answered before.
+    pub fn batch(&self) -> Result<Batch, String> {
+        self.transport.batch().map_err(|error| error.to_string())
+    }
+
+    /// By HEAD.
     pub async fn believes_in(
         &self,
+        batch: &Batch,
         auth: AuthId,
         repository: &Arc<str>,
         digest: &Digest,
@@ -44,7 +50,7 @@ impl Client {
         };
         let wanted = Wanted {
             operation: Operation::Control,
-            is_fresh: true,
+            batch: Some(batch),
             ..wanted
         };
         match self.presence(&wanted).await.unwrap_or_else(Answer::from) {

@@ -30,6 +30,7 @@ impl Client {
             byte: None,
             unless: None,
             is_fresh: true,
+            batch: None,
             body_limit: None,
         };
         let outcome = self.transport.send(&wanted).await;

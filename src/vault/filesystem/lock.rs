@@ -90,8 +90,7 @@ impl Lock {
 impl Vault {
     /// Takes the lock, or says who has it.
     pub fn lock(&self, holder: &str, now: Second) -> Result<Lock, LockError> {
-        self.make(OWN).map_err(io::Error::from)?;
-        let parent = self.directory(OWN).map_err(io::Error::from)?;
+        let parent = self.make(OWN).map_err(io::Error::from)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&parent, "lock", flags, mode()).map_err(io::Error::from)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

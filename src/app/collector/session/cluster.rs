@@ -15,7 +15,7 @@ use crate::app::collector::workload::Workloads;
 use crate::app::collector::{proof, replicas};
 use crate::collection::item::{Class, Item, RunId};
 use crate::collection::machine::Event;
-use crate::collection::run::{Outcome, Place, Why};
+use crate::collection::run::{Outcome, Why};
 use crate::config::{Cache, Mode, Named, ReadOnlyMode, Restart};
 use crate::gc::plan::{Kind, Plan};
 use crate::gc::refusal::{Code, Refusal};
@@ -179,12 +179,7 @@ impl Session<'_> {
         let Some(note) = self.switched.clone().filter(|_| !self.foreign.goes_on) else {
             return;
         };
-        let now = self.now();
-        let is_ours = self
-            .lock
-            .as_mut()
-            .is_some_and(|lock| lock.renew(&self.vault, now).unwrap_or(false));
-        if !is_ours {
+        if !self.has_lock() {
             return;
         }
         let mut attempts = 0;
@@ -265,7 +260,7 @@ impl Session<'_> {
         let goes: HashSet<Digest> = rows.map(|row| row.digest).collect();
         let mut held: Vec<Item> = Vec::new();
         for (_, replayed) in self.journals.iter() {
-            let ids = replayed.run.at(Place::Held);
+            let ids = replayed.run.held();
             for item in ids.filter_map(|id| replayed.items.get(&id)) {
                 if item.class.is_data() {
                     not.insert(item.digest);
@@ -329,7 +324,7 @@ impl Session<'_> {
             .journals
             .iter()
             .filter(|(_, it)| !it.run.is_settled() && it.run.returns().is_none())
-            .filter(|(_, it)| it.run.at(Place::Held).next().is_some())
+            .filter(|(_, it)| it.run.held().next().is_some())
             .filter_map(|(run, it)| Some((run, it.run.last_taken()?)))
             .collect();
         let Some(last) = open.iter().map(|(_, at)| *at).max() else {
@@ -363,7 +358,7 @@ impl Session<'_> {
                 .journals
                 .iter()
                 .find(|(id, _)| *id == run)
-                .map(|(_, it)| it.run.at(Place::Held).collect())
+                .map(|(_, it)| it.run.held().collect())
                 .unwrap_or_default();
             if self.believed(run, &held).contains(&true) {
                 events.push(Event::Wanted(run, Why::CacheUnsettled, None));

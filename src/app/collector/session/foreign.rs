@@ -89,14 +89,6 @@ impl Session<'_> {
         self.report()
     }
 
-    pub(super) fn release(&mut self) {
-        if let Some(lock) = self.lock.take()
-            && let Err(error) = lock.release()
-        {
-            warn!(%error, "the lock was not given back; whoever comes next waits a little");
-        }
-    }
-
     fn collected(&mut self) -> Ending {
         if let Err(refusal) = self.lead() {
             self.refuse(vec![refusal]);

@@ -8,7 +8,6 @@ use tracing::warn;
 use super::Session;
 use crate::app::collector::BATCH;
 use crate::collection::pace::Pace;
-use crate::collection::run::Place;
 use crate::config::{Mode, PurgeBy};
 
 /// Beside the journal: how fast the last run went.
@@ -86,7 +85,7 @@ impl Session<'_> {
             let last = it.run.last_taken();
             last.is_some_and(|last| last.get().saturating_add(lasts) <= now)
         });
-        due.map(|(_, it)| it.run.at(Place::Held).count()).sum()
+        due.map(|(_, it)| it.run.held().count()).sum()
     }
 
     /// Whether what is left of the window is long enough for a batch, and for what has to follow it.

@@ -237,7 +237,8 @@ impl Session<'_> {
             .saturating_add(every)
             .unwrap_or(self.work.until);
         self.wait_until(until.into());
-        if self.work.stop.load(Ordering::Relaxed) {
+        // What was asked back goes first; the next session goes on watching.
+        if self.work.stop.load(Ordering::Relaxed) || self.is_asked_back() {
             return Event::NotWatched;
         }
         let Some(kept) = self.read_kept(Reading::Known) else {

@@ -9,7 +9,6 @@ use super::known::Journals;
 use super::scenario::{Cache, Scenario};
 use super::world::World;
 use crate::collection::item::{ItemId, RunId};
-use crate::collection::run::Place;
 
 /// A listing, by whoever knows these runs.
 pub(super) struct Listing<'a> {
@@ -31,7 +30,7 @@ impl<'a> Listing<'a> {
         let mut held = Files::NONE;
         for (id, run) in runs {
             if let Some(quarantine) = world.run(*id) {
-                let items = run.at(Place::Held).map(|it| quarantine.items.file(it));
+                let items = run.held().map(|it| quarantine.items.file(it));
                 held = held.and(items.collect());
             }
         }
@@ -98,7 +97,7 @@ impl<'a> Listing<'a> {
             let Some(quarantine) = self.world.run(*id) else {
                 continue;
             };
-            let items = run.at(Place::Held);
+            let items = run.held();
             let items = items.filter(|item| !goes.has(quarantine.items.file(*item)));
             let items: Vec<ItemId> = items.collect();
             if !items.is_empty() {
