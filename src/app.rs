@@ -20,6 +20,7 @@ pub mod once;
 pub mod pipeline;
 pub mod plan;
 pub mod planner;
+mod quiet;
 pub mod recollection;
 pub mod registries;
 pub mod reload;

@@ -7,6 +7,7 @@
 //! ([`journal`]), so that whoever is killed anywhere goes on from there.
 
 pub mod compared;
+pub mod conflicts;
 pub mod expiry;
 pub mod foreign;
 pub mod gate;
@@ -20,6 +21,8 @@ pub mod occasion;
 pub mod pace;
 pub mod proven;
 pub mod rehearsed;
+pub mod replicas;
 pub mod rollout;
 pub mod run;
 pub mod select;
+pub mod vanished;

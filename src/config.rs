@@ -200,6 +200,8 @@ pub struct Registry {
     pub aliases: Vec<String>,
     /// Where each replica is asked by itself; empty where nobody said.
     pub replica_endpoints: Vec<Endpoint>,
+    /// The Service whose endpoints the replicas are.
+    pub service: Option<Named>,
     /// There is one replica only.
     pub single: bool,
     /// What holds for this registry, defaults included.

@@ -39,6 +39,7 @@ use crate::vault::{BucketRules, Vault};
 
 mod asked;
 pub(in crate::app) mod cluster;
+mod conflicts;
 mod copied;
 mod ended;
 mod expired;
@@ -49,6 +50,7 @@ pub mod phase;
 mod proof;
 pub mod readonly;
 mod redis;
+mod replicas;
 pub mod session;
 pub mod settle;
 mod unmarked;
@@ -267,7 +269,8 @@ pub fn look(config: &Config, registry: &Registry) -> Looked {
                     .map(drop)
                     .map_err(|error| error.to_string()),
             );
-            session::standing(&vault, registry, &mut facts);
+            facts.check(Code::StorageUnsupported, session::vanished(&vault));
+            session::standing(&vault, registry, &Handle::current(), &mut facts);
         }
         Err(refusal) => facts.refused(refusal),
     }

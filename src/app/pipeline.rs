@@ -15,6 +15,7 @@ use tracing::{Instrument as _, info_span, warn};
 use super::apart::Parted;
 use super::custody::Custody;
 use super::keeper::Event;
+use super::quiet::{self, Quiet};
 use super::registries::Registries;
 use super::sources::{self, Wanted};
 use super::tags::{Budget, TagWatch};
@@ -297,7 +298,9 @@ async fn prove(
     } = registries.remembered(&host);
     // Both look with the same eyes: what one found broken by reading, the other does not take for whole.
     let suspects = Arc::new(Suspects::new(suspects));
+    let (watcher, quiet) = quiet::of(registries.config.registry(&host));
     let prover = || RegistryLoop {
+        quiet: quiet.clone(),
         host: Arc::clone(&host),
         rotation,
         suspects: Arc::clone(&suspects),
@@ -310,7 +313,11 @@ async fn prove(
         prover: None,
     };
     let covered = Covered::default();
-    tokio::join!(prover().all_images(&covered), prover().new_images(&covered));
+    tokio::join!(
+        prover().all_images(&covered),
+        prover().new_images(&covered),
+        watcher.run(stop.clone())
+    );
 }
 
 /// The images that a round has begun to prove, with the platforms that counted then; in order of their
@@ -341,6 +348,7 @@ impl Covered {
 
 /// Rounds of one kind over one registry.
 struct RegistryLoop {
+    quiet: Quiet,
     host: Arc<str>,
     rotation: Rotation,
     suspects: Arc<Suspects>,
@@ -359,6 +367,9 @@ impl RegistryLoop {
         let interval = Duration::try_from(interval).unwrap_or(Duration::MAX);
         let mut tags = TagWatch::default();
         loop {
+            if !self.quiet.over(&self.stop).await {
+                return;
+            }
             let due = Instant::now() + interval;
             let all = self.images();
             covered.replace(Arc::clone(&all));
@@ -390,7 +401,12 @@ impl RegistryLoop {
     }
 
     /// Looks at tags until the next round is due; false when it is time to end.
-    async fn look_at_tags(&self, images: &[Arc<Image>], tags: &mut TagWatch, due: Instant) -> bool {
+    async fn look_at_tags(
+        &mut self,
+        images: &[Arc<Image>],
+        tags: &mut TagWatch,
+        due: Instant,
+    ) -> bool {
         let prover = self.prover.as_ref();
         let Some(prover) = prover.filter(|_| self.registries.lists_tags(&self.host)) else {
             return true;
@@ -404,6 +420,8 @@ impl RegistryLoop {
         let look = tags.look(prover, images, &is_named, budget, self.clock.as_ref());
         let known = tokio::select! {
             known = look => known,
+            // They are looked at again after the next round.
+            () = self.quiet.begins() => return true,
             () = self.stop.cancelled() => return false,
         };
         match known {
@@ -420,11 +438,25 @@ impl RegistryLoop {
         self.images.borrow_and_update().of_host(&self.host).into()
     }
 
-    /// One round; false when it is time to end.
+    /// One round; false when it is time to end. One during which the registry may not be asked any more says
+    /// nothing of what it did not reach, and begins again after that.
     async fn round(&mut self, images: &[Arc<Image>], is_full: bool) -> bool {
         if images.is_empty() {
             return true;
         }
+        while self.quiet.over(&self.stop).await {
+            if let Some(is_to_go_on) = self.round_at_once(images, is_full).await {
+                return is_to_go_on;
+            }
+            // It was cut off anywhere.
+            self.prover = None;
+        }
+        false
+    }
+
+    /// `None` where it was cut off.
+    async fn round_at_once(&mut self, images: &[Arc<Image>], is_full: bool) -> Option<bool> {
+        let mut quiet = self.quiet.clone();
         let problem = match &self.prover {
             Some(_) => None,
             None => {
@@ -455,13 +487,12 @@ impl RegistryLoop {
         };
         let result = tokio::select! {
             result = round => result,
-            () = self.stop.cancelled() => return false,
+            () = quiet.begins() => return None,
+            () = self.stop.cancelled() => return Some(false),
         };
         self.parted.take(&result.compared);
-        self.events
-            .send(Event::Round(Box::new(result)))
-            .await
-            .is_ok()
+        let sent = self.events.send(Event::Round(Box::new(result))).await;
+        Some(sent.is_ok())
     }
 }
 

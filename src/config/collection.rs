@@ -13,6 +13,7 @@ use super::objects::{ReadOnly, Restart, Workload};
 use super::problem::quoted;
 use super::raw;
 use super::redis::Redis;
+use crate::collection::conflicts::Rule;
 use crate::collection::proven::Require;
 use crate::gc::window::Window;
 use crate::oci::reference::Reference;
@@ -90,6 +91,8 @@ pub struct Gc {
     pub purge_by: PurgeBy,
     /// What was copied in a bucket without versions may be purged, although then nothing brings it back.
     pub purges_without_versions: bool,
+    /// Whoever else may collect the same storage.
+    pub conflicts: Vec<Rule>,
     pub executor: Executor,
     pub collector: Collector,
 }
@@ -197,6 +200,7 @@ impl Default for Gc {
             watch_every: Duration::from_mins(1),
             purge_by: PurgeBy::Pullproof,
             purges_without_versions: false,
+            conflicts: Vec::new(),
             executor: Executor::Builtin,
             collector: Collector::InProcess,
         }
@@ -226,6 +230,7 @@ impl Checker<'_, '_> {
             watch_every,
             purge,
             r#unsafe,
+            conflicts,
             executor,
             collector,
         } = raw;
@@ -290,6 +295,7 @@ impl Checker<'_, '_> {
                 let wanted = |it: &raw::Unsafe| matches!(it, raw::Unsafe::PurgeWithoutVersions);
                 all.iter().any(wanted)
             }),
+            conflicts: self.conflicts(&format!("{path}.conflicts.workloads"), conflicts, defaults),
             collector: match collector {
                 None => defaults.collector.clone(),
                 Some(raw) => self.collector(&format!("{path}.collector"), raw, &defaults.collector),
@@ -344,6 +350,47 @@ impl Checker<'_, '_> {
             }
         }
         found
+    }
+
+    fn conflicts(&mut self, path: &str, raw: Option<raw::Conflicts>, defaults: &Gc) -> Vec<Rule> {
+        let Some(all) = raw.and_then(|it| it.workloads) else {
+            return defaults.conflicts.clone();
+        };
+        let mut rules = Vec::with_capacity(all.len());
+        for (index, one) in all.into_iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let raw::Conflict {
+                namespace,
+                name,
+                selector,
+            } = one;
+            let namespace = self.namespace(&format!("{path}.namespace"), namespace);
+            if name.is_none() && selector.is_none() && !self.report.has(&path) {
+                let message = "it does not say which; add `name: \"registry-gc*\"` or `selector: app=registry-gc`";
+                self.report.add(&path, message);
+            }
+            let name = name.and_then(|text| match text.parse() {
+                Ok(pattern) if !text.contains('/') => Some(pattern),
+                Ok(_) | Err(_) => {
+                    let message = format!(
+                        "{} is no pattern of names: expected one as registry-gc or registry-gc*",
+                        quoted(&text)
+                    );
+                    self.report.add(&format!("{path}.name"), message);
+                    None
+                }
+            });
+            if selector.as_deref().is_some_and(|it| it.trim().is_empty()) {
+                let message = "it is empty, which selects everything; write one as app=registry-gc";
+                self.report.add(&format!("{path}.selector"), message);
+            }
+            rules.push(Rule {
+                namespace,
+                name,
+                selector,
+            });
+        }
+        rules
     }
 
     fn patterns(&mut self, path: &str, texts: Vec<String>) -> Vec<Pattern> {

@@ -6,14 +6,9 @@
 /// Keys by the path of a map (indices left out) and their name in it.
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["retention"]),
-    ("gc", GC),
-    ("registries[].gc", GC),
-    ("registries[]", &["sparse", "service"]),
+    ("registries[]", &["sparse"]),
     ("metrics", &["labels"]),
 ];
-
-/// Of the collection itself.
-const GC: &[&str] = &["conflicts"];
 
 /// Whether a later version has this key in the map at this path.
 pub(super) fn has_key(map: &str, key: &str) -> bool {

@@ -180,7 +180,7 @@ impl Checker<'_, '_> {
     }
 
     /// Both are part of a path, so they are checked to be what Kubernetes takes for a name.
-    fn named(
+    pub(super) fn named(
         &mut self,
         path: &str,
         namespace: Option<String>,

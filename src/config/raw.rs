@@ -10,9 +10,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 pub(super) use self::collection::{
-    Acknowledged, Fate, Filesystem, Gc, GcMode, LeaderElection, PurgeBy, ReadOnly, ReadOnlyMode,
-    Redis, Require, S3, Settle, SettleCache, SettleRestart, Storage, Unsafe, Validation, Window,
-    WorkloadKind,
+    Acknowledged, Conflict, Conflicts, Fate, Filesystem, Gc, GcMode, LeaderElection, Named,
+    PurgeBy, ReadOnly, ReadOnlyMode, Redis, Require, S3, Settle, SettleCache, SettleRestart,
+    Storage, Unsafe, Validation, Window, WorkloadKind,
 };
 pub(super) use self::collector::{Collector, InProcess};
 pub(super) use self::executor::{Executor, Undo};
@@ -267,6 +267,8 @@ pub(super) struct Registry {
     /// Where each of its replicas is asked by itself, for whoever collects its garbage.
     #[schemars(extend("examples" = [["http://10.0.0.7:5000", "http://10.0.0.8:5000"]]))]
     pub(super) replica_endpoints: Option<Vec<String>>,
+    /// The Service of Kubernetes before its replicas, which names each of them, for whoever collects its garbage.
+    pub(super) service: Option<Named>,
     /// Whether it has one replica only. A registry on this machine is taken to have one.
     #[schemars(extend("default" = false))]
     pub(super) single: Option<bool>,

@@ -8,7 +8,7 @@ use crate::oci::reference::{DOCKER_HUB, Reference};
 use super::check::Checker;
 use super::endpoint::{Endpoint, Scheme};
 use super::problem::quoted;
-use super::{ClientCertificate, Gc, Registry, RegistryKind, Tls, Verify, duration, raw};
+use super::{ClientCertificate, Gc, Named, Registry, RegistryKind, Tls, Verify, duration, raw};
 
 pub(super) const CONCURRENCY: u32 = 32;
 
@@ -132,6 +132,13 @@ impl Checker<'_, '_> {
             let message = "it says that there is one replica, and `replicaEndpoints` names more; keep one of them";
             self.report.add(&of("single"), message);
         }
+        let beside = [
+            ("replicaEndpoints", !replica_endpoints.is_empty()),
+            ("single", single),
+        ];
+        let service = raw
+            .service
+            .and_then(|raw| self.service(&of("service"), raw, beside));
         let mirrored = host.clone();
         let validation = raw.storage.as_ref().and_then(|it| it.validation);
         let validates = validation != Some(raw::Validation::Off);
@@ -156,6 +163,7 @@ impl Checker<'_, '_> {
             requests_per_second: raw.requests_per_second,
             aliases,
             replica_endpoints,
+            service,
             single,
             mirrors: self.mirrors(&of("mirrors"), &mirrored, raw.mirrors.unwrap_or_default()),
             verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), verify),
@@ -181,6 +189,16 @@ impl Checker<'_, '_> {
         );
         self.report
             .add(&format!("{path}.storage.validation"), message);
+    }
+
+    /// `beside`: what else says what the replicas are, and whether it is written.
+    fn service(&mut self, path: &str, raw: raw::Named, beside: [(&str, bool); 2]) -> Option<Named> {
+        for (key, _) in beside.iter().filter(|(_, is_written)| *is_written) {
+            let message =
+                format!("both `service` and `{key}` say what the replicas are; keep one of them");
+            self.report.add(path, message);
+        }
+        self.named(path, raw.namespace, raw.name)
     }
 
     /// The host as a canonical reference names it, since by that name it is looked up.

@@ -307,7 +307,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, kind, maxConcurrency, mirrors, plainHttp, proxy, replicaEndpoints, requestsPerSecond, single, storage, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, kind, maxConcurrency, mirrors, plainHttp, proxy, replicaEndpoints, requestsPerSecond, service, single, storage, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",
@@ -874,6 +874,7 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
         max_collect_bytes: None,
         redis: None,
         workload: None,
+        conflicts: Vec::new(),
         read_only: ReadOnly {
             deployment: None,
             ..config.gc.read_only
@@ -1082,7 +1083,7 @@ registries:
     assert!(bucket.gc.keeps_tag_history && !bucket.gc.keeps_untagged);
     check(
         "\
-gc: {mode: sweep, repositories: [], minimumAge: 5, alarmPercent: 101, conflicts: {}}
+gc: {mode: sweep, repositories: [], minimumAge: 5, alarmPercent: 101, conflicts: {workloads: [{namespace: Registry, name: \"a/b\"}, {namespace: r}]}}
 registries:
   - {host: a.b, storage: {}}
   - {host: c.d, storage: {filesystem: {root: a}, s3: {region: r, bucket: b}}, gc: {repositories: [\"/a\"]}}
@@ -1093,7 +1094,9 @@ registries:
             "1:33 gc.repositories: it is empty: nothing would be collected; write [\"**\"] for all",
             "1:49 gc.minimumAge: expected text, as \"10m\", found the number 5",
             "1:66 gc.alarmPercent: expected a number from 0 to 100, found the number 101",
-            "1:71 gc.conflicts: `conflicts` is known, but this version does not have it yet: it would have no effect; take it out",
+            "1:107 gc.conflicts.workloads[0].namespace: `Registry` is no namespace of Kubernetes: expected lower-case letters, digits and dashes",
+            "1:123 gc.conflicts.workloads[0].name: `a/b` is no pattern of names: expected one as registry-gc or registry-gc*",
+            "1:131 gc.conflicts.workloads[1]: it does not say which; add `name: \"registry-gc*\"` or `selector: app=registry-gc`",
             "3:26 registries[0].storage: nothing is in it; write {filesystem: {root: DIRECTORY}} or {s3: {region: REGION, bucket: BUCKET}}",
             "4:54 registries[1].storage.s3: `filesystem` and `s3` are two places; keep one of them",
             "4:99 registries[1].gc.repositories[0]: `/a` is not a pattern of repositories: a repository's name neither begins nor ends with /; expected one as team/app, sandbox/* or sandbox/**",

@@ -1,6 +1,6 @@
 //! Each effect of the machine, carried out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::copied::Copied;
 use super::journals::Journals;
 use super::lease::Lease;
 use super::readonly::Note;
-use super::{Report, Standing, Work, memory, unmarked};
+use super::{Report, Standing, Work, conflicts, memory, unmarked};
 use crate::app::plan::Kept;
 use crate::collection::gate::{Facts, Permit};
 use crate::collection::item::{Item, ItemId, RunId};
@@ -40,8 +40,10 @@ mod gate;
 mod listing;
 mod pacing;
 mod proving;
+mod vanished;
 
 pub(super) use gate::standing;
+pub(super) use vanished::told as vanished;
 
 /// Beside the journal: what references led to.
 const COPIED: &str = "ledger.json";
@@ -65,8 +67,8 @@ pub(super) struct Session<'a> {
     lease: Option<Lease>,
     /// What is to be made writable again.
     switched: Option<Note>,
-    /// A batch was not begun since the registry takes pushes.
-    takes_pushes: bool,
+    /// Why a batch was not begun: the registry takes pushes, or another collector may be at work.
+    closed: Option<Code>,
     foreign: foreign::Standing,
     facts: Facts,
     memory: Memory,
@@ -80,8 +82,8 @@ pub(super) struct Session<'a> {
     /// How fast it goes.
     pacing: Pacing,
     besides: Besides,
-    /// One for each replica, once something was to be asked for.
-    askers: Vec<Option<Prover>>,
+    /// One for each replica, by its address, once something was to be asked for.
+    askers: BTreeMap<String, Option<Prover>>,
     /// What came of making the redis forget that replicas share.
     forgetting: forgetting::Known,
     /// What references led to, as it was copied before.
@@ -111,7 +113,7 @@ impl<'a> Session<'a> {
             leads,
             lease: None,
             switched: None,
-            takes_pushes: false,
+            closed: None,
             foreign: foreign::Standing::default(),
             facts: Facts::default(),
             memory: Memory::default(),
@@ -122,7 +124,7 @@ impl<'a> Session<'a> {
             spared: BTreeSet::new(),
             pacing: Pacing::default(),
             besides: Besides::default(),
-            askers: Vec::new(),
+            askers: BTreeMap::new(),
             forgetting: forgetting::Known::default(),
             copied: None,
             obeyed: None,
@@ -300,7 +302,7 @@ impl<'a> Session<'a> {
                 let is_empty = self.report.taken.items == 0 && self.report.purged.items == 0;
                 let ending = match ending {
                     Ending::Done if self.report.failed.is_some() => Ending::Failed,
-                    Ending::Done if self.takes_pushes && is_empty => Ending::Refused,
+                    Ending::Done if self.closed.is_some() && is_empty => Ending::Refused,
                     ending => ending,
                 };
                 self.report.ending = Some(ending);
@@ -399,9 +401,15 @@ impl<'a> Session<'a> {
 
     /// What the next who reads need not read, as long as the storage's lock is ours.
     fn tidy(&mut self) {
-        if self.has_lock()
-            && let Err(error) = self.journals.tidy(&self.vault)
-        {
+        if !self.has_lock() {
+            return;
+        }
+        // The journals tell what was taken, and go after it.
+        if let Err(problem) = self.forget_taken() {
+            warn!(storage = self.work.registry.host, "{problem}");
+            return;
+        }
+        if let Err(error) = self.journals.tidy(&self.vault) {
             warn!(
                 storage = self.work.registry.host,
                 %error, "the journals stay as long as they are; the next session tries again"
@@ -658,9 +666,19 @@ impl<'a> Session<'a> {
         if self.work.registry.gc.read_only.mode != ReadOnlyMode::NotRequired
             && let Err(problem) = self.prove_read_only()
         {
-            self.takes_pushes = true;
+            self.closed = Some(Code::RegistryWritable);
             self.refuse(vec![Refusal::new(Code::RegistryWritable, problem)]);
             return Guarded::Stop;
+        }
+        if !self.foreign.collects {
+            let found = conflicts::look(&self.work.runtime, &self.work.registry.gc.conflicts);
+            if !found.is_empty() {
+                self.closed = Some(Code::StorageUnsupported);
+                let refusals = found.into_iter();
+                let refusals = refusals.map(|it| Refusal::new(Code::StorageUnsupported, it));
+                self.refuse(refusals.collect());
+                return Guarded::Stop;
+            }
         }
         Guarded::Go
     }

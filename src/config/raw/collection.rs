@@ -133,9 +133,38 @@ pub(in crate::config) struct Gc {
     /// A plan that would take more of a storage's blobs or bytes is refused until it is accepted.
     #[schemars(extend("default" = 50), range(min = 0, max = 100))]
     pub(in crate::config) alarm_percent: Option<f64>,
+    /// Whoever else may collect the same storage: while it may be at work, nothing is taken.
+    #[schemars(extend("default" = serde_json::json!({})))]
+    pub(in crate::config) conflicts: Option<Conflicts>,
     /// Who takes what is garbage: a map with one key. All but pullproof itself have no quarantine.
     #[schemars(extend("default" = serde_json::json!({"builtin": {}})))]
     pub(in crate::config) executor: Option<super::executor::Executor>,
+}
+
+/// Other collectors of the same storage.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::config) struct Conflicts {
+    /// Jobs and CronJobs of the cluster that pullproof runs in, or of the current context.
+    #[schemars(extend("default" = []))]
+    pub(in crate::config) workloads: Option<Vec<Conflict>>,
+}
+
+/// Jobs and CronJobs of a namespace, by their names, by their labels or by both.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["namespace"]))]
+pub(in crate::config) struct Conflict {
+    /// Their namespace.
+    #[schemars(extend("examples" = ["registry"]))]
+    pub(in crate::config) namespace: Option<String>,
+    /// Their names; `*` stands for anything. What a CronJob starts has that one's name, and more, for its own:
+    /// it counts too.
+    #[schemars(extend("examples" = ["registry-gc*"]))]
+    pub(in crate::config) name: Option<String>,
+    /// Their labels, as `kubectl -l` takes them.
+    #[schemars(extend("examples" = ["app=registry-gc"]))]
+    pub(in crate::config) selector: Option<String>,
 }
 
 /// What the gate asks of the images that are kept.

@@ -5,4 +5,5 @@ mod failed;
 mod journals;
 mod killed;
 mod refused;
+mod vanished;
 mod whole;

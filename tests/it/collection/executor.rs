@@ -10,6 +10,8 @@ mod command;
 mod ended;
 mod harbor;
 mod job;
+mod quiet;
+mod rights;
 
 /// A read-only registry over a tree, of which this is in use, and whoever collects it.
 async fn desk(version: Version, tree: Tree, kept: &[&str], executor: &Value) -> Desk {

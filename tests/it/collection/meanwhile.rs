@@ -19,11 +19,11 @@ use crate::support::pull::Puller;
 use crate::support::registry::Version;
 use crate::support::server::Server;
 
-type Act = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+pub(super) type Act = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
 /// In front of a registry: does something before it passes a certain request on, once.
-struct Meanwhile {
-    server: Server,
+pub(super) struct Meanwhile {
+    pub(super) server: Server,
     script: Arc<Script>,
 }
 
@@ -35,7 +35,7 @@ struct Script {
 }
 
 impl Meanwhile {
-    fn start(upstream: &str, method: Method, part: &str, act: Act) -> Self {
+    pub(super) fn start(upstream: &str, method: Method, part: &str, act: Act) -> Self {
         let script = Arc::new(Script {
             upstream: upstream.to_owned(),
             at: (method, part.to_owned()),
@@ -50,7 +50,7 @@ impl Meanwhile {
         }
     }
 
-    fn was_asked(&self) -> bool {
+    pub(super) fn was_asked(&self) -> bool {
         self.script.act.lock().unwrap().is_none()
     }
 }

@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::Session;
-use super::proving::replicas;
 use crate::app::collector::lease::Lease;
-use crate::app::collector::proof;
 use crate::app::collector::readonly::{self, Note};
 use crate::app::collector::settle::{self, Caches, Replicas, Unlinked};
 use crate::app::collector::workload::Workloads;
+use crate::app::collector::{proof, replicas};
 use crate::collection::item::{Class, Item, RunId};
 use crate::collection::machine::Event;
 use crate::collection::run::{Outcome, Why};
@@ -153,13 +152,7 @@ impl Session<'_> {
     /// Every replica says that it takes no pushes.
     pub(super) fn prove_read_only(&mut self) -> Result<(), String> {
         let work = self.work;
-        let all = replicas(&work.registry);
-        if all.is_empty() {
-            return Err(
-                "nobody said which replicas have to be asked (`replicaEndpoints`)".to_owned(),
-            );
-        }
-        for replica in all {
+        for replica in replicas::of(&work.registry, &work.runtime)? {
             let address = replica.to_string();
             let asked = proof::takes_pushes(&work.registries, &work.registry.host, replica);
             match work.runtime.block_on(asked) {

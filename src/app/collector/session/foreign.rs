@@ -162,6 +162,7 @@ impl Session<'_> {
                 return;
             }
         };
+        self.look_for_vanished(plan.graph(), self.now());
         self.facts.met(Code::ListingIncomplete);
         let is_accepted =
             self.work.accepted.as_deref() == Some(&*plan.id(&self.work.registry.host));
@@ -258,7 +259,8 @@ impl Session<'_> {
             by,
             has_ended: false,
         };
-        if let Err(problem) = self.remember(NOTE, &note) {
+        let noted = self.forget_stored();
+        if let Err(problem) = noted.and_then(|()| self.remember(NOTE, &note)) {
             self.fail(problem);
             return;
         }
@@ -352,7 +354,9 @@ impl Session<'_> {
         }
         match self.guard() {
             Guarded::Go => Ok(()),
-            Guarded::Stop if self.takes_pushes => Err("the registry takes pushes".to_owned()),
+            Guarded::Stop if self.closed == Some(Code::RegistryWritable) => {
+                Err("the registry takes pushes".to_owned())
+            }
             Guarded::Stop => {
                 Err("it was told to stop, by a signal, `gc stop` or `gc pause`".to_owned())
             }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::proving::replicas;
 use super::{COPIED, Session};
 use crate::app::collector::copied::Copied;
-use crate::app::collector::{Reading, proof};
+use crate::app::collector::{Reading, conflicts, proof, replicas};
 use crate::app::plan::Kept;
 use crate::collection::gate::{self, Facts, Permit};
 use crate::collection::proven::{self, Found, Memory, Proofs};
@@ -71,7 +71,7 @@ impl Session<'_> {
             facts.met(code);
         }
         facts.check(Code::NotLeader, leads);
-        standing(&self.vault, &self.work.registry, facts);
+        standing(&self.vault, &self.work.registry, &self.work.runtime, facts);
         self.check_redis();
         let facts = &mut self.facts;
         let left = self.work.until.duration_since(self.work.clock.now());
@@ -295,9 +295,17 @@ fn between(windows: &[Window], now: Timestamp) -> Duration {
     apart.max().unwrap_or_default()
 }
 
-/// What is told by the configuration and by marks in the storage.
-pub(in crate::app::collector) fn standing(vault: &Vault, registry: &Registry, facts: &mut Facts) {
+/// What is told by the configuration, by marks in the storage, and by what runs in the cluster.
+pub(in crate::app::collector) fn standing(
+    vault: &Vault,
+    registry: &Registry,
+    runtime: &Handle,
+    facts: &mut Facts,
+) {
     let gc = &registry.gc;
+    for found in conflicts::look(runtime, &gc.conflicts) {
+        facts.refused(Refusal::new(Code::StorageUnsupported, found));
+    }
     let is_paused = vault.has("pause");
     facts.check(
         Code::Paused,
@@ -307,16 +315,11 @@ pub(in crate::app::collector) fn standing(vault: &Vault, registry: &Registry, fa
             Err(error) => Err(format!("whether it is paused cannot be told: {error}")),
         },
     );
-    let replicas = replicas(registry);
     let is_asked = !matches!(gc.executor, Executor::Harbor(_));
     facts.check(
         Code::ReplicasUnknown,
-        if replicas.is_empty() && is_asked {
-            Err(
-                "nobody said how many replicas the registry has: write `single: true`, or name each under \
-                 `replicaEndpoints`"
-                    .to_owned(),
-            )
+        if is_asked {
+            replicas::of(registry, runtime).map(drop)
         } else {
             Ok(())
         },

@@ -41,6 +41,7 @@ impl Session<'_> {
         let now = self.work.clock.now();
         self.listed_at = now.into();
         let plan = self.planned(&kept, now)?;
+        self.look_for_vanished(plan.graph(), now.into());
         let counts = plan.counts();
         let rehearsed = memory::rehearse(&self.vault, &self.work.registry.host, &plan, now)?;
         self.besides.mark = begun.elapsed();

@@ -1,21 +1,24 @@
 //! Whether replicas still answer for what was taken, and whether all that was proven can still be pulled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
 use super::Session;
 use super::gate::{PROVEN, UNSETTLED};
-use crate::app::collector::{Reading, proof};
+use crate::app::collector::{Reading, proof, replicas};
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Event;
 use crate::collection::proven::{self, Memory};
 use crate::collection::run::{Proof, Why};
+use crate::config::Cache;
 use crate::config::endpoint::Endpoint;
-use crate::config::{Cache, Registry};
 use crate::prover::Prover;
 use crate::registry::client::believed::Belief;
+
+/// So often it is looked again whether there are replicas that were not asked.
+const ROUNDS: usize = 5;
 
 /// What a replica's word for something that was taken comes to; the strongest of all replicas' counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,35 +52,7 @@ impl Session<'_> {
     /// The same, at once.
     pub(super) fn believed(&mut self, run: RunId, ids: &[ItemId]) -> Vec<bool> {
         let items = self.journals.items(run, ids);
-        if self.askers.is_empty() {
-            self.askers = self.askers();
-        }
-        let mut all = vec![Word::Gone; items.len()];
-        for (asker, replica) in self.askers.iter().zip(replicas(&self.work.registry)) {
-            let found = proof::believed(asker.as_ref(), &items);
-            let found = self.work.runtime.block_on(found);
-            let unknown = found.iter().find_map(|it| match it {
-                Belief::Unknown(why) => Some(why),
-                Belief::Gone | Belief::Answers => None,
-            });
-            if let Some(why) = unknown {
-                warn!(
-                    storage = self.work.registry.host,
-                    replica = replica.authority(),
-                    "whether it still believes in what was taken is not known, and that goes back: {why}"
-                );
-            }
-            let words = items.iter().zip(&found);
-            let words: Vec<Word> = words.map(|(item, found)| self.word(item, found)).collect();
-            let count = words.iter().filter(|it| it.is_unsettled()).count();
-            if count > 0 {
-                let unsettled = &mut self.report.unsettled;
-                *unsettled.entry(replica.authority()).or_default() += count;
-            }
-            for (strongest, word) in all.iter_mut().zip(words) {
-                *strongest = word.max(*strongest);
-            }
-        }
+        let all = self.words_of_all(&items);
         let count = all.iter().filter(|it| it.is_unsettled()).count();
         if count > 0 {
             warn!(
@@ -107,6 +82,81 @@ impl Session<'_> {
         }
     }
 
+    /// Each one's strongest word. Which replicas there are may change meanwhile: who comes is asked too, and who
+    /// is gone believes in nothing any more.
+    fn words_of_all(&mut self, items: &[Item]) -> Vec<Word> {
+        let work = self.work;
+        let mut asked: BTreeMap<String, Vec<Word>> = BTreeMap::new();
+        let mut is_complete = false;
+        for _ in 0..ROUNDS {
+            let replicas = match replicas::of(&work.registry, &work.runtime) {
+                Ok(replicas) => replicas,
+                Err(problem) => {
+                    warn!(
+                        storage = work.registry.host,
+                        "what was taken goes back: {problem}"
+                    );
+                    break;
+                }
+            };
+            asked.retain(|known, _| replicas.iter().any(|it| it.to_string() == *known));
+            let new = replicas.into_iter();
+            let new: Vec<Endpoint> = new
+                .filter(|it| !asked.contains_key(&it.to_string()))
+                .collect();
+            if new.is_empty() {
+                is_complete = true;
+                break;
+            }
+            for replica in new {
+                let words = self.words_of(&replica, items);
+                asked.insert(replica.to_string(), words);
+            }
+        }
+        let first = if is_complete {
+            Word::Gone
+        } else {
+            Word::Unknown
+        };
+        let mut all = vec![first; items.len()];
+        for words in asked.into_values() {
+            for (strongest, word) in all.iter_mut().zip(words) {
+                *strongest = word.max(*strongest);
+            }
+        }
+        all
+    }
+
+    fn words_of(&mut self, replica: &Endpoint, items: &[Item]) -> Vec<Word> {
+        let known = replica.to_string();
+        if !self.askers.contains_key(&known) {
+            let asker = self.asker(replica.clone());
+            self.askers.insert(known.clone(), asker);
+        }
+        let asker = self.askers.get(&known).and_then(Option::as_ref);
+        let found = proof::believed(asker, items);
+        let found = self.work.runtime.block_on(found);
+        let unknown = found.iter().find_map(|it| match it {
+            Belief::Unknown(why) => Some(why),
+            Belief::Gone | Belief::Answers => None,
+        });
+        if let Some(why) = unknown {
+            warn!(
+                storage = self.work.registry.host,
+                replica = replica.authority(),
+                "whether it still believes in what was taken is not known, and that goes back: {why}"
+            );
+        }
+        let words = items.iter().zip(&found);
+        let words: Vec<Word> = words.map(|(item, found)| self.word(item, found)).collect();
+        let count = words.iter().filter(|it| it.is_unsettled()).count();
+        if count > 0 {
+            let unsettled = &mut self.report.unsettled;
+            *unsettled.entry(replica.authority()).or_default() += count;
+        }
+        words
+    }
+
     fn word(&self, item: &Item, belief: &Belief) -> Word {
         if *belief == Belief::Gone {
             return Word::Gone;
@@ -126,23 +176,19 @@ impl Session<'_> {
         }
     }
 
-    /// Whoever asks each replica; `None` for one that cannot be asked.
-    pub(super) fn askers(&self) -> Vec<Option<Prover>> {
+    /// Whoever asks a replica; `None` for one that cannot be asked.
+    fn asker(&self, replica: Endpoint) -> Option<Prover> {
         let kept = self.kept.as_ref();
         let all = kept.map(|kept| proof::references(&kept.set, &self.work.registry, &|_| false));
         // By one round it is known as whom to ask.
         let one: BTreeSet<String> = all.unwrap_or_default().into_iter().take(1).collect();
-        let replicas = replicas(&self.work.registry).into_iter();
-        let asker = |replica| {
-            self.work.runtime.block_on(proof::asker(
-                &self.work.registries,
-                &self.work.registry.host,
-                replica,
-                &one,
-                &self.work.clock,
-            ))
-        };
-        replicas.map(asker).collect()
+        self.work.runtime.block_on(proof::asker(
+            &self.work.registries,
+            &self.work.registry.host,
+            replica,
+            &one,
+            &self.work.clock,
+        ))
     }
 
     /// Everything that was proven before is proven again, and what new links want is told.
@@ -221,15 +267,4 @@ impl Session<'_> {
             }
         }
     }
-}
-
-/// Where each replica is asked; none where nobody said how many there are.
-pub(super) fn replicas(registry: &Registry) -> Vec<Endpoint> {
-    if !registry.replica_endpoints.is_empty() {
-        return registry.replica_endpoints.clone();
-    }
-    if registry.single || registry.endpoint.is_loopback() {
-        return vec![registry.endpoint.clone()];
-    }
-    Vec::new()
 }

@@ -31,9 +31,9 @@ const AUTHORIZATION: &str = "Basic YWRtaW46SGFyYm9yMTIzNDU=";
 const AT: &str = "/api/v2.0/system/gc";
 
 #[derive(Debug, Default)]
-struct Script {
+pub(super) struct Script {
     /// By number, with what each says of itself.
-    executions: Vec<(i64, String)>,
+    pub(super) executions: Vec<(i64, String)>,
     /// What was asked for.
     asked: Vec<Value>,
     stopped: Vec<i64>,
@@ -43,10 +43,14 @@ struct Script {
     takes: Option<PathBuf>,
     /// The answer to the one that starts it is lost.
     loses_answer: bool,
+    /// So often it was asked for all of them.
+    pub(super) looks: usize,
+    /// So many requests went to the registry.
+    pub(super) forwarded: usize,
 }
 
 #[derive(Debug)]
-struct Harbor {
+pub(super) struct Harbor {
     server: Server,
     script: Arc<Mutex<Script>>,
 }
@@ -63,7 +67,7 @@ impl Harbor {
         }
     }
 
-    fn script(&self) -> MutexGuard<'_, Script> {
+    pub(super) fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap()
     }
 }
@@ -76,6 +80,7 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let Some(path) = uri.path().strip_prefix(AT) else {
+        script.lock().unwrap().forwarded += 1;
         return forward(&registry, method, &uri, headers).await;
     };
     if headers
@@ -99,6 +104,7 @@ async fn answer(
     };
     match (method.as_str(), id) {
         ("GET", None) => {
+            script.looks += 1;
             let all: Vec<Value> = script.executions.iter().rev().map(shown).collect();
             json_answer(&json!(all))
         }
@@ -162,7 +168,7 @@ async fn forward(registry: &str, method: Method, uri: &Uri, mut headers: HeaderM
         .unwrap()
 }
 
-async fn scene() -> (Desk, Harbor) {
+pub(super) async fn scene() -> (Desk, Harbor) {
     let desk = Desk::over(Version::V3, sound()).await;
     let harbor = Harbor::before(&desk.registry.url());
     desk.keep(&["app:v1"]);

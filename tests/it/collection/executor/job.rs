@@ -22,14 +22,14 @@ use crate::support::wait::wait_until;
 
 const BOUND: Duration = Duration::from_mins(2);
 
-struct Scene {
-    cluster: &'static Cluster,
-    desk: Desk,
-    namespace: String,
+pub(super) struct Scene {
+    pub(super) cluster: &'static Cluster,
+    pub(super) desk: Desk,
+    pub(super) namespace: String,
 }
 
 impl Scene {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let cluster = Cluster::shared().await;
         let namespace = cluster.new_namespace().await;
         let desk = desk(Version::V3, sound(), &["app:v1"], &shell("exit 1")).await;
@@ -62,7 +62,7 @@ impl Scene {
         scene
     }
 
-    fn configure(&self, more: &Value) {
+    pub(super) fn configure(&self, more: &Value) {
         let mut job = json!({"template": "job.yaml", "undo": "versioning", "keepsChildren": true});
         for (key, value) in more.as_object().unwrap() {
             job[key] = value.clone();
@@ -70,13 +70,13 @@ impl Scene {
         by(&self.desk, &json!({"kubernetesJob": job}), "");
     }
 
-    fn run(&self) -> Process {
+    pub(super) fn run(&self) -> Process {
         let mut command = daemon::command(self.desk.home());
         command.args(["gc", "run", "-o", "json"]);
         Process::start(command, "collector", self.desk.home(), Ending::Terminate)
     }
 
-    async fn all(&self, kind: &str) -> Vec<Value> {
+    pub(super) async fn all(&self, kind: &str) -> Vec<Value> {
         let words = ["get", kind, "-n", &self.namespace, "-o", "json"];
         let text = self.cluster.kubectl(&words).await;
         let list: Value = serde_json::from_str(&text).unwrap();
@@ -84,7 +84,7 @@ impl Scene {
     }
 
     /// The one pod of the one Job.
-    async fn pod(&self) -> (Value, String) {
+    pub(super) async fn pod(&self) -> (Value, String) {
         wait_until("there is a pod", BOUND, async || {
             // The pod comes after its Job, and so it is looked for first.
             let pods = self.all("pods").await;
@@ -99,7 +99,7 @@ impl Scene {
         .await
     }
 
-    async fn ends(&self, pod: &str, phase: &str) {
+    pub(super) async fn ends(&self, pod: &str, phase: &str) {
         let patch = json!({"status": {"phase": phase}}).to_string();
         let words = [
             "patch",
@@ -116,7 +116,7 @@ impl Scene {
     }
 }
 
-async fn code(run: &Process) -> (Option<i32>, Value) {
+pub(super) async fn code(run: &Process) -> (Option<i32>, Value) {
     let ended = wait_until("it ends", BOUND, async || run.status()).await;
     let view = serde_json::from_str(&run.output()).unwrap_or_default();
     (ended.code(), view)

@@ -32,6 +32,10 @@ impl Session<'_> {
         if self.storage.is_some() {
             match self.planned(&kept, self.work.clock.now()) {
                 Ok(after) => {
+                    // What was lost of it is told below.
+                    if let Err(problem) = self.store_anew(after.graph(), self.now()) {
+                        unknown.push(problem);
+                    }
                     if let (Some(plan), Some(before)) = (&self.plan, &before) {
                         let needed = &before.needed.digests;
                         lost = foreign::lost(plan.graph(), after.graph(), needed);
