@@ -344,7 +344,7 @@ fn restored(work: &Work, restore: &Restore) -> Report {
         }
         let journals = Journals::read(&vault);
         // What cannot be read may be written right now.
-        if journals.is_ok_and(|it| Asked::from(restore).wanted(&it).is_empty()) {
+        if journals.is_ok_and(|it| asked::is_back(restore, &it)) {
             return Report {
                 ending: Some(Ending::Done),
                 told: vec![format!("{holder} put it back")],

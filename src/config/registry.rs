@@ -91,19 +91,8 @@ impl Checker<'_, '_> {
             let message = "there is no TLS over plain http; take one of the two out";
             self.report.add(&of("tls"), message);
         }
-        let mut token_realms = Vec::new();
-        for (index, text) in raw.token_realms.into_iter().flatten().enumerate() {
-            let path = format!("{path}.tokenRealms[{index}]");
-            let realm = self.url(&path, &text);
-            let is_clear = realm
-                .as_ref()
-                .is_some_and(|realm| realm.scheme == Scheme::Http);
-            if is_clear && !is_plain && is_known {
-                let message = "credentials would be sent in the clear; write https://";
-                self.report.add(&path, message);
-            }
-            token_realms.extend(realm);
-        }
+        let realms = raw.token_realms.unwrap_or_default();
+        let token_realms = self.token_realms(&of("tokenRealms"), realms, !is_plain && is_known);
         let proxy = raw.proxy.and_then(|text| self.url(&of("proxy"), &text));
         if proxy
             .as_ref()
@@ -173,6 +162,24 @@ impl Checker<'_, '_> {
             validates,
             gc,
         }
+    }
+
+    /// `is_safe`: what is asked for a token is not to hear a credential in the clear.
+    fn token_realms(&mut self, path: &str, all: Vec<String>, is_safe: bool) -> Vec<Endpoint> {
+        let mut realms = Vec::new();
+        for (index, text) in all.into_iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let realm = self.url(&path, &text);
+            let is_clear = realm
+                .as_ref()
+                .is_some_and(|realm| realm.scheme == Scheme::Http);
+            if is_clear && is_safe {
+                let message = "credentials would be sent in the clear; write https://";
+                self.report.add(&path, message);
+            }
+            realms.extend(realm);
+        }
+        realms
     }
 
     /// What was taken can be named by whoever was told of it before, for as long as a client may go by that.

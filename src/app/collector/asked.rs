@@ -62,6 +62,14 @@ impl Asked {
     }
 }
 
+/// Whether all of it is back, as far as the journals tell: what is on its way is not.
+pub(super) fn is_back(restore: &Restore, journals: &Journals) -> bool {
+    let is_open = journals
+        .iter()
+        .any(|(_, it)| it.run.open().next().is_some());
+    !is_open && Asked::from(restore).wanted(journals).is_empty()
+}
+
 impl From<&Restore> for Asked {
     fn from(restore: &Restore) -> Self {
         Self::default().with(restore)
