@@ -10,7 +10,7 @@ mod asked;
 mod bucket;
 mod chosen;
 mod contested;
-mod desk;
+pub(crate) mod desk;
 mod executor;
 mod job;
 mod killed;

@@ -15,7 +15,7 @@ mod ledger;
 mod lists;
 mod mentions;
 mod peers;
-mod pods;
+pub(crate) mod pods;
 mod releases;
 mod rights;
 mod rights_lost;

@@ -14,4 +14,4 @@ mod metrics;
 mod pauses;
 mod quota;
 mod rounds;
-mod scripted;
+pub(crate) mod scripted;

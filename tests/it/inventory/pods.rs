@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::cluster::Cluster;
 
 /// A bare Pod of one container `app`.
-pub(super) fn pod(namespace: &str, name: &str, image: &str) -> String {
+pub(crate) fn pod(namespace: &str, name: &str, image: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Pod
@@ -20,13 +20,13 @@ spec: {{containers: [{{name: app, image: '{image}'}}]}}
 }
 
 /// Writes that its container runs this.
-pub(super) async fn runs(cluster: &Cluster, namespace: &str, name: &str, image_id: &str) {
+pub(crate) async fn runs(cluster: &Cluster, namespace: &str, name: &str, image_id: &str) {
     let state = json!({"running": {"startedAt": "2026-08-01T00:00:00Z"}});
     write(cluster, namespace, name, image_id, state).await;
 }
 
 /// Writes that its container waits.
-pub(super) async fn waits(
+pub(crate) async fn waits(
     cluster: &Cluster,
     namespace: &str,
     name: &str,
