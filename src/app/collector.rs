@@ -280,6 +280,20 @@ pub fn look(config: &Config, registry: &Registry) -> Looked {
     }
 }
 
+/// What closes the gate now, as far as that is no matter of what is in the storage, in use or planned. It
+/// blocks.
+pub fn closed_now(config: &Config, registry: &Registry) -> Vec<Refusal> {
+    let mut facts = Facts::default();
+    match vault(config, registry) {
+        Ok(vault) => {
+            facts.check(Code::StorageUnsupported, session::vanished(&vault));
+            session::standing(&vault, registry, &Handle::current(), &mut facts);
+        }
+        Err(refusal) => facts.refused(refusal),
+    }
+    facts.refusals()
+}
+
 /// Remembers a plan, for `gc.rehearsal` and for whoever names it later, and says what is remembered. It
 /// blocks.
 pub fn record(registry: &Registry, plan: &Plan, now: Timestamp) -> Result<Rehearsed, Refusal> {

@@ -132,6 +132,7 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
         }
     };
     refusals.extend(planning::too_much(&plan, registry));
+    refusals.extend(closed_now(&config, registry).await?);
     if registry.gc.mode == Mode::Plan {
         let message = "`gc.mode` is `plan`: nothing is taken";
         refusals.push(Refusal::new(Code::PlanOnly, message));
@@ -260,6 +261,13 @@ pub(in crate::cli) struct Planned {
     pub(in crate::cli) plan: Result<Plan, Refusal>,
     pub(in crate::cli) needed: Needed,
     pub(in crate::cli) kind: Kind,
+}
+
+/// What would keep a collection from beginning now.
+async fn closed_now(config: &Config, registry: &Registry) -> anyhow::Result<Vec<Refusal>> {
+    let (config, registry) = (config.clone(), registry.clone());
+    let looked = tokio::task::spawn_blocking(move || collector::closed_now(&config, &registry));
+    Ok(looked.await?)
 }
 
 /// Asks the registry what it is, and plans on a thread of its own, with a bar beside it.

@@ -41,7 +41,7 @@ impl Scene {
 
     fn configure(&self, inventory: &str) {
         let text = format!(
-            "{inventory}\nregistries: [{{host: \"{HOST}\", kind: distribution, storage: {{filesystem: {{root: registry}}}}}}]\n\
+            "{inventory}\nregistries: [{{host: \"{HOST}\", kind: distribution, single: true, storage: {{filesystem: {{root: registry}}}}}}]\n\
              gc: {{untagged: delete, tagHistory: delete}}\nstate: {{directory: state}}\n"
         );
         self.write("pullproof.yaml", &text);

@@ -143,6 +143,8 @@ async fn each_thing_that_closes_the_gate_is_told_and_nothing_is_touched() {
     desk.configure("quarantine", "");
     desk.gc(&["pause"]).await;
     refused(&["paused"]).await;
+    let planned = desk.gc(&["plan"]).await;
+    assert_eq!((planned.code, planned.codes()), (Some(0), vec!["paused"]));
     desk.gc(&["resume"]).await;
     // Without memory nobody knows whether it ever was there.
     fs::remove_file(desk.root().join("pullproof/proven.json")).unwrap();

@@ -332,7 +332,7 @@ pub(in crate::app::collector) fn standing(
         Code::CacheUnsettled,
         match unsettled {
             Ok(Some(text)) if text == declared.as_bytes() => Err(format!(
-                "`gc.cache` says {declared}, and a replica answered for what was taken: write what \
+                "`gc.settle.cache` says {declared}, and a replica answered for what was taken: write what \
                  is so, or remove pullproof/unsettled"
             )),
             Ok(Some(text)) if redis.as_ref().is_some_and(|it| text == it.as_bytes()) => Err(format!(
