@@ -188,12 +188,13 @@ pub fn plan_with(
 ) -> Result<Plan, Refusal> {
     let mut begun = Instant::now();
     let mut graph = read(storage, needed, held, progress)?;
-    let mut unlisted = unlisted(storage, &graph, needed, begun)?;
+    let longest = registry.gc.longest_request;
+    let mut unlisted = unlisted(storage, &graph, needed, begun, longest)?;
     if !unlisted.is_empty() {
         // A push may have come in the very second, which a second listing has.
         begun = Instant::now();
         graph = read(storage, needed, held, progress)?;
-        unlisted = self::unlisted(storage, &graph, needed, begun)?;
+        unlisted = self::unlisted(storage, &graph, needed, begun, longest)?;
     }
     if let Some(digest) = unlisted.first() {
         let message = format!(
@@ -392,12 +393,14 @@ fn refused(error: &Unlisted) -> Refusal {
 }
 
 /// What the listing does not have and is there: of what is in use, and of what manifests and links name. What
-/// was written since it began is no lie of it.
+/// a push that ended since it began may have written is no lie of it: a storage tells when bytes were sent, or
+/// when that began, and they come to their place at the push's end.
 fn unlisted(
     storage: &Storage,
     graph: &Graph,
     needed: &Needed,
     begun: Instant,
+    longest_request: Duration,
 ) -> Result<Vec<Digest>, Refusal> {
     let is_listed = |digest: &Digest| {
         let found = graph.find(digest);
@@ -410,7 +413,8 @@ fn unlisted(
     let named = graph.absent();
     absent.extend(spread(named, LOOKS_MAX));
     absent.extend(spread(foreign.collect(), LOOKS_MAX));
-    let since = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
+    let since = begun.elapsed().saturating_add(longest_request);
+    let since = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     let seen = storage.look(&absent).map_err(|error| {
         let message = format!("looking for what the listing lacks failed: {error}");
         Refusal::new(Code::ListingIncomplete, message)

@@ -122,10 +122,15 @@ impl Filesystem {
     pub fn blob(&self, digest: &Digest) -> io::Result<Option<Seen>> {
         let told = statat(&self.root, data(digest), AtFlags::SYMLINK_NOFOLLOW);
         match told {
-            Ok(told) => Ok(Some(Seen {
-                size: u64::try_from(told.st_size).unwrap_or_default(),
-                age: SystemClock.now().as_second().checked_sub(told.st_mtime),
-            })),
+            Ok(told) => {
+                let now = SystemClock.now().as_second();
+                // What is no file no push has written.
+                let is_file = FileType::from_raw_mode(told.st_mode) == FileType::RegularFile;
+                Ok(Some(Seen {
+                    size: u64::try_from(told.st_size).unwrap_or_default(),
+                    age: now.checked_sub(told.st_mtime).filter(|_| is_file),
+                }))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
