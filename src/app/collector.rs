@@ -269,8 +269,7 @@ pub fn look(config: &Config, registry: &Registry) -> Looked {
                     .map(drop)
                     .map_err(|error| error.to_string()),
             );
-            facts.check(Code::StorageUnsupported, session::vanished(&vault));
-            session::standing(&vault, registry, &Handle::current(), &mut facts);
+            stands(&vault, registry, &mut facts);
         }
         Err(refusal) => facts.refused(refusal),
     }
@@ -285,13 +284,15 @@ pub fn look(config: &Config, registry: &Registry) -> Looked {
 pub fn closed_now(config: &Config, registry: &Registry) -> Vec<Refusal> {
     let mut facts = Facts::default();
     match vault(config, registry) {
-        Ok(vault) => {
-            facts.check(Code::StorageUnsupported, session::vanished(&vault));
-            session::standing(&vault, registry, &Handle::current(), &mut facts);
-        }
+        Ok(vault) => stands(&vault, registry, &mut facts),
         Err(refusal) => facts.refused(refusal),
     }
     facts.refusals()
+}
+
+fn stands(vault: &Vault, registry: &Registry, facts: &mut Facts) {
+    facts.check(Code::StorageUnsupported, session::vanished(vault));
+    session::standing(vault, registry, &Handle::current(), facts);
 }
 
 /// Remembers a plan, for `gc.rehearsal` and for whoever names it later, and says what is remembered. It

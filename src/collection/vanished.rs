@@ -54,9 +54,11 @@ impl Stored {
         self.names.binary_search(name).is_ok()
     }
 
-    /// Without what was taken since.
-    pub fn forget(&mut self, taken: &BTreeSet<Start>) {
+    /// Without what was taken since; whether there was any of it.
+    pub fn forget(&mut self, taken: &BTreeSet<Start>) -> bool {
+        let before = self.names.len();
         self.names.retain(|name| !taken.contains(name));
+        self.names.len() < before
     }
 
     /// What the later one has no more, and no run took.

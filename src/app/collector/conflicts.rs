@@ -9,9 +9,16 @@ use tokio::runtime::Handle;
 
 use super::cluster::{self, Failure, answer};
 use crate::collection::conflicts::{JOB_NAME, Rule, Seen, at_work};
+use crate::gc::refusal::{Code, Refusal};
 
-/// What speaks against going on, with the way out. What cannot be told speaks against it. It blocks.
-pub(super) fn look(runtime: &Handle, rules: &[Rule]) -> Vec<String> {
+/// What speaks against going on. What cannot be told speaks against it. It blocks.
+pub(super) fn look(runtime: &Handle, rules: &[Rule]) -> Vec<Refusal> {
+    let found = found(runtime, rules).into_iter();
+    let refusals = found.map(|it| Refusal::new(Code::StorageUnsupported, it));
+    refusals.collect()
+}
+
+fn found(runtime: &Handle, rules: &[Rule]) -> Vec<String> {
     if rules.is_empty() {
         return Vec::new();
     }

@@ -671,12 +671,10 @@ impl<'a> Session<'a> {
             return Guarded::Stop;
         }
         if !self.foreign.collects {
-            let found = conflicts::look(&self.work.runtime, &self.work.registry.gc.conflicts);
-            if !found.is_empty() {
+            let refusals = conflicts::look(&self.work.runtime, &self.work.registry.gc.conflicts);
+            if !refusals.is_empty() {
                 self.closed = Some(Code::StorageUnsupported);
-                let refusals = found.into_iter();
-                let refusals = refusals.map(|it| Refusal::new(Code::StorageUnsupported, it));
-                self.refuse(refusals.collect());
+                self.refuse(refusals);
                 return Guarded::Stop;
             }
         }

@@ -303,8 +303,8 @@ pub(in crate::app::collector) fn standing(
     facts: &mut Facts,
 ) {
     let gc = &registry.gc;
-    for found in conflicts::look(runtime, &gc.conflicts) {
-        facts.refused(Refusal::new(Code::StorageUnsupported, found));
+    for refusal in conflicts::look(runtime, &gc.conflicts) {
+        facts.refused(refusal);
     }
     let is_paused = vault.has("pause");
     facts.check(

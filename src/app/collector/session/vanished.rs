@@ -65,12 +65,11 @@ impl Session<'_> {
         let Some(mut stored) = self.stored()? else {
             return Ok(());
         };
-        let before = stored.clone();
-        stored.forget(&taken);
-        if stored == before {
-            return Ok(());
+        if stored.forget(&taken) {
+            self.store(&stored)
+        } else {
+            Ok(())
         }
-        self.store(&stored)
     }
 
     /// Before somebody takes what he decides himself: nothing tells afterwards what was taken by whom.
