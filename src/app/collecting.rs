@@ -126,6 +126,7 @@ impl Collecting {
                     tended_at: None,
                     returned_at: None,
                     problem: None,
+                    obeyed_recall: None,
                 };
                 match one.registry.gc.collector.clone() {
                     Collector::InProcess => storages.spawn(one.run(end.clone())),
@@ -168,6 +169,8 @@ struct One {
     returned_at: Option<Timestamp>,
     /// What keeps a Job from being started or followed.
     problem: Option<String>,
+    /// The plan that had asked something back when the last session began.
+    obeyed_recall: Option<Timestamp>,
 }
 
 impl One {
@@ -193,6 +196,9 @@ impl One {
                     is_worse: worse.is_some(),
                     returned_at: self.returned_at,
                     is_open: self.standing.is_open,
+                    recalled_at: self
+                        .recalled_at()
+                        .filter(|at| Some(*at) != self.obeyed_recall),
                     returns_at: self.standing.returns_at.map(Timestamp::from),
                     tended_at: self.tended_at,
                 },
@@ -244,6 +250,13 @@ impl One {
         first.map(|image| (image.reference().to_owned(), image.since))
     }
 
+    /// When the last plan was made, if it asked something back.
+    fn recalled_at(&self) -> Option<Timestamp> {
+        let storages = self.seen.storages.borrow();
+        let planned = storages.get(&self.registry.host).and_then(|it| it.planned);
+        planned.filter(|it| it.recalled > 0).map(|it| it.at)
+    }
+
     fn is_own(&self, host: &str) -> bool {
         let mut names = self.registry.names();
         names.any(|name| name.eq_ignore_ascii_case(host))
@@ -252,6 +265,7 @@ impl One {
     /// A session, from its beginning to its end.
     async fn session(&mut self, occasion: Occasion, stop: &CancellationToken) {
         let begun = self.with.clock.now();
+        self.obeyed_recall = self.recalled_at();
         let (task, until, opening) = match occasion {
             Occasion::Return => (Task::Restore(Restore::Worse), Timestamp::MAX, None),
             Occasion::Tend => (Task::Tend, Timestamp::MAX, None),

@@ -28,6 +28,7 @@ use crate::collection::run::Why;
 use crate::collection::select::Left;
 use crate::config::executor::Undo;
 use crate::config::{Config, Executor, Gc, Mode, PurgeBy, Registry};
+use crate::gc::needed::Needed;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::OpeningId;
@@ -49,11 +50,13 @@ mod memory;
 pub mod phase;
 mod proof;
 pub mod readonly;
+mod recalled;
 mod redis;
 mod replicas;
 pub mod session;
 pub mod settle;
 mod unmarked;
+mod wanted;
 mod workload;
 
 /// So many items are written of, and moved, at once.
@@ -295,17 +298,35 @@ fn stands(vault: &Vault, registry: &Registry, facts: &mut Facts) {
     session::standing(vault, registry, &Handle::current(), facts);
 }
 
-/// Remembers a plan, for `gc.rehearsal` and for whoever names it later, and says what is remembered. It
-/// blocks.
-pub fn record(registry: &Registry, plan: &Plan, now: Timestamp) -> Result<Rehearsed, Refusal> {
+/// What came of recording a plan.
+#[derive(Debug)]
+pub struct Recorded {
+    pub rehearsed: Rehearsed,
+    /// So much is in quarantine and named by something live: whoever tends the storage next puts it back.
+    pub recalled: usize,
+}
+
+/// Remembers a plan, for `gc.rehearsal` and for whoever names it later, and says what is remembered. `now` is
+/// before its listing began. It blocks.
+pub fn record(
+    registry: &Registry,
+    needed: &Needed,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Recorded, Refusal> {
     if registry.gc.mode == Mode::Plan {
         let message = "`gc.mode` is `plan`, and under it nothing is written into the storage, not even a plan; \
                        set it to `quarantine`: what was not in a recorded plan for `gc.rehearsal` stays all the \
                        same";
         return Err(Refusal::new(Code::PlanOnly, message));
     }
-    let (_, vault) = open(registry)?;
-    memory::rehearse(&vault, &registry.host, plan, now)
+    let (storage, vault) = open(registry)?;
+    let recalled = recalled::recall((&storage, registry, &vault), needed, plan, now)?;
+    let rehearsed = memory::rehearse(&vault, &registry.host, plan, now)?;
+    Ok(Recorded {
+        rehearsed,
+        recalled,
+    })
 }
 
 /// Runs a session to its end.
@@ -338,7 +359,7 @@ fn restored(work: &Work, restore: &Restore) -> Report {
             Err(refusal) => return refused(work, refusal),
         };
         if asked.is_none() {
-            if let Err(problem) = Asked::leave(&vault, restore) {
+            if let Err(problem) = Asked::from(restore).leave(&vault) {
                 report.failed = Some(problem);
                 return report;
             }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::{collector, kind, plan};
 use crate::clock::Clock;
 use crate::config::{Config, Mode, Registry};
 use crate::gc::needed::Needed;
+use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::http::keepset::Published;
 use crate::registry::stats::Stats;
@@ -179,25 +180,17 @@ impl Planner {
                 let progress = Progress::default();
                 let plan = plan::plan(&storage, &registry, &needed, now, &progress);
                 let plan = plan.map_err(|refusal| vec![refusal])?;
-                // Under `plan` nothing is written below the root.
-                if registry.gc.mode != Mode::Plan
-                    && let Err(refusal) = collector::record(&registry, &plan, now)
-                {
-                    warn!(
-                        storage = registry.host,
-                        "the plan is not recorded: {refusal}"
-                    );
-                }
-                Ok(*plan.counts())
+                Ok((*plan.counts(), record(&registry, &needed, &plan, now)))
             });
             (planned, free)
         });
         match work.await {
             Ok((planned, free)) => {
-                let planned = planned.map(|counts| Planned {
+                let planned = planned.map(|(counts, recalled)| Planned {
                     at: now,
                     took: SignedDuration::try_from(begun.elapsed()).unwrap_or_default(),
                     counts,
+                    recalled,
                 });
                 (planned, free)
             }
@@ -208,6 +201,33 @@ impl Planner {
                     None,
                 )
             }
+        }
+    }
+}
+
+/// Records a plan, where anything may be written. So much of what is in quarantine is asked back by it.
+fn record(registry: &Registry, needed: &Needed, plan: &Plan, now: Timestamp) -> usize {
+    // Under `plan` nothing is written below the root.
+    if registry.gc.mode == Mode::Plan {
+        return 0;
+    }
+    match collector::record(registry, needed, plan, now) {
+        Ok(recorded) => {
+            if recorded.recalled > 0 {
+                warn!(
+                    storage = registry.host,
+                    count = recorded.recalled,
+                    "something in quarantine is named by what was pushed since: it goes back"
+                );
+            }
+            recorded.recalled
+        }
+        Err(refusal) => {
+            warn!(
+                storage = registry.host,
+                "the plan is not recorded: {refusal}"
+            );
+            0
         }
     }
 }

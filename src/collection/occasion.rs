@@ -27,6 +27,8 @@ pub struct Standing<'a> {
     pub returned_at: Option<Timestamp>,
     /// A session has left something open: to be put back, proven, settled or looked for.
     pub is_open: bool,
+    /// When a plan asked something back, since the last session began.
+    pub recalled_at: Option<Timestamp>,
     /// When something goes back by itself, since the bucket would purge it.
     pub returns_at: Option<Timestamp>,
     /// When it was tended last; `None` before the first session.
@@ -55,8 +57,8 @@ pub fn next(standing: &Standing<'_>, now: Timestamp) -> Option<Occasion> {
     if standing.is_worse && is_due(standing.returned_at, TEND_EVERY) {
         return Some(Occasion::Return);
     }
-    // Whatever a daemon that died left open comes before anything new.
-    if standing.tended_at.is_none() {
+    // Whatever a daemon that died left open comes before anything new, and so does what a push needs.
+    if standing.tended_at.is_none() || standing.recalled_at.is_some() {
         return Some(Occasion::Tend);
     }
     if let Some(open) = standing.open
@@ -176,6 +178,11 @@ mod tests {
             ..standing
         };
         assert_eq!(next(&closed, at(959)), None);
+        let recalled = Standing {
+            recalled_at: Some(at(900)),
+            ..closed
+        };
+        assert_eq!(next(&recalled, at(901)), Some(Occasion::Tend));
         assert_eq!(next(&closed, at(960)), Some(Occasion::Tend));
         // What the bucket would purge is no business of a window's.
         let expiring = Standing {

@@ -33,6 +33,8 @@ pub struct Planned {
     pub at: Timestamp,
     pub took: SignedDuration,
     pub counts: Counts,
+    /// What is in quarantine and named by something live: it is asked back.
+    pub recalled: usize,
 }
 
 /// By the registry's host.
@@ -117,6 +119,7 @@ mod tests {
             at: at(1),
             took: SignedDuration::from_secs(2),
             counts: Counts::default(),
+            recalled: 0,
         };
         status.take(Ok(planned));
         let refusal = Refusal::new(Code::ListingIncomplete, "it cannot be listed");

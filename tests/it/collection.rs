@@ -19,6 +19,7 @@ mod lease;
 mod managed;
 mod meanwhile;
 mod readonly;
+mod recalled;
 mod redis;
 mod sequences;
 mod served;

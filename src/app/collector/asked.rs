@@ -33,18 +33,12 @@ impl Asked {
     }
 
     /// Asks for this, too.
-    pub(super) fn leave(vault: &Vault, restore: &Restore) -> Result<(), String> {
-        let before = Self::read(vault)?.unwrap_or_default();
-        memory::write(vault, NOTE, &before.with(restore))
-    }
-
-    fn with(mut self, restore: &Restore) -> Self {
-        match restore {
-            Restore::All | Restore::Worse => self.all = true,
-            Restore::Run(run) => drop(self.runs.insert(*run)),
-            Restore::Digest(digest) => drop(self.digests.insert(*digest)),
-        }
-        self
+    pub(super) fn leave(self, vault: &Vault) -> Result<(), String> {
+        let mut all = Self::read(vault)?.unwrap_or_default();
+        all.all |= self.all;
+        all.runs.extend(self.runs);
+        all.digests.extend(self.digests);
+        memory::write(vault, NOTE, &all)
     }
 
     /// What that comes to, of what is in quarantine.
@@ -72,7 +66,22 @@ pub(super) fn is_back(restore: &Restore, journals: &Journals) -> bool {
 
 impl From<&Restore> for Asked {
     fn from(restore: &Restore) -> Self {
-        Self::default().with(restore)
+        let mut asked = Self::default();
+        match restore {
+            Restore::All | Restore::Worse => asked.all = true,
+            Restore::Run(run) => drop(asked.runs.insert(*run)),
+            Restore::Digest(digest) => drop(asked.digests.insert(*digest)),
+        }
+        asked
+    }
+}
+
+impl From<BTreeSet<Digest>> for Asked {
+    fn from(digests: BTreeSet<Digest>) -> Self {
+        Self {
+            digests,
+            ..Self::default()
+        }
     }
 }
 
@@ -96,7 +105,7 @@ mod tests {
             Restore::Run(run),
             Restore::Digest(digest),
         ] {
-            Asked::leave(&vault, &restore).unwrap();
+            Asked::from(&restore).leave(&vault).unwrap();
         }
         let asked = Asked::read(&vault).unwrap().unwrap();
         let wanted = Asked {

@@ -160,18 +160,26 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
         }
     }
     if arguments.record {
-        return record(registry, plan, now).await;
+        return record(registry, needed, plan, now).await;
     }
     Ok(Exit::Done)
 }
 
 /// Remembers the plan, and says so, and since when what stands longest in the plans does.
-async fn record(registry: &Registry, plan: Plan, now: Timestamp) -> anyhow::Result<Exit> {
+async fn record(
+    registry: &Registry,
+    needed: Needed,
+    plan: Plan,
+    now: Timestamp,
+) -> anyhow::Result<Exit> {
     let id = plan.id(&registry.host);
     let entry = registry.clone();
-    let work = tokio::task::spawn_blocking(move || collector::record(&entry, &plan, now));
-    let rehearsed = match work.await.context("recording ended early")? {
-        Ok(rehearsed) => rehearsed,
+    let work = tokio::task::spawn_blocking(move || collector::record(&entry, &needed, &plan, now));
+    let collector::Recorded {
+        rehearsed,
+        recalled,
+    } = match work.await.context("recording ended early")? {
+        Ok(recorded) => recorded,
         Err(refusal) => {
             terminal::complain(&format!("the plan is not recorded: {refusal}"));
             return Ok(Exit::Unknown);
@@ -187,6 +195,13 @@ async fn record(registry: &Registry, plan: Plan, now: Timestamp) -> anyhow::Resu
         )
     });
     terminal::complain(&format!("recorded the plan {id}{stands}"));
+    if recalled > 0 {
+        terminal::complain(&format!(
+            "{} in quarantine and named by something live: `serve`, or the next `pullproof gc run`, puts it back \
+             (pullproof/restore.json)",
+            counted(recalled, "object is", "objects are"),
+        ));
+    }
     Ok(Exit::Done)
 }
 

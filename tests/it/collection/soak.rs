@@ -55,6 +55,7 @@ const CLIENTS: usize = 4;
 /// In a bucket everything takes some requests, and so much longer.
 const SHORT_IN_BUCKET: Scale = Scale {
     pushes: 80,
+    collections: 3,
     ..SHORT
 };
 
@@ -141,7 +142,6 @@ soaks_in_buckets! {
 }
 
 #[tokio::test]
-#[ignore = "it takes many minutes: `make long`"]
 async fn nothing_acknowledged_is_lost_in_a_bucket_with_versions() {
     require!("registry-3.1", "versitygw", "crane", "regctl");
     let name = "in a bucket with versions";

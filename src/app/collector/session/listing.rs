@@ -8,17 +8,16 @@ use tracing::info;
 
 use super::Session;
 use crate::app::collector::settle::Unlinked;
-use crate::app::collector::{Only, Reading, memory};
+use crate::app::collector::{Only, Reading, memory, wanted};
 use crate::app::plan::{self as planning, Kept};
 use crate::collection::compared::hidden;
-use crate::collection::item::{Item, ItemId, RunId};
+use crate::collection::item::ItemId;
 use crate::collection::machine::Listed;
 use crate::collection::rehearsed::{Part, Recorded, Rehearsed};
 use crate::collection::select::{self, Limits};
 use crate::config::Cache;
 use crate::gc::plan::{Garbage, Plan};
 use crate::gc::refusal::{Code, Refusal};
-use crate::storage::Progress;
 use crate::view::plan::Recorded as Written;
 
 /// So many recorded plans are told to whoever names another.
@@ -89,7 +88,7 @@ impl Session<'_> {
             },
         };
         let selection = select::select(&plan, &limits);
-        let wanted = self.wanted_by(&plan);
+        let wanted = wanted::by(&plan, &self.journals);
         self.selection = selection;
         self.report.left = self.selection.left;
         self.facts.met(Code::ListingIncomplete);
@@ -124,24 +123,12 @@ impl Session<'_> {
     }
 
     pub(super) fn planned(&self, kept: &Kept, now: Timestamp) -> Result<Plan, Refusal> {
-        let held = self.journals.held();
-        let held: Vec<(RunId, Item)> = held.map(|(run, _, item)| (run, item.clone())).collect();
-        let read_held = |items: &[(RunId, &Item)]| self.vault.read_held(items);
         let storage = self.storage.as_ref().ok_or_else(|| {
             let message = "the registry's entry has no storage";
             Refusal::new(Code::StorageUnsupported, message)
         })?;
-        planning::plan_with(
-            storage,
-            &self.work.registry,
-            &kept.needed,
-            &planning::Held {
-                items: &held,
-                read: &read_held,
-            },
-            now,
-            &Progress::default(),
-        )
+        let of = (storage, &self.work.registry, &self.vault);
+        wanted::plan(of, &self.journals, &kept.needed, now)
     }
 
     /// A second listing says the same of what is old. What came since the first one began may need some of
@@ -157,7 +144,7 @@ impl Session<'_> {
                 return false;
             }
         };
-        let goes = planned_paths(&second);
+        let goes = wanted::planned_paths(&second);
         let items = (0..).map(ItemId).zip(&self.selection.items);
         let changed = items.filter(|(_, item)| !goes.contains(&item.path()));
         let changed: BTreeMap<ItemId, String> =
@@ -195,17 +182,6 @@ impl Session<'_> {
         self.refuse(vec![Refusal::new(Code::ListingIncomplete, problem)]);
         false
     }
-
-    pub(super) fn wanted_by(&self, plan: &Plan) -> BTreeMap<RunId, Vec<ItemId>> {
-        let goes = planned_paths(plan);
-        let mut wanted: BTreeMap<RunId, Vec<ItemId>> = BTreeMap::new();
-        for (run, id, item) in self.journals.held() {
-            if !goes.contains(&item.path()) {
-                wanted.entry(run).or_default().push(id);
-            }
-        }
-        wanted
-    }
 }
 
 /// The plan of which alone something is taken, if one was named.
@@ -233,23 +209,6 @@ fn only<'a>(named: Option<&'a Only>, rehearsed: &'a Rehearsed) -> Result<Option<
         known.join(", ")
     );
     Err(Refusal::new(Code::Rehearsal, message))
-}
-
-/// The paths of all that would go.
-fn planned_paths(plan: &Plan) -> BTreeSet<String> {
-    let limits = Limits {
-        blobs: usize::MAX,
-        bytes: u64::MAX,
-        items: usize::MAX,
-        is_held: &|_| false,
-        is_named: &|_, _| true,
-        is_rehearsed: &|_, _| true,
-        takes_manifests: true,
-        takes_unlinked: true,
-        is_settled: &|_| true,
-    };
-    let all = select::select(plan, &limits);
-    all.items.iter().map(Item::path).collect()
 }
 
 #[expect(

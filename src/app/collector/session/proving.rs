@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::Session;
 use super::gate::{PROVEN, UNSETTLED};
-use crate::app::collector::{Reading, proof, replicas};
+use crate::app::collector::{Reading, proof, replicas, wanted};
 use crate::collection::item::{Item, ItemId, RunId};
 use crate::collection::machine::Event;
 use crate::collection::proven::{self, Memory};
@@ -208,7 +208,7 @@ impl Session<'_> {
         let before = memory.proven_last(&proofs);
         let (broken, unknown) = proven::worse(&before, &proofs);
         let wanted = match self.planned(&kept, self.work.clock.now()) {
-            Ok(plan) => self.wanted_by(&plan),
+            Ok(plan) => wanted::by(&plan, &self.journals),
             Err(refusal) => {
                 warn!(
                     storage = self.work.registry.host,
@@ -257,7 +257,7 @@ impl Session<'_> {
             return Event::NotWatched;
         };
         match self.planned(&kept, self.work.clock.now()) {
-            Ok(plan) => Event::Watched(self.wanted_by(&plan)),
+            Ok(plan) => Event::Watched(wanted::by(&plan, &self.journals)),
             Err(refusal) => {
                 warn!(
                     storage = self.work.registry.host,
