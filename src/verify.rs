@@ -22,3 +22,4 @@ mod shorts;
 pub mod suspects;
 pub mod table;
 pub mod target;
+mod unanswered;

@@ -23,6 +23,7 @@ use super::question::{Answer, Ask, Question, Trace};
 use super::shorts::{Readable, Shorts};
 use super::table::{Fact, ObjectKey, ObjectKind, ObjectState, RepositoryId, Table, TagKey};
 use super::target::{AuthId, Cadence, Root, Target};
+use super::unanswered::Unanswered;
 use crate::oci::digest::Digest;
 
 /// An index in an index in an index in an index: deeper ones are not followed.
@@ -139,6 +140,7 @@ pub struct Round {
     has_spoken: bool,
     /// It said that it was asked too much.
     was_limited: bool,
+    unanswered: Unanswered,
 }
 
 /// What a finished round leaves.
@@ -190,6 +192,7 @@ impl Round {
             canaried: HashSet::new(),
             has_spoken: false,
             was_limited: false,
+            unanswered: Unanswered::default(),
         };
         let targets = Arc::clone(&round.targets);
         for target in targets.iter() {
@@ -259,6 +262,10 @@ impl Round {
         if self.shorts.is_waiting() {
             return;
         }
+        self.stack.extend(self.unanswered.again());
+        if !self.stack.is_empty() {
+            return;
+        }
         if self.resolved.unasked.is_some() && self.canaries < CANARIES_MAX {
             self.canaries += 1;
             let targets = Arc::clone(&self.targets);
@@ -295,6 +302,7 @@ impl Round {
                 ..
             }
         );
+        self.unanswered.heard(&question, &answer);
         self.was_limited |= matches!(
             answer,
             Answer::Failed {
@@ -727,6 +735,7 @@ impl Round {
             Answer::Failed { code, message } => {
                 for question in std::mem::take(&mut self.controlled) {
                     self.fail(&question, *code, message);
+                    self.unanswered.add(&question, *code);
                 }
             }
         }

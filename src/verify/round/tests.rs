@@ -702,6 +702,78 @@ fn other_content_from_what_answers_everything_is_no_fact() {
 }
 
 #[test]
+fn what_had_no_answer_is_asked_once_more_before_the_round_ends() {
+    for code in [Code::ServerError, Code::Timeout, Code::Unreachable] {
+        let mut world = World::standard();
+        let mut failed: HashSet<String> = HashSet::new();
+        let (finished, report) = scripted(&mut world, &mut |question| {
+            let is_canary = matches!(question.ask, Ask::Canary { .. });
+            let asked = format!("{:?}", question.ask);
+            // Each fails at first, but for what tells that anybody is there.
+            (!is_canary && failed.len().is_multiple_of(2) && failed.insert(asked)).then(|| {
+                Answer::Failed {
+                    code,
+                    message: "scripted".into(),
+                }
+            })
+        });
+        assert_eq!(report.verdict, Verdict::Pullable, "{:?}", codes(&report));
+        assert!(finished.is_up);
+    }
+}
+
+#[test]
+fn what_is_missing_the_second_time_is_confirmed_all_the_same() {
+    let mut world = World::standard();
+    world.gone.insert(digest("b2"));
+    let (mut fails, mut controls) = (1, 0);
+    let (_, report) = scripted(&mut world, &mut |question| {
+        controls += u32::from(matches!(question.ask, Ask::Control { .. }));
+        let is_it = matches!(question.ask, Ask::Blob { digest: of, .. } if of == digest("b2"));
+        (is_it && std::mem::take(&mut fails) > 0).then(|| Answer::Failed {
+            code: Code::ServerError,
+            message: "scripted".into(),
+        })
+    });
+    assert_eq!((codes(&report), controls), (vec![Code::LayerMissing], 1));
+}
+
+#[test]
+fn what_never_has_an_answer_is_asked_for_three_times_a_round_and_by_a_refusal_once() {
+    for (code, times) in [
+        (Code::ServerError, 3),
+        (Code::Forbidden, 1),
+        (Code::RateLimited, 1),
+    ] {
+        let mut world = World::standard();
+        world.faults.insert(digest("b2"), code);
+        let report = check(&mut world, Needs::All);
+        assert_eq!(codes(&report), [code]);
+        let is_it = |ask: &Ask| matches!(ask, Ask::Blob { digest: of, .. } if *of == digest("b2"));
+        assert_eq!(world.count(is_it), times, "{code:?}");
+    }
+}
+
+#[test]
+fn a_registry_that_fails_more_than_it_answers_is_left_alone() {
+    let mut world = World::standard();
+    world.tags.insert("app", "large");
+    let blobs = ["c", "l1", "l2", "l3", "l4", "l5", "l6", "l7"];
+    world.image("large", &blobs);
+    let mut asked = 0;
+    let (_, report) = scripted(&mut world, &mut |question| {
+        let is_blob = matches!(question.ask, Ask::Blob { .. });
+        asked += usize::from(is_blob);
+        is_blob.then(|| Answer::Failed {
+            code: Code::ServerError,
+            message: "scripted".into(),
+        })
+    });
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert_eq!(asked, blobs.len());
+}
+
+#[test]
 fn a_registry_that_only_says_5xx_is_not_up() {
     let mut world = World::standard();
     let (finished, report) = scripted(&mut world, &mut |_| {

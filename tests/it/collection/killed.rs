@@ -99,7 +99,12 @@ async fn failed_at_each(call: &str, error: &str) -> usize {
                 matches!(ran.result(), "failed" | "refused"),
                 "{at}: {ran:?}"
             );
-            assert!(desk.content() == before, "{at}: {ran:?}");
+            let mut content = desk.content();
+            // A canary that could not be removed lies there until the next drill.
+            if ran.codes().contains(&"drill_stale") {
+                content.retain(|file, _| before.contains_key(file));
+            }
+            assert!(content == before, "{at}: {ran:?}");
         }
         goes_on_and_back(&desk, &before, &at).await;
         if !fs::read_to_string(log.path())

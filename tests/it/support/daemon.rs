@@ -43,8 +43,13 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts `pullproof serve`. `configuration` is everything but `http` and `state`.
     pub(crate) fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, &[])
+    }
+
+    /// The same, with these words after `serve`.
+    pub(crate) fn start_with(configuration: &str, words: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self::start_at(directory, configuration)
+        Self::start_at(directory, configuration, words)
     }
 
     /// The same, with this cluster for its current context.
@@ -53,10 +58,10 @@ impl Daemon {
         let own = directory.path().join(".kube");
         std::fs::create_dir(&own).expect("a writable directory");
         std::fs::copy(kubeconfig, own.join("config")).expect("a kubeconfig");
-        Self::start_at(directory, configuration)
+        Self::start_at(directory, configuration, &[])
     }
 
-    fn start_at(directory: TempDir, configuration: &str) -> Self {
+    fn start_at(directory: TempDir, configuration: &str, words: &[&str]) -> Self {
         let (metrics, ui) = (free_port(), free_port());
         let file = directory.path().join("pullproof.yaml");
         let text = format!(
@@ -65,7 +70,7 @@ impl Daemon {
         );
         std::fs::write(&file, text).expect("a writable directory");
         let mut command = command(directory.path());
-        command.arg("serve").arg("--config").arg(&file);
+        command.arg("serve").arg("--config").arg(&file).args(words);
         let process = Process::start(command, "pullproof", directory.path(), Ending::Terminate);
         Self {
             process,
@@ -163,11 +168,20 @@ impl Daemon {
         self.process.wait_until(what, BOUND, probe).await
     }
 
-    /// Sends SIGTERM and waits for its end.
-    pub(crate) async fn terminate(&self) -> ExitStatus {
+    /// Sends SIGKILL.
+    pub(crate) fn kill(&self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.process.id()).expect("a process id");
         let pid = rustix::process::Pid::from_raw(id).expect("a process id");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Sends SIGTERM and waits for its end.
+    pub(crate) async fn terminate(&self) -> ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
         super::wait::wait_until("the daemon ends", BOUND, async || self.process.status()).await
     }
 }
