@@ -6,6 +6,7 @@
 pub mod catalog;
 mod collections;
 pub mod collector;
+pub mod compat;
 pub mod exposition;
 mod families;
 pub mod process;

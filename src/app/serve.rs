@@ -33,6 +33,7 @@ use crate::http::keepset::Published;
 use crate::http::tls::TlsListener;
 use crate::http::{self, Health};
 use crate::metrics::collector::{Caps, SnapshotCollector};
+use crate::metrics::compat::{Compat, CompatCollector};
 use crate::metrics::exposition::Exposition;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
 use crate::registry::stats::Stats;
@@ -55,6 +56,8 @@ pub struct Options {
     /// Besides what the configuration names.
     pub more: Vec<Wanted>,
     pub plain_http: BTreeSet<String>,
+    /// Whose series are exposed beside our own.
+    pub compat: Option<Compat>,
     pub listeners: Listeners,
     pub clock: Arc<dyn Clock>,
 }
@@ -115,6 +118,7 @@ pub async fn serve(
         origin,
         more,
         plain_http,
+        compat,
         listeners,
         clock,
     } = options;
@@ -160,7 +164,12 @@ pub async fn serve(
         .with_windows(windows.clone())
         .with_collections(collections.clone())
         .with_leading(leading);
-    let exposition = Arc::new(Exposition::new(collector, &stats));
+    let mut exposition = Exposition::new(collector, &stats);
+    if let Some(Compat::K8sIae) = compat {
+        let series = caps(&first).series;
+        exposition = exposition.with_compat(CompatCollector::new(snapshots.clone(), series));
+    }
+    let exposition = Arc::new(exposition);
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(
         metrics = %listeners.metrics.local_addr()?,

@@ -91,6 +91,7 @@ pub async fn run(arguments: DemoArguments, global: &Global) -> anyhow::Result<Ex
         },
         more: Vec::new(),
         plain_http: [world.host.clone()].into(),
+        compat: None,
         listeners,
         clock: Arc::new(SystemClock),
     };

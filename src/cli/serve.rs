@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Exit, Global};
 use crate::app::serve::{self, Listeners, Options};
 use crate::clock::SystemClock;
+use crate::metrics::compat::Compat;
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArguments {
@@ -19,6 +20,10 @@ pub struct ServeArguments {
         value_delimiter = ','
     )]
     plain_http: Vec<String>,
+    /// Expose another exporter's series too, with its names and labels: k8s-iae
+    /// (k8s-image-availability-exporter)
+    #[arg(long, value_name = "NAME", env = "PULLPROOF_COMPAT_METRICS")]
+    compat_metrics: Option<Compat>,
 }
 
 pub async fn run(arguments: ServeArguments, global: &Global) -> anyhow::Result<Exit> {
@@ -34,6 +39,7 @@ pub async fn run(arguments: ServeArguments, global: &Global) -> anyhow::Result<E
         origin,
         more: Vec::new(),
         plain_http: arguments.plain_http.into_iter().collect(),
+        compat: arguments.compat_metrics,
         listeners,
         clock: Arc::new(SystemClock),
     };

@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 
 use super::catalog;
 use super::collector::SnapshotCollector;
+use super::compat::{self, CompatCollector};
 use super::process::ProcessCollector;
 use crate::registry::stats::Stats;
 
@@ -15,6 +16,8 @@ use crate::registry::stats::Stats;
 pub struct Exposition {
     own: Registry,
     process: Registry,
+    /// Another exporter's, for whoever comes from it.
+    compat: Option<Registry>,
 }
 
 /// The format of an answer.
@@ -52,7 +55,20 @@ impl Exposition {
         own.register(metric.name, metric.help, stats.durations.clone());
         let mut process = Registry::default();
         process.register_collector(Box::new(ProcessCollector));
-        Self { own, process }
+        Self {
+            own,
+            process,
+            compat: None,
+        }
+    }
+
+    /// With another exporter's series beside our own.
+    #[must_use]
+    pub fn with_compat(mut self, collector: CompatCollector) -> Self {
+        let mut compat = Registry::with_prefix(compat::PREFIX);
+        compat.register_collector(Box::new(collector));
+        self.compat = Some(compat);
+        self
     }
 
     /// One scrape, written as it is made.
@@ -69,6 +85,9 @@ impl Exposition {
     fn encode_openmetrics(&self, mut to: &mut dyn Write) -> fmt::Result {
         text::encode_registry(&mut to, &self.own)?;
         text::encode_registry(&mut to, &self.process)?;
+        if let Some(compat) = &self.compat {
+            text::encode_registry(&mut to, compat)?;
+        }
         text::encode_eof(&mut to)
     }
 }

@@ -10,6 +10,7 @@ mod depth;
 mod incident;
 mod inventory;
 mod manners;
+mod migration;
 mod mirrors;
 mod paging;
 mod parts;

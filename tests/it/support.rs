@@ -15,6 +15,7 @@ pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod http;
 pub(crate) mod images;
+pub(crate) mod pager;
 pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod prometheus;
