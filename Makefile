@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 export JOBS ?= 2
 
-.PHONY: help test parts long bench demo fmt lint
+.PHONY: help test parts long bench demo deploy fmt lint
 
 help: ## print the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
@@ -27,3 +27,6 @@ fmt: ## format the sources
 
 lint: ## the compiler's and clippy's opinion, as the gate asks for it
 	@cargo clippy --all-targets --locked --jobs $(JOBS) -- -D warnings
+
+deploy: ## write what is made from the chart, the alerts, the dashboards and the configuration's schema
+	@PULLPROOF_WRITE=1 cargo test --locked --jobs $(JOBS) --quiet --test it -- --exact deploy::made::what_is_made_is_what_would_be_made
