@@ -8,6 +8,7 @@
 )]
 
 mod chart;
+mod image;
 mod installed;
 mod made;
 mod operators;
