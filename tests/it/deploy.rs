@@ -14,3 +14,4 @@ mod made;
 mod operators;
 mod render;
 mod rights;
+mod said;
