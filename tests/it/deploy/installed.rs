@@ -76,10 +76,17 @@ fn pods(objects: &[Object]) -> Vec<Value> {
     pods
 }
 
+/// One API server for all of these, since each start of one takes long.
 #[tokio::test]
-async fn every_object_is_taken_with_strict_fields_and_every_pod_is_restricted() {
-    require_cluster!("helm");
+async fn the_chart_is_taken_grants_enough_and_no_more() {
+    require_cluster!("helm", "registry-3.1", "crane", "regctl", "htpasswd");
     let cluster = cluster().await;
+    every_object_is_taken_with_strict_fields_and_every_pod_is_restricted(&cluster).await;
+    all_is_proven_and_each_choice_of_secrets_is_what_it_says(&cluster).await;
+    less_than_the_chart_grants_is_told_of(&cluster).await;
+}
+
+async fn every_object_is_taken_with_strict_fields_and_every_pod_is_restricted(cluster: &Cluster) {
     cluster.apply_yaml(&operators::definitions()).await;
     let wait = [
         "wait",
@@ -106,14 +113,14 @@ async fn every_object_is_taken_with_strict_fields_and_every_pod_is_restricted() 
     let mut count = 0;
     for (name, objects) in &sets {
         assert_eq!(
-            refusal(&cluster, "apply", &joined(objects)).await,
+            refusal(cluster, "apply", &joined(objects)).await,
             None,
             "{name}"
         );
         for pod in pods(objects) {
             count += 1;
             assert_eq!(
-                refusal(&cluster, "create", &pod.to_string()).await,
+                refusal(cluster, "create", &pod.to_string()).await,
                 None,
                 "{name}: {pod:#}"
             );
@@ -127,14 +134,14 @@ async fn every_object_is_taken_with_strict_fields_and_every_pod_is_restricted() 
     // Both would be refused otherwise.
     let (_, objects) = &sets[0];
     let mistaken = joined(objects).replace("publishNotReadyAddresses", "publishUnreadyAddresses");
-    let refused = refusal(&cluster, "apply", &mistaken).await.unwrap();
+    let refused = refusal(cluster, "apply", &mistaken).await.unwrap();
     assert!(
         refused.contains("unknown field \"spec.publishUnreadyAddresses\""),
         "{refused}"
     );
     for mut pod in pods(objects) {
         pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
-        let refused = refusal(&cluster, "create", &pod.to_string()).await.unwrap();
+        let refused = refusal(cluster, "create", &pod.to_string()).await.unwrap();
         assert!(
             refused.contains("violates PodSecurity \"restricted:latest\""),
             "{refused}"
@@ -206,15 +213,12 @@ const READ: [&str; 11] = [
     "statefulsets.apps",
 ];
 
-#[tokio::test]
-async fn with_the_charts_identity_all_is_proven_and_each_choice_of_secrets_is_what_it_says() {
-    require_cluster!("helm", "registry-3.1", "crane", "regctl", "htpasswd");
-    let cluster = cluster().await;
+async fn all_is_proven_and_each_choice_of_secrets_is_what_it_says(cluster: &Cluster) {
     let stock = with_password(Version::V3).await;
     let host = stock.host();
     let mut images = Vec::new();
     for (namespace, name) in [("shop", "regcred"), ("shop", "other"), ("crm", "regcred")] {
-        secret(&cluster, namespace, name, &host, "wonder").await;
+        secret(cluster, namespace, name, &host, "wonder").await;
         let image = stock.push(&format!("{namespace}-{name}:1")).await;
         let yaml = deployment(namespace, name, &image, &by(&[name]));
         cluster.apply_yaml(&yaml).await;
@@ -237,9 +241,9 @@ async fn with_the_charts_identity_all_is_proven_and_each_choice_of_secrets_is_wh
     ] {
         let registries = json!([{"host": host, "plainHttp": true}]);
         let values = json!({"config": {"registries": registries}, "rbac": {"secrets": secrets}});
-        install(&cluster, &values).await;
+        install(cluster, &values).await;
         let home = tempfile::tempdir().unwrap();
-        pod(&cluster, home.path()).await;
+        pod(cluster, home.path()).await;
 
         let inventory = told(home.path(), "inventory").await;
         assert_eq!(
@@ -263,7 +267,7 @@ async fn with_the_charts_identity_all_is_proven_and_each_choice_of_secrets_is_wh
             read.push("serviceaccounts [] [] [list watch]".to_owned());
             read.sort();
         }
-        let listed = rights(&cluster, DAEMON, "pullproof").await;
+        let listed = rights(cluster, DAEMON, "pullproof").await;
         let listed: Vec<String> = listed
             .into_iter()
             .filter(|it| !it.starts_with("secrets "))
@@ -277,10 +281,10 @@ async fn with_the_charts_identity_all_is_proven_and_each_choice_of_secrets_is_wh
             "namespaces" => (any(), Vec::new()),
             _ => (any(), any()),
         };
-        assert_eq!(beyond_reading(&cluster, "shop").await, shop, "{secrets}");
-        assert_eq!(beyond_reading(&cluster, "crm").await, crm, "{secrets}");
+        assert_eq!(beyond_reading(cluster, "shop").await, shop, "{secrets}");
+        assert_eq!(beyond_reading(cluster, "crm").await, crm, "{secrets}");
         assert_eq!(
-            beyond_reading(&cluster, "kube-system").await,
+            beyond_reading(cluster, "kube-system").await,
             crm,
             "{secrets}"
         );
@@ -363,12 +367,9 @@ async fn a_job_of_the_chart_collects_started_by_the_daemon_and_both_may_do_no_mo
     assert!(!desk.held().is_empty());
 }
 
-#[tokio::test]
-async fn an_identity_with_less_than_the_chart_grants_is_told_of() {
-    require_cluster!("helm");
-    let cluster = cluster().await;
-    install(&cluster, &json!({})).await;
-    let mut role = get(&cluster, &["clusterrole", "pullproof"]).await;
+async fn less_than_the_chart_grants_is_told_of(cluster: &Cluster) {
+    install(cluster, &json!({})).await;
+    let mut role = get(cluster, &["clusterrole", "pullproof"]).await;
     role["metadata"] = json!({"name": "pullproof"});
     let rules = role["rules"].as_array().unwrap();
     for (at, rule) in rules.iter().enumerate() {
@@ -376,7 +377,7 @@ async fn an_identity_with_less_than_the_chart_grants_is_told_of() {
         less["rules"].as_array_mut().unwrap().remove(at);
         cluster.apply_yaml(&less.to_string()).await;
         let home = tempfile::tempdir().unwrap();
-        pod(&cluster, home.path()).await;
+        pod(cluster, home.path()).await;
         let inventory = told(home.path(), "inventory").await;
         assert_eq!(
             (inventory.code, &inventory.json()["complete"]),

@@ -6,7 +6,7 @@ use std::path::Path;
 use pullproof::config;
 use serde_json::Value;
 
-use super::chart::{Object, cases, helm, path, read, rendered, template, values_of};
+use super::chart::{Object, cases, helm, objects, path, read, rendered, template, values_of};
 use crate::support::parts::require;
 
 /// What is held equal to its source elsewhere.
@@ -195,6 +195,44 @@ async fn what_cannot_be_is_refused_with_the_way_out() {
         assert!(refused.contains(told), "{values}: {refused}");
     }
     collecting("collection.namespace=registry").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_collectors_pod_is_that_of_the_manifests() {
+    require!("helm");
+    let pod_of = |job: &Value| {
+        let pod = job.pointer("/spec/jobTemplate/spec/template/spec");
+        pod.or_else(|| job.pointer("/spec/template/spec"))
+            .unwrap()
+            .clone()
+    };
+    let of_files = ["collector-template.yaml", "collector-job.yaml"].map(|file| {
+        let objects = objects(&read(&format!("deploy/{file}")));
+        pod_of(&objects.last().unwrap().value)
+    });
+    let started = rendered(&values_of("collection")).await;
+    let started = started
+        .iter()
+        .find_map(|it| it.value["data"]["job.yaml"].as_str())
+        .unwrap();
+    let scheduled = rendered(&values_of("schedule")).await;
+    let scheduled = scheduled.iter().find(|it| it.kind() == "CronJob").unwrap();
+    let of_chart = [
+        pod_of(&serde_saphyr::from_str(started).unwrap()),
+        pod_of(&scheduled.value),
+    ];
+    // Its volumes are arranged otherwise, and an image has a repository there.
+    for (made, written) in of_chart.iter().zip(&of_files) {
+        for key in ["serviceAccountName", "restartPolicy", "securityContext"] {
+            assert_eq!(made[key], written[key], "{key}");
+        }
+        for key in ["name", "args", "securityContext", "resources"] {
+            assert_eq!(
+                made["containers"][0][key], written["containers"][0][key],
+                "{key}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

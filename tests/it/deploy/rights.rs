@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::chart::{Object, objects, read, rendered, template, values_of};
+use super::chart::{Object, helm, objects, path, read, rendered, template, values_of};
 use crate::support::parts::require;
 
 const DAEMON: &str = "pullproof/pullproof";
@@ -118,6 +118,49 @@ async fn each_choice_of_secrets_is_the_manifest_of_that_name() {
             "{values}"
         );
     }
+}
+
+#[tokio::test]
+async fn another_releases_rights_are_its_own() {
+    require!("helm");
+    let chart = path("deploy/helm/pullproof");
+    let values = values_of("collection");
+    let words = [
+        "template",
+        "two",
+        chart.to_str().unwrap(),
+        "--namespace",
+        "ops",
+        "--values",
+        values.to_str().unwrap(),
+    ];
+    let other = objects(&helm(&words).await.unwrap());
+    let of_first = rendered(&values).await;
+    let daemon = granted(&other, "ops/two-pullproof");
+    assert_eq!(daemon, granted(&of_first, DAEMON));
+    assert!(!daemon.is_empty());
+    // But for the Lease, which has its name.
+    let without = |rights: BTreeSet<Right>| -> BTreeSet<Right> {
+        rights.into_iter().filter(|it| it[2] != "leases").collect()
+    };
+    let collector = granted(&other, "registry/two-pullproof-collector");
+    assert!(
+        collector.contains(
+            &[
+                "registry",
+                "coordination.k8s.io",
+                "leases",
+                "two-pullproof-collector",
+                "get"
+            ]
+            .map(ToOwned::to_owned)
+        )
+    );
+    assert_eq!(without(collector), without(granted(&of_first, COLLECTOR)));
+    assert_eq!(granted(&other, DAEMON), BTreeSet::new());
+    // Beside each other: nothing of the one has the name of something of the other.
+    let keys: BTreeSet<String> = of_first.iter().map(Object::key).collect();
+    assert!(other.iter().all(|it| !keys.contains(&it.key())));
 }
 
 #[tokio::test]

@@ -72,8 +72,6 @@ async fn its_commands_do_what_they_say() {
                 .args(["-c", &told]);
             if line.starts_with("helm") && block.contains("overlays/collection") {
                 clean(&cluster).await;
-                cluster.kubectl(&["create", "namespace", "pullproof"]).await;
-                cluster.kubectl(&["create", "namespace", "registry"]).await;
             }
             run(command)
                 .await
@@ -88,21 +86,22 @@ async fn its_commands_do_what_they_say() {
     assert_eq!(count, 10);
 }
 
-/// As if nothing had been installed.
+/// As if nothing had been installed, but for the namespaces, whose end takes long.
 async fn clean(cluster: &Cluster) {
-    cluster
-        .kubectl(&[
-            "delete",
-            "namespace",
-            "pullproof",
-            "registry",
-            "--ignore-not-found",
-        ])
-        .await;
-    for kind in ["clusterrole", "clusterrolebinding"] {
-        let by_label = ["delete", kind, "-l", "app.kubernetes.io/name=pullproof"];
-        cluster.kubectl(&by_label).await;
+    let kinds =
+        "deployment,service,configmap,serviceaccount,role,rolebinding,persistentvolumeclaim,secret";
+    for namespace in ["pullproof", "registry"] {
+        cluster
+            .kubectl(&["delete", kinds, "--all", "--namespace", namespace])
+            .await;
     }
+    let by_label = [
+        "delete",
+        "clusterrole,clusterrolebinding",
+        "-l",
+        "app.kubernetes.io/name=pullproof",
+    ];
+    cluster.kubectl(&by_label).await;
 }
 
 #[tokio::test]
