@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 export JOBS ?= 2
 
-.PHONY: help test parts long bench demo fmt lint
+.PHONY: help test parts long bench demo deploy image release-parts fmt lint
 
 help: ## print the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
@@ -10,10 +10,13 @@ help: ## print the targets
 test: parts ## install the real parts, then run the whole gate
 	@./tests/testbed/gate
 
+release-parts:
+	@./tests/testbed/install --release
+
 parts: ## install the real programs that the tests run
 	@./tests/testbed/install
 
-long: parts ## the long suites; goes on where it was interrupted
+long: parts release-parts ## the long suites; goes on where it was interrupted
 	@./tests/testbed/long
 
 bench: parts ## measure, side by side with the floor and with peers
@@ -27,3 +30,9 @@ fmt: ## format the sources
 
 lint: ## the compiler's and clippy's opinion, as the gate asks for it
 	@cargo clippy --all-targets --locked --jobs $(JOBS) -- -D warnings
+
+deploy: ## write what is made from the chart, the alerts, the dashboards and the configuration's schema
+	@PULLPROOF_WRITE=1 cargo test --locked --jobs $(JOBS) --quiet --test it -- --exact deploy::made::what_is_made_is_what_would_be_made
+
+image: release-parts ## the container image for both architectures, as an OCI layout in target/image
+	@PATH="$${PULLPROOF_TESTBED:-$$HOME/.cache/pullproof-testbed}/bin:$$PATH" ZIG=zig ./deploy/image/build

@@ -6,6 +6,7 @@ mod collection;
 mod credentials;
 mod daemon;
 mod dashboards;
+mod deploy;
 mod depth;
 mod incident;
 mod inventory;

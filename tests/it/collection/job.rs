@@ -23,10 +23,10 @@ use crate::support::process::{Ending, Process, free_port};
 use crate::support::registry::Version;
 
 const TOKEN: &str = "s3cret";
-const COLLECTOR: &str = "system:serviceaccount:registry:pullproof-collector";
-pub(super) const DAEMON: &str = "system:serviceaccount:pullproof:pullproof";
+pub(crate) const COLLECTOR: &str = "system:serviceaccount:registry:pullproof-collector";
+pub(crate) const DAEMON: &str = "system:serviceaccount:pullproof:pullproof";
 
-pub(super) fn shipped(file: &str) -> String {
+pub(crate) fn shipped(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
         .join(file);
@@ -34,7 +34,7 @@ pub(super) fn shipped(file: &str) -> String {
 }
 
 /// What somebody may do in a namespace besides what everybody may, a line each.
-pub(super) async fn rights(cluster: &Cluster, who: &str, namespace: &str) -> Vec<String> {
+pub(crate) async fn rights(cluster: &Cluster, who: &str, namespace: &str) -> Vec<String> {
     let who = format!("--as={who}");
     let words = [
         "auth",
@@ -56,7 +56,7 @@ pub(super) async fn rights(cluster: &Cluster, who: &str, namespace: &str) -> Vec
     lines
 }
 
-pub(super) async fn applied() -> Cluster {
+pub(crate) async fn applied() -> Cluster {
     let cluster = Cluster::start().await;
     for name in ["registry", "pullproof", "shop"] {
         cluster.kubectl(&["create", "namespace", name]).await;
@@ -68,7 +68,7 @@ pub(super) async fn applied() -> Cluster {
 }
 
 /// A kubeconfig with a token of the service account.
-async fn kubeconfig(cluster: &Cluster, who: &str, to: &Path) {
+pub(crate) async fn kubeconfig(cluster: &Cluster, who: &str, to: &Path) {
     let [.., namespace, name] = who.split(':').collect::<Vec<_>>()[..] else {
         panic!("{who}");
     };
@@ -88,12 +88,12 @@ async fn kubeconfig(cluster: &Cluster, who: &str, to: &Path) {
 }
 
 /// The daemon: it reads the cluster, and nothing leads it to the storage.
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     home: TempDir,
     authority: Authority,
     metrics: u16,
     ui: u16,
-    pub(super) process: Process,
+    pub(crate) process: Process,
 }
 
 impl Watcher {
@@ -102,7 +102,18 @@ impl Watcher {
     }
 
     /// With this under `gc`.
-    pub(super) async fn start_with(cluster: &Cluster, host: &str, gc: Value) -> Self {
+    pub(crate) async fn start_with(cluster: &Cluster, host: &str, gc: Value) -> Self {
+        let template = shipped("collector-template.yaml");
+        Self::start_from(cluster, host, gc, &template).await
+    }
+
+    /// The same with another template for the Job.
+    pub(crate) async fn start_from(
+        cluster: &Cluster,
+        host: &str,
+        gc: Value,
+        template: &str,
+    ) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
         let authority = Authority::new(home.path()).await;
@@ -110,7 +121,7 @@ impl Watcher {
         fs::write(path("token"), TOKEN).unwrap();
         kubeconfig(cluster, DAEMON, &path("kubeconfig")).await;
         kubeconfig(cluster, DAEMON, &path(".kube/config")).await;
-        fs::write(path("template.yaml"), shipped("collector-template.yaml")).unwrap();
+        fs::write(path("template.yaml"), template).unwrap();
         let (metrics, ui) = (free_port(), free_port());
         let text = json!({
             "inventory": {"clusters": [{"name": "prod", "kubeconfig": "kubeconfig"}]},
@@ -137,7 +148,7 @@ impl Watcher {
     }
 
     /// The same once more, with all that it remembers.
-    pub(super) async fn start_again(self) -> Self {
+    pub(crate) async fn start_again(self) -> Self {
         self.process.stop();
         let watcher = Self {
             process: serve(self.home.path()),
@@ -148,7 +159,7 @@ impl Watcher {
     }
 
     /// Waits until a scrape has this series with this value.
-    pub(super) async fn until_told(&self, series: &str, value: f64) {
+    pub(crate) async fn until_told(&self, series: &str, value: f64) {
         let url = format!("http://127.0.0.1:{}/metrics", self.metrics);
         let told = async || {
             let text = client().get(&url).send().await.ok()?.text().await.ok()?;
@@ -188,12 +199,12 @@ fn serve(home: &Path) -> Process {
 }
 
 /// Where the Job's files are, as its volumes say.
-pub(super) struct Mounted {
+pub(crate) struct Mounted {
     home: TempDir,
 }
 
 impl Mounted {
-    pub(super) async fn of(cluster: &Cluster, watcher: &Watcher, desk: &Desk) -> Self {
+    pub(crate) async fn of(cluster: &Cluster, watcher: &Watcher, desk: &Desk) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
         kubeconfig(cluster, COLLECTOR, &path(".kube/config")).await;
@@ -217,8 +228,8 @@ impl Mounted {
             .replace("/var/lib/pullproof", &path("state").display().to_string())
             .replace("https://pullproof.pullproof.svc:8081", &watcher.url())
             .replace(
-                "registry.example ",
-                &format!("\"{}\" ", desk.registry.host()),
+                "host: registry.example",
+                &format!("host: \"{}\"", desk.registry.host()),
             )
             .replace("http://registry.registry.svc:5000", &desk.registry.url());
         let mut config: Value = serde_saphyr::from_str(&text).unwrap();
@@ -254,12 +265,12 @@ impl Mounted {
     }
 
     /// What the container of a Job says last.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         fs::read_to_string(self.home.path().join("termination-log")).unwrap_or_default()
     }
 
     /// What the container of a Job does.
-    pub(super) async fn contained(&self, cluster: &Cluster, name: &str) -> (Option<i32>, Value) {
+    pub(crate) async fn contained(&self, cluster: &Cluster, name: &str) -> (Option<i32>, Value) {
         let words = ["get", "job", name, "-n", "registry", "-o", "json"];
         let job: Value = serde_json::from_str(&cluster.kubectl(&words).await).unwrap();
         let pod = &job["spec"]["template"]["spec"];

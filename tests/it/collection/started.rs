@@ -18,7 +18,7 @@ use crate::support::registry::Version;
 use crate::support::wait::wait_until;
 
 /// The daemon's: a window that is open, and the Job in place of a storage.
-fn gc() -> Value {
+pub(crate) fn gc() -> Value {
     let opened = (SystemClock.now() - SignedDuration::from_mins(10)).round(Unit::Minute);
     let opened = opened.unwrap().to_zoned(TimeZone::UTC);
     let schedule = format!("{} {} * * *", opened.minute(), opened.hour());
@@ -46,7 +46,12 @@ async fn jobs(cluster: &Cluster, purpose: &str) -> Vec<String> {
 }
 
 /// Waits until there is one, and is the kubelet that runs it.
-async fn run(cluster: &Cluster, watcher: &Watcher, mounted: &Mounted, purpose: &str) -> Value {
+pub(crate) async fn run(
+    cluster: &Cluster,
+    watcher: &Watcher,
+    mounted: &Mounted,
+    purpose: &str,
+) -> Value {
     let is_there = async || jobs(cluster, purpose).await.into_iter().next();
     let what = format!("a Job to {purpose}");
     let name = watcher.process.wait_until(&what, BOUND, is_there).await;
