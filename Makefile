@@ -32,7 +32,7 @@ lint: ## the compiler's and clippy's opinion, as the gate asks for it
 	@cargo clippy --all-targets --locked --jobs $(JOBS) -- -D warnings
 
 deploy: ## write what is made from the chart, the alerts, the dashboards and the configuration's schema
-	@PULLPROOF_WRITE=1 cargo test --locked --jobs $(JOBS) --quiet --test it -- --exact deploy::made::what_is_made_is_what_would_be_made
+	@PULLPROOF_WRITE=1 cargo test --locked --jobs $(JOBS) --quiet --test it -- --exact deploy::made::what_is_made_is_what_would_be_made docs::reference::the_reference_of_the_configuration_is_its_schema
 
 image: release-parts ## the container image for both architectures, as an OCI layout in target/image
 	@PATH="$${PULLPROOF_TESTBED:-$$HOME/.cache/pullproof-testbed}/bin:$$PATH" ZIG=zig ./deploy/image/build

@@ -8,6 +8,7 @@ mod daemon;
 mod dashboards;
 mod deploy;
 mod depth;
+mod docs;
 mod incident;
 mod inventory;
 mod manners;
@@ -16,7 +17,7 @@ mod mirrors;
 mod paging;
 mod parts;
 mod plan;
-mod readme;
+
 mod rules;
 mod shapes;
 mod storage;

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 const RULES: &str = "alerts/pullproof.rules.yaml";
 const ROUTING: &str = "alerts/alertmanager.example.yaml";
-const RUNBOOKS: &str = "https://github.com/pullproof/pullproof#";
+const RUNBOOKS: &str = "https://github.com/pullproof/pullproof/blob/main/docs/alerts.md#";
 
 /// What a scrape shows, by the names that PromQL knows: the catalogue's, as they are exposed.
 pub(crate) fn exposed_metrics() -> BTreeSet<String> {
