@@ -19,7 +19,7 @@ pub mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::app::reload::{self, LoadError, Origin};
 use crate::config::{Config, LogLevel};
@@ -132,9 +132,22 @@ struct BenchCorpus {
     host: String,
 }
 
+/// The arguments, under the name by which this was called: kubectl finds a plugin by its file's name, and its
+/// help is then that of `kubectl pullproof`.
+fn parsed() -> Result<Arguments, clap::Error> {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    let name = name.as_deref().and_then(|path| path.file_stem());
+    let mut command = Arguments::command();
+    if name.is_some_and(|name| name == "kubectl-pullproof") {
+        command = command.bin_name("kubectl pullproof");
+    }
+    let mut matches = command.try_get_matches()?;
+    Arguments::from_arg_matches_mut(&mut matches)
+}
+
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parsed() {
         Ok(arguments) => arguments,
         Err(error) => {
             // To stdout for --help, to stderr for mistakes; a closed pipe is the reader's wish.

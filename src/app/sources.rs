@@ -235,32 +235,56 @@ fn signed(duration: Duration) -> SignedDuration {
 }
 
 fn current_cluster() -> Wanted {
-    let options = ClusterOptions {
+    Wanted::Cluster {
+        options: current(),
+        platforms: Vec::new(),
+    }
+}
+
+fn current() -> ClusterOptions {
+    ClusterOptions {
         name: None,
         source_name: "kubernetes".to_owned(),
         access: Access::Infer,
         class: Class::Runtime,
         namespaces: Vec::new(),
         beyond: Beyond::default(),
-    };
-    Wanted::Cluster {
-        options,
-        platforms: Vec::new(),
     }
 }
 
-/// A kubeconfig's context, as named on the command line.
-pub fn of_context(context: &str) -> Wanted {
+/// A cluster as named on the command line, with kubectl's words.
+#[derive(Debug, Clone, Default)]
+pub struct Typed {
+    /// `None`: the kubeconfig's current one.
+    pub context: Option<String>,
+    /// `None`: what `KUBECONFIG` says, or `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// Empty means all.
+    pub namespaces: Vec<String>,
+}
+
+/// The cluster that is meant. One whose context was named is called after it.
+pub fn typed(typed: Typed) -> Wanted {
+    let Typed {
+        context,
+        kubeconfig,
+        namespaces,
+    } = typed;
+    let options = current();
+    let is_current = context.is_none() && kubeconfig.is_none();
     let options = ClusterOptions {
-        name: Some(context.to_owned()),
-        source_name: context.to_owned(),
-        access: Access::Kubeconfig {
-            file: None,
-            context: Some(context.to_owned()),
+        name: context.clone(),
+        source_name: context.clone().unwrap_or(options.source_name),
+        access: if is_current {
+            options.access
+        } else {
+            Access::Kubeconfig {
+                file: kubeconfig,
+                context,
+            }
         },
-        class: Class::Runtime,
-        namespaces: Vec::new(),
-        beyond: Beyond::default(),
+        namespaces,
+        ..options
     };
     Wanted::Cluster {
         options,
@@ -577,7 +601,10 @@ mod tests {
     use crate::clock::SystemClock;
 
     fn wanted(context: &str) -> Wanted {
-        let mut wanted = of_context(context);
+        let mut wanted = typed(Typed {
+            context: Some(context.to_owned()),
+            ..Typed::default()
+        });
         if let Wanted::Cluster { options, .. } = &mut wanted {
             options.access = Access::Kubeconfig {
                 file: Some("/nowhere".into()),

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::terminal;
 use crate::app::registries::{Registries, read_docker_config};
-use crate::app::sources::{self, Wanted};
+use crate::app::sources::{self, Typed, Wanted};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credential_source::Sources;
@@ -35,6 +35,20 @@ pub struct GivenSources {
     /// A context of the kubeconfig
     #[arg(long = "context", value_name = "NAME", env = "PULLPROOF_CONTEXT")]
     contexts: Vec<String>,
+    /// A kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Only this namespace of the cluster
+    #[arg(
+        short,
+        long = "namespace",
+        value_name = "NAME",
+        env = "PULLPROOF_NAMESPACE"
+    )]
+    namespaces: Vec<String>,
+    /// All namespaces of the cluster, as is meant without a word too
+    #[arg(short = 'A', long, conflicts_with = "namespaces")]
+    all_namespaces: bool,
 }
 
 /// Where references come from, and how hosts are spoken to.
@@ -88,11 +102,7 @@ impl GivenSources {
                 }
             });
         }
-        wanted.extend(
-            self.contexts
-                .iter()
-                .map(|context| sources::of_context(context)),
-        );
+        wanted.extend(self.clusters());
         if wanted.is_empty() {
             wanted = sources::of_config(config);
         }
@@ -102,7 +112,34 @@ impl GivenSources {
 
     /// Whether any source was named on the command line.
     pub fn is_given(&self) -> bool {
-        !(self.lists.is_empty() && self.manifests.is_empty() && self.contexts.is_empty())
+        !(self.lists.is_empty() && self.manifests.is_empty()) || self.means_a_cluster()
+    }
+
+    fn means_a_cluster(&self) -> bool {
+        let is_named = !self.contexts.is_empty() || self.kubeconfig.is_some();
+        is_named || !self.namespaces.is_empty() || self.all_namespaces
+    }
+
+    /// Those that were named; the current one where only a part of it was.
+    fn clusters(&self) -> Vec<Wanted> {
+        let of = |context: Option<String>| {
+            sources::typed(Typed {
+                context,
+                kubeconfig: self.kubeconfig.clone(),
+                namespaces: self.namespaces.clone(),
+            })
+        };
+        if self.contexts.is_empty() {
+            return self
+                .means_a_cluster()
+                .then(|| of(None))
+                .into_iter()
+                .collect();
+        }
+        self.contexts
+            .iter()
+            .map(|context| of(Some(context.clone())))
+            .collect()
     }
 }
 

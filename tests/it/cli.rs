@@ -12,6 +12,7 @@ mod foreign;
 mod given;
 mod lies;
 mod plan;
+mod plugin;
 mod reports;
 pub(crate) mod run;
 mod windows;
