@@ -31,8 +31,8 @@ use crate::registry::manifest_cache::InMemory;
 use crate::registry::stats::Stats;
 use crate::second::Second;
 use crate::state::Snapshot;
-use crate::state::collections::{Amount, CollectionStatus, Collections, Last, Leading};
-use crate::state::storages::Storages;
+use crate::state::collections::{Amount, CollectionStatus, Collections, Did, Last, Leading};
+use crate::state::storages::{Storages, Terms};
 use crate::state::windows::Windows;
 use crate::verify::finding::Verdict;
 
@@ -309,6 +309,7 @@ impl One {
             ending,
             refusals,
             told,
+            taken,
             restored,
             purged,
             failed,
@@ -337,14 +338,27 @@ impl One {
             self.standing = standing;
         }
         let held = amount(self.standing.held);
+        let Standing {
+            held_since,
+            returns_at,
+            ..
+        } = self.standing;
+        let took = took.into_iter().map(|(phase, took)| (phase.as_str(), took));
+        let did = Did {
+            taken: Some(amount(taken)),
+            restored: amount(restored),
+            purged: amount(purged),
+            took: took.collect(),
+        };
         self.change(|status| {
             status.is_running = false;
             status.held = held;
+            status.held_since = held_since.map(Timestamp::from);
+            status.returns_at = returns_at.map(Timestamp::from);
             status.drilled_at = drilled_at.or(status.drilled_at);
-            status.purged.add(amount(purged));
-            status.restored.add(amount(restored));
-            let took = took.into_iter().map(|(phase, took)| (phase.as_str(), took));
-            status.took.extend(took);
+            status.purged.add(did.purged);
+            status.restored.add(did.restored);
+            status.took.extend(&did.took);
             if is_run {
                 status.unsettled = unsettled;
             }
@@ -355,6 +369,7 @@ impl One {
                     refusals,
                     failed,
                     told,
+                    did,
                 });
             }
         });
@@ -462,7 +477,9 @@ impl One {
     fn change(&self, change: impl FnOnce(&mut CollectionStatus)) {
         self.publish.send_modify(|all| {
             let status = Arc::make_mut(all).entry(self.registry.host.clone());
-            change(status.or_default());
+            let status = status.or_default();
+            status.terms = Some(Terms::from(&self.registry.gc));
+            change(status);
         });
     }
 

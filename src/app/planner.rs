@@ -19,7 +19,7 @@ use crate::gc::needed::Needed;
 use crate::gc::refusal::{Code, Refusal};
 use crate::http::keepset::Published;
 use crate::registry::stats::Stats;
-use crate::state::storages::{Planned, Storages};
+use crate::state::storages::{Outline, Planned, Storages, Terms};
 use crate::storage::{Progress, Storage};
 
 /// How often. Listing a storage of millions of objects costs thousands of requests.
@@ -126,6 +126,7 @@ impl Planner {
         let mut is_refused = false;
         for registry in registries.iter().filter(|it| is_planned(it)) {
             let status = storages.entry(registry.host.clone()).or_default();
+            status.terms = Some(Terms::from(&registry.gc));
             let (planned, free) = match self.watched.known(registry, Vec::new()) {
                 Ok(kept) => self.one(&published.config, registry, kept.needed).await,
                 Err(refusals) => (Err(refusals), None),
@@ -188,16 +189,17 @@ impl Planner {
                         "the plan is not recorded: {refusal}"
                     );
                 }
-                Ok(*plan.counts())
+                Ok((*plan.counts(), Outline::of(&registry.host, &plan)))
             });
             (planned, free)
         });
         match work.await {
             Ok((planned, free)) => {
-                let planned = planned.map(|counts| Planned {
+                let planned = planned.map(|(counts, outline)| Planned {
                     at: now,
                     took: SignedDuration::try_from(begun.elapsed()).unwrap_or_default(),
                     counts,
+                    outline: Arc::new(outline),
                 });
                 (planned, free)
             }
