@@ -11,6 +11,7 @@ mod incident;
 mod inventory;
 mod manners;
 mod mirrors;
+mod page;
 mod parts;
 mod plan;
 mod readme;
