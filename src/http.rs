@@ -2,6 +2,7 @@
 //! either changes anything.
 
 pub mod api;
+pub mod asked;
 pub mod filter;
 pub mod keepset;
 pub mod page;
@@ -26,10 +27,13 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use self::asked::Asked;
 use self::keepset::KeepSetSource;
 use crate::clock::Clock;
 use crate::metrics::exposition::{Exposition, Format};
 use crate::state::Snapshot;
+use crate::state::collections::Collections;
+use crate::state::storages::Storages;
 use crate::state::windows::Windows;
 
 /// Without a new snapshot for so long, the daemon's heart has stopped.
@@ -142,32 +146,39 @@ async fn metrics(State(state): State<MetricsState>, headers: HeaderMap) -> Respo
     ([(header::CONTENT_TYPE, format.content_type())], body).into_response()
 }
 
+/// What the page and the API tell of.
+#[derive(Debug, Clone)]
+pub struct Ui {
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// `None` where it is not to be served.
+    pub keepset: Option<KeepSetSource>,
+    pub windows: watch::Receiver<Arc<Windows>>,
+    pub storages: watch::Receiver<Arc<Storages>>,
+    pub collections: watch::Receiver<Arc<Collections>>,
+    pub asked: Asked,
+}
+
 #[derive(Debug, Clone)]
 struct UiState {
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// `None` where it is not to be served.
-    keepset: Option<KeepSetSource>,
-    windows: watch::Receiver<Arc<Windows>>,
+    ui: Ui,
     bodies: stream::Bodies,
 }
 
 impl UiState {
     fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshots.borrow())
+        Arc::clone(&self.ui.snapshots.borrow())
     }
 }
 
 /// `/` and `/api/v1`.
-pub fn ui_router(
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    keepset: Option<KeepSetSource>,
-    windows: watch::Receiver<Arc<Windows>>,
-) -> Router {
+pub fn ui_router(ui: Ui) -> Router {
     let fixed =
         |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     Router::new()
         .route("/", get(page::overview))
         .route("/image", get(page::image))
+        .route("/registries", get(page::registries))
+        .route("/collection", get(page::collection))
         .route("/style.css", get(page::style))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/images", get(api::images))
@@ -181,9 +192,7 @@ pub fn ui_router(
         .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
         .layer(CompressionLayer::new())
         .with_state(UiState {
-            snapshots,
-            keepset,
-            windows,
+            ui,
             bodies: stream::Bodies::default(),
         })
 }

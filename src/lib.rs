@@ -69,6 +69,7 @@ pub mod state;
 pub mod storage;
 pub mod store;
 pub mod telemetry;
+pub mod traffic;
 pub mod vault;
 pub mod verify;
 pub mod view;

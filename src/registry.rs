@@ -24,5 +24,6 @@ pub mod quotas;
 pub mod retry;
 mod slots;
 pub mod stats;
+mod traffic;
 pub mod transport;
 mod wire;

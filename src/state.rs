@@ -9,15 +9,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::baseline::Baseline;
-use crate::images::{Image, Images};
+use crate::images::{Image, ImageKey, Images};
 use crate::inventory::Inventory;
 use crate::remembered::{self, RegistryMemory, Remembered};
 use crate::second::Second;
 use crate::verify::finding::{Report, Verdict};
 
+pub mod answers;
 pub mod collections;
 mod drifting;
 mod facts;
+pub mod history;
 mod image;
 mod round;
 mod show;
@@ -29,6 +31,7 @@ mod unsaved;
 pub mod windows;
 
 use drifting::Drifting;
+use history::Histories;
 pub use image::{Detailed, Details, Endpoint, ImageState, Malformed, Named};
 pub use round::{Found, RoundPart, RoundResult};
 pub use snapshot::{ObjectCounts, RegistryStatus, Snapshot, SourceStatus};
@@ -50,6 +53,7 @@ pub struct State {
     /// What was not taken for safekeeping yet.
     unsaved: Changed,
     drifting: Drifting,
+    histories: Arc<Histories>,
     /// What was remembered, and is not in the inventory yet.
     remembered: Remembered,
     baseline: Baseline,
@@ -95,6 +99,11 @@ impl State {
             self.forget(&image, &standing, &images);
         }
         self.drifting.retain(|key| images.get(key).is_some());
+        let is_there = |key: &ImageKey| images.get(key).is_some();
+        // Snapshots share it: it is not copied for nothing.
+        if !self.histories.is_within(is_there) {
+            Arc::make_mut(&mut self.histories).retain(is_there);
+        }
         let hosts = images.hosts();
         self.drifting.retain_hosts(|host| hosts.contains(host));
         self.registries.retain(|host, _| hosts.contains(&**host));
@@ -205,8 +214,14 @@ impl State {
         }
         self.drifting
             .proceed(&image.key, standing.report.as_deref(), &report);
+        let before = standing.change();
         if let Some(standing) = self.standings.at_mut(position) {
             standing.advance(report, started_at, ended_at);
+            if let (Some(before), Some(now)) = (before, standing.change())
+                && before.verdict != now.verdict
+            {
+                Arc::make_mut(&mut self.histories).note(&key, before, now);
+            }
         }
         self.mark_unsaved(&key);
     }

@@ -15,6 +15,7 @@ use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::registry::stats::Requests;
+use crate::state::answers::{Answer, Answers, Question};
 use crate::state::{Endpoint, ImageState, Snapshot, SourceStatus};
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Code, Finding, Verdict};
@@ -33,7 +34,26 @@ pub struct Verify {
     pub duration_seconds: f64,
     pub requests: Requests,
     pub summary: Summary,
+    pub answers: AnswersView,
     pub images: Vec<Image>,
+}
+
+/// Can I lose a node, fail over, roll back?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AnswersView {
+    pub lose_node: Answer,
+    pub fail_over: Answer,
+    pub roll_back: Answer,
+}
+
+impl From<Answers> for AnswersView {
+    fn from(answers: Answers) -> Self {
+        Self {
+            lose_node: answers.answer(Question::LoseNode),
+            fail_over: answers.answer(Question::FailOver),
+            roll_back: answers.answer(Question::RollBack),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,6 +251,7 @@ impl Verify {
             duration_seconds,
             requests,
             summary: Summary::of(snapshot),
+            answers: Answers::of(snapshot).into(),
             images: snapshot
                 .images
                 .iter()
@@ -486,6 +507,7 @@ pub struct StatusView {
     pub at: Timestamp,
     pub ready: bool,
     pub summary: Summary,
+    pub answers: AnswersView,
     pub baseline: usize,
     pub sources: Vec<SourceView>,
     pub registries: Vec<RegistryView>,
@@ -528,6 +550,7 @@ impl StatusView {
             at: snapshot.at,
             ready: snapshot.is_ready,
             summary: Summary::of(snapshot),
+            answers: Answers::of(snapshot).into(),
             baseline: snapshot.baseline_images,
             sources: sources.collect(),
             registries: registries.collect(),

@@ -31,8 +31,8 @@ use crate::registry::manifest_cache::InMemory;
 use crate::registry::stats::Stats;
 use crate::second::Second;
 use crate::state::Snapshot;
-use crate::state::collections::{Amount, CollectionStatus, Collections, Last, Leading};
-use crate::state::storages::Storages;
+use crate::state::collections::{Amount, CollectionStatus, Collections, Did, Last, Leading};
+use crate::state::storages::{Storages, Terms};
 use crate::state::windows::Windows;
 use crate::verify::finding::Verdict;
 
@@ -253,7 +253,7 @@ impl One {
     /// When the last plan was made, if it asked something back.
     fn recalled_at(&self) -> Option<Timestamp> {
         let storages = self.seen.storages.borrow();
-        let planned = storages.get(&self.registry.host).and_then(|it| it.planned);
+        let planned = storages.get(&self.registry.host)?.planned.as_ref();
         planned.filter(|it| it.recalled > 0).map(|it| it.at)
     }
 
@@ -323,6 +323,7 @@ impl One {
             ending,
             refusals,
             told,
+            taken,
             restored,
             purged,
             failed,
@@ -351,14 +352,27 @@ impl One {
             self.standing = standing;
         }
         let held = amount(self.standing.held);
+        let Standing {
+            held_since,
+            returns_at,
+            ..
+        } = self.standing;
+        let took = took.into_iter().map(|(phase, took)| (phase.as_str(), took));
+        let did = Did {
+            taken: Some(amount(taken)),
+            restored: amount(restored),
+            purged: amount(purged),
+            took: took.collect(),
+        };
         self.change(|status| {
             status.is_running = false;
             status.held = held;
+            status.held_since = held_since.map(Timestamp::from);
+            status.returns_at = returns_at.map(Timestamp::from);
             status.drilled_at = drilled_at.or(status.drilled_at);
-            status.purged.add(amount(purged));
-            status.restored.add(amount(restored));
-            let took = took.into_iter().map(|(phase, took)| (phase.as_str(), took));
-            status.took.extend(took);
+            status.purged.add(did.purged);
+            status.restored.add(did.restored);
+            status.took.extend(&did.took);
             if is_run {
                 status.unsettled = unsettled;
             }
@@ -369,6 +383,7 @@ impl One {
                     refusals,
                     failed,
                     told,
+                    did,
                 });
             }
         });
@@ -476,7 +491,9 @@ impl One {
     fn change(&self, change: impl FnOnce(&mut CollectionStatus)) {
         self.publish.send_modify(|all| {
             let status = Arc::make_mut(all).entry(self.registry.host.clone());
-            change(status.or_default());
+            let status = status.or_default();
+            status.terms = Some(Terms::from(&self.registry.gc));
+            change(status);
         });
     }
 

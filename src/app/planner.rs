@@ -20,7 +20,7 @@ use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::http::keepset::Published;
 use crate::registry::stats::Stats;
-use crate::state::storages::{Planned, Storages};
+use crate::state::storages::{Outline, Planned, Storages, Terms};
 use crate::storage::{Progress, Storage};
 
 /// How often. Listing a storage of millions of objects costs thousands of requests.
@@ -127,6 +127,7 @@ impl Planner {
         let mut is_refused = false;
         for registry in registries.iter().filter(|it| is_planned(it)) {
             let status = storages.entry(registry.host.clone()).or_default();
+            status.terms = Some(Terms::from(&registry.gc));
             let (planned, free) = match self.watched.known(registry, Vec::new()) {
                 Ok(kept) => self.one(&published.config, registry, kept.needed).await,
                 Err(refusals) => (Err(refusals), None),
@@ -180,17 +181,19 @@ impl Planner {
                 let progress = Progress::default();
                 let plan = plan::plan(&storage, &registry, &needed, now, &progress);
                 let plan = plan.map_err(|refusal| vec![refusal])?;
-                Ok((*plan.counts(), record(&registry, &needed, &plan, now)))
+                let recalled = record(&registry, &needed, &plan, now);
+                Ok((*plan.counts(), recalled, Outline::of(&registry.host, &plan)))
             });
             (planned, free)
         });
         match work.await {
             Ok((planned, free)) => {
-                let planned = planned.map(|(counts, recalled)| Planned {
+                let planned = planned.map(|(counts, recalled, outline)| Planned {
                     at: now,
                     took: SignedDuration::try_from(begun.elapsed()).unwrap_or_default(),
                     counts,
                     recalled,
+                    outline: Arc::new(outline),
                 });
                 (planned, free)
             }

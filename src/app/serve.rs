@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::Router;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,9 +30,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::endpoint::Listen;
 use crate::credential_source::Sources;
+use crate::http::asked::Asked;
 use crate::http::keepset::Published;
 use crate::http::tls::TlsListener;
-use crate::http::{self, Health};
+use crate::http::{self, Health, Ui};
 use crate::metrics::collector::{Caps, SnapshotCollector};
 use crate::metrics::compat::{Compat, CompatCollector};
 use crate::metrics::exposition::Exposition;
@@ -160,16 +162,13 @@ pub async fn serve(
         collecting, &mut tasks, &configs, &windows, &snapshots, &stop,
     );
     let collector = collector
-        .with_storages(storages)
+        .with_storages(storages.clone())
         .with_windows(windows.clone())
         .with_collections(collections.clone())
         .with_leading(leading);
-    let mut exposition = Exposition::new(collector, &stats);
-    if let Some(Compat::K8sIae) = compat {
-        let series = caps(&first).series;
-        exposition = exposition.with_compat(CompatCollector::new(snapshots.clone(), series));
-    }
-    let exposition = Arc::new(exposition);
+    let series = caps(&first).series;
+    let compat = compat.map(|Compat::K8sIae| CompatCollector::new(snapshots.clone(), series));
+    let exposition = Arc::new(Exposition::new(collector, &stats).with_compat(compat));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
     info!(
         metrics = %listeners.metrics.local_addr()?,
@@ -187,7 +186,14 @@ pub async fn serve(
         snapshots: snapshots.clone(),
         clock: Arc::clone(&clock),
     })?;
-    let ui = http::ui_router(snapshots.clone(), keepset, windows);
+    let ui = http::ui_router(Ui {
+        snapshots: snapshots.clone(),
+        keepset,
+        windows,
+        storages,
+        collections: collections.clone(),
+        asked: asked(&manifests, &stats, clock.now()),
+    });
     serve_ui(&mut tasks, listeners.ui, &first, ui, &stop)?;
     let keep = keeper::run(memory, inbox, publish, Arc::clone(&clock), stop.clone());
     spawn(&mut tasks, keep);
@@ -279,6 +285,16 @@ fn of_storages(
     };
     let collections = collecting.spawn(tasks, configs, seen, stop);
     (storages, collections)
+}
+
+/// What the page looks up.
+fn asked(manifests: &Arc<dyn ManifestCache>, stats: &Stats, now: Timestamp) -> Asked {
+    let (manifests, stats) = (Arc::clone(manifests), stats.clone());
+    Asked {
+        manifest: Arc::new(move |digest| manifests.get(digest)),
+        traffic: Arc::new(move |host, now| stats.traffic(host, now)),
+        since: now,
+    }
 }
 
 /// A part that cannot fail.

@@ -39,7 +39,7 @@ pub(super) async fn inventory(State(state): State<UiState>) -> Response {
 }
 
 pub(super) async fn windows(State(state): State<UiState>) -> Response {
-    let windows = Arc::clone(&state.windows.borrow());
+    let windows = Arc::clone(&state.ui.windows.borrow());
     Json(WindowsView::of(&windows)).into_response()
 }
 

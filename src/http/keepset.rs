@@ -243,7 +243,7 @@ pub(super) async fn keepset(
     asked: Result<Query<Asked>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(source) = state.keepset else {
+    let Some(source) = state.ui.keepset else {
         let problem = "the keep-set is served over TLS and to whoever knows a token: set http.tls, \
                        http.token and state.directory\n";
         return (StatusCode::FORBIDDEN, problem).into_response();

@@ -62,12 +62,14 @@ impl Exposition {
         }
     }
 
-    /// With another exporter's series beside our own.
+    /// With another exporter's series beside our own, if there is one.
     #[must_use]
-    pub fn with_compat(mut self, collector: CompatCollector) -> Self {
-        let mut compat = Registry::with_prefix(compat::PREFIX);
-        compat.register_collector(Box::new(collector));
-        self.compat = Some(compat);
+    pub fn with_compat(mut self, collector: Option<CompatCollector>) -> Self {
+        self.compat = collector.map(|collector| {
+            let mut compat = Registry::with_prefix(compat::PREFIX);
+            compat.register_collector(Box::new(collector));
+            compat
+        });
         self
     }
 

@@ -49,6 +49,17 @@ impl Hosts {
     }
 }
 
+impl Hosts {
+    /// Until when a host asked to be left alone; `None` where it does not.
+    pub fn paused_until(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
+        let hosts = lock(&self.0);
+        let pause = *lock(&hosts.get(name)?.pause);
+        pause
+            .filter(|pause| pause.left(now).is_some())
+            .map(|pause| pause.until)
+    }
+}
+
 /// One host.
 #[derive(Debug)]
 pub(super) struct Host {

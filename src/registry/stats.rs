@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -14,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 
 use super::hosts::Hosts;
+use super::traffic::{Counts, Traffics};
+use crate::traffic::{LATENCY_BOUNDS, Traffic};
 
 /// The kinds of requests, as metrics and `verify -o json` count them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +79,7 @@ pub struct Buckets;
 
 impl MetricConstructor<Histogram> for Buckets {
     fn new_metric(&self) -> Histogram {
-        Histogram::new([0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+        Histogram::new(LATENCY_BOUNDS)
     }
 }
 
@@ -87,6 +90,7 @@ pub struct Stats {
     pub durations: Family<RequestLabels, Histogram, Buckets>,
     /// What is known of each registry, and holds for all of its clients.
     pub hosts: Hosts,
+    traffics: Traffics,
     totals: Arc<[AtomicU64; Operation::ALL.len()]>,
 }
 
@@ -96,12 +100,22 @@ impl Default for Stats {
             requests: Family::default(),
             durations: Family::new_with_constructor(Buckets),
             hosts: Hosts::default(),
+            traffics: Traffics::default(),
             totals: Arc::default(),
         }
     }
 }
 
 impl Stats {
+    /// What was asked of a host since the start, and what it says of being asked.
+    pub fn traffic(&self, host: &str, now: Timestamp) -> Traffic {
+        Traffic {
+            concurrency: self.hosts.concurrency_limit(host),
+            paused_until: self.hosts.paused_until(host, now),
+            ..self.traffics.told(host)
+        }
+    }
+
     pub fn totals(&self) -> Requests {
         let get = |operation: Operation| {
             self.totals
@@ -127,6 +141,7 @@ impl Stats {
 pub struct Recorder {
     stats: Stats,
     registry: Arc<str>,
+    counts: Arc<Counts>,
     /// A handful: what a registry answers to an operation.
     known: RwLock<Vec<Known>>,
 }
@@ -142,6 +157,7 @@ struct Known {
 impl Recorder {
     pub fn new(stats: Stats, registry: Arc<str>) -> Self {
         Self {
+            counts: stats.traffics.counts(&registry),
             stats,
             registry,
             known: RwLock::default(),
@@ -150,6 +166,7 @@ impl Recorder {
 
     /// Counts one request; without a status there was no answer.
     pub fn record(&self, operation: Operation, status: Option<u16>, took: Duration) {
+        self.counts.record(status, took);
         let is_known = self.count(operation, status, took);
         if !is_known {
             self.learn(operation, status);

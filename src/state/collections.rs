@@ -1,12 +1,16 @@
 //! How the collection of each storage stands, as a daemon that runs it knows. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::collection::gate::Facts;
 use crate::gc::refusal::{Code, Refusal};
+use crate::state::storages::Terms;
+
+/// So many runs are told; the journal has all of them.
+const RUNS_MAX: usize = 20;
 
 /// What may come of a run, by the contract's names.
 pub const RESULTS: [&str; 6] = [
@@ -49,6 +53,7 @@ impl Leading {
 /// One storage that is collected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CollectionStatus {
+    pub terms: Option<Terms>,
     /// What is known of each condition of the gate now.
     pub gate: Facts,
     /// Whether a session is under way.
@@ -62,6 +67,10 @@ pub struct CollectionStatus {
     /// When a canary was taken and put back.
     pub drilled_at: Option<Timestamp>,
     pub held: Amount,
+    /// When the oldest run began that holds something, where that is known.
+    pub held_since: Option<Timestamp>,
+    /// When something goes back unless it is marked again.
+    pub returns_at: Option<Timestamp>,
     /// Objects that each replica (`host:port`, or its pod) still answered for after they were taken, or that
     /// wait for it to start again, by the last run.
     pub unsettled: BTreeMap<String, usize>,
@@ -74,6 +83,8 @@ pub struct CollectionStatus {
     /// How long each phase took when there last was one, by its name.
     pub took: BTreeMap<&'static str, Duration>,
     pub last: Option<Last>,
+    /// The last runs since the start, the newest first.
+    pub recent: VecDeque<Last>,
 }
 
 /// Manifests, configs and layers, and their bytes.
@@ -98,6 +109,18 @@ pub struct Last {
     pub refusals: Vec<Refusal>,
     pub failed: Option<String>,
     pub told: Vec<String>,
+    pub did: Did,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Did {
+    /// Not known of a Job, which does not tell.
+    pub taken: Option<Amount>,
+    pub restored: Amount,
+    pub purged: Amount,
+    /// How long each phase took, by its name.
+    pub took: BTreeMap<&'static str, Duration>,
 }
 
 impl CollectionStatus {
@@ -116,6 +139,8 @@ impl CollectionStatus {
         if matches!(last.result, "planned" | "quarantined" | "purged") {
             self.last_success_at = Some(last.at);
         }
+        self.recent.truncate(RUNS_MAX - 1);
+        self.recent.push_front(last.clone());
         self.last = Some(last);
     }
 }
@@ -161,6 +186,7 @@ mod tests {
             refusals,
             failed: None,
             told: Vec::new(),
+            did: Did::default(),
         };
         let refusal = Refusal::new(Code::Paused, "an operator paused it");
         for _ in 0..2 {

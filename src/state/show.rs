@@ -40,6 +40,7 @@ impl State {
             endpoints,
             registries: self.registries.values().cloned().collect(),
             tags: Arc::clone(&self.drifting.tags),
+            histories: Arc::clone(&self.histories),
             is_ready: is_complete && is_checked,
             baseline_images: self.baseline.images.len(),
         }

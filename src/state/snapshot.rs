@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::history::Histories;
 use super::image::ImageState;
 use crate::drift::tags::KnownTags;
 use crate::inventory::SourceState;
@@ -110,6 +111,8 @@ pub struct Snapshot {
     pub registries: Vec<RegistryStatus>,
     /// Which tags name what, where that was asked.
     pub tags: Arc<KnownTags>,
+    /// When images changed their verdict.
+    pub histories: Arc<Histories>,
     /// Every image was looked at, and every source that has to be there is complete or stands in.
     pub is_ready: bool,
     pub baseline_images: usize,

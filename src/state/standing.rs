@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::facts;
+use super::history::Change;
 use super::image::ImageState;
 use crate::remembered::RememberedImage;
 use crate::second::Second;
@@ -64,6 +65,11 @@ impl Standing {
     /// Whether a round that began then is of a time that is over.
     pub(super) fn is_newer_than(&self, asked_at: Timestamp) -> bool {
         self.report.is_some() && self.asked_at > asked_at.as_microsecond()
+    }
+
+    /// What it is, and since when.
+    pub(super) fn change(&self) -> Option<Change> {
+        Some(Change::of(self.report.as_ref()?, self.since?))
     }
 
     pub(super) fn is_broken(&self) -> bool {

@@ -1,10 +1,13 @@
 //! What was planned last for each storage, and how full it is. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::gc::plan::Counts;
+use crate::config::{Gc, Mode};
+use crate::gc::plan::{Counts, Plan};
 use crate::gc::refusal::Refusal;
 
 /// How long it took to grow as it did is looked at for so long.
@@ -12,9 +15,30 @@ const GROWTH_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Less says nothing of growth.
 const GROWTH_LEAST: SignedDuration = SignedDuration::from_hours(1);
 
+/// Repositories of a plan that are told one by one: those of which most goes.
+const REPOSITORIES_MAX: usize = 12;
+
+/// What a collection of a storage may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    pub mode: Mode,
+    /// So long everything can be put back.
+    pub quarantine_for: Duration,
+}
+
+impl From<&Gc> for Terms {
+    fn from(gc: &Gc) -> Self {
+        Self {
+            mode: gc.mode,
+            quarantine_for: gc.quarantine_for,
+        }
+    }
+}
+
 /// One storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StorageStatus {
+    pub terms: Option<Terms>,
     /// The last plan; it stands while a later one cannot be made.
     pub planned: Option<Planned>,
     /// Why there was no plan the last time, by the contract's names; empty if there was one.
@@ -28,13 +52,74 @@ pub struct StorageStatus {
 }
 
 /// A plan in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     pub at: Timestamp,
     pub took: SignedDuration,
     pub counts: Counts,
     /// What is in quarantine and named by something live: it is asked back.
     pub recalled: usize,
+    pub outline: Arc<Outline>,
+}
+
+/// What goes, as far as a person looks at it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// The plan's ID.
+    pub id: String,
+    /// Those of which most goes first. Data that several have is counted once.
+    pub repositories: Vec<Going>,
+    /// All others together.
+    pub others: Going,
+    pub other_repositories: usize,
+    /// By kind and reason, in words.
+    pub reasons: Vec<Going>,
+}
+
+/// So much of it goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Going {
+    /// A repository, empty for data that none links; or a kind and a reason.
+    pub name: String,
+    /// Rows of the plan.
+    pub count: usize,
+    pub bytes: u64,
+}
+
+impl Outline {
+    pub fn of(storage: &str, plan: &Plan) -> Self {
+        let mut by_name: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+        for row in plan.garbage() {
+            let name = row.repository.map(|name| &**name).unwrap_or_default();
+            let (count, bytes) = by_name.entry(name).or_default();
+            *count += 1;
+            *bytes = bytes.saturating_add(row.bytes);
+        }
+        let going = by_name.into_iter().map(|(name, (count, bytes))| Going {
+            name: name.to_owned(),
+            count,
+            bytes,
+        });
+        let mut repositories: Vec<Going> = going.collect();
+        repositories.sort_by_key(|it| std::cmp::Reverse((it.bytes, it.count)));
+        let rest = repositories.split_off(repositories.len().min(REPOSITORIES_MAX));
+        let reasons = plan.reasons().into_iter().map(|of| Going {
+            name: format!("{}: {}", of.kind.as_str(), of.reason.words()),
+            count: of.count,
+            bytes: of.bytes,
+        });
+        Self {
+            id: plan.id(storage),
+            repositories,
+            others: Going {
+                name: String::new(),
+                count: rest.iter().map(|it| it.count).sum(),
+                bytes: rest.iter().map(|it| it.bytes).sum(),
+            },
+            other_repositories: rest.len(),
+            reasons: reasons.collect(),
+        }
+    }
 }
 
 /// By the registry's host.
@@ -120,15 +205,16 @@ mod tests {
             took: SignedDuration::from_secs(2),
             counts: Counts::default(),
             recalled: 0,
+            outline: Arc::default(),
         };
-        status.take(Ok(planned));
+        status.take(Ok(planned.clone()));
         let refusal = Refusal::new(Code::ListingIncomplete, "it cannot be listed");
         for _ in 0..2 {
             status.take(Err(vec![refusal.clone()]));
         }
         assert_eq!(
-            (status.planned, &status.refused),
-            (Some(planned), &vec![refusal])
+            (status.planned.as_ref(), &status.refused),
+            (Some(&planned), &vec![refusal])
         );
         assert_eq!(status.refusals, [("listing_incomplete", 2)].into());
         status.take(Ok(planned));

@@ -155,6 +155,7 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
             "blob_head": number, "blob_read": number, "blob_get": number, "control": number,
             "token": number},
         "summary": {"images": number, "pullable": number, "broken": number, "unknown": number},
+        "answers": {"lose_node": string, "fail_over": string, "roll_back": string},
         "images": [{
             "reference": string, "digest": string, "verdict": string, "pinned": bool,
             "credential": none, "namespaces": [string], "registry": string, "known": bool,
@@ -177,6 +178,10 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
     assert_eq!(
         view["summary"],
         json!({"images": 1, "pullable": 0, "broken": 1, "unknown": 0})
+    );
+    assert_eq!(
+        view["answers"],
+        json!({"lose_node": "no", "fail_over": "unknown", "roll_back": "unknown"})
     );
     assert_eq!(
         (&image["digest"], &image["namespaces"]),

@@ -14,6 +14,7 @@ mod inventory;
 mod manners;
 mod migration;
 mod mirrors;
+mod page;
 mod paging;
 mod parts;
 mod plan;

@@ -9,6 +9,7 @@
 
 pub(crate) mod alertmanager;
 pub(crate) mod between;
+pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod cluster;

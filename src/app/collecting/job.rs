@@ -20,7 +20,7 @@ use crate::collection::jobs::manifest::{self, JOB};
 use crate::collection::jobs::told::{self, Told};
 use crate::collection::jobs::{self, Ended, Name, Purpose, Seen, Standing, Start, State};
 use crate::config::CollectorJob;
-use crate::state::collections::{Amount, Last, RESULTS};
+use crate::state::collections::{Amount, Did, Last, RESULTS};
 
 /// One that could not be started is tried again after so long.
 const START_EVERY: Duration = Duration::from_secs(15);
@@ -197,6 +197,8 @@ impl One {
         self.change(|status| {
             if said.knows_held {
                 status.held = amount(said.held);
+                status.held_since = said.held_since.map(Timestamp::from);
+                status.returns_at = said.returns_at.map(Timestamp::from);
             }
             status.drilled_at = said.drilled_at.map(Timestamp::from).or(status.drilled_at);
             if is_new {
@@ -210,6 +212,11 @@ impl One {
                     refusals: said.refusals(),
                     failed,
                     told: Vec::new(),
+                    did: Did {
+                        restored: amount(said.restored),
+                        purged: amount(said.purged),
+                        ..Did::default()
+                    },
                 });
             }
         });

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use foldhash::HashSet;
+
 use super::super::filter::Filter;
 use crate::state::Snapshot;
 
@@ -32,9 +34,10 @@ impl Field {
 
 impl Form {
     pub(super) fn of(filter: &Filter, snapshot: &Snapshot) -> Self {
-        let mut registries = BTreeSet::new();
-        let mut namespaces = BTreeSet::new();
-        let mut clusters = BTreeSet::new();
+        // Sorted in the end: there are few of them, and very many images.
+        let mut registries = HashSet::default();
+        let mut namespaces = HashSet::default();
+        let mut clusters = HashSet::default();
         let mut classes = BTreeSet::new();
         for image in &snapshot.images {
             registries.insert(image.registry());
@@ -45,6 +48,7 @@ impl Form {
             }
         }
         let classes = classes.iter().map(|class| class.as_str());
+        let [registries, namespaces, clusters] = [registries, namespaces, clusters].map(sorted);
         let fields = [
             Field::of(
                 "registry",
@@ -85,6 +89,12 @@ impl Form {
             .any(|value| !value.is_empty()),
         }
     }
+}
+
+fn sorted(values: HashSet<&str>) -> Vec<&str> {
+    let mut values: Vec<&str> = values.into_iter().collect();
+    values.sort_unstable();
+    values
 }
 
 impl Field {

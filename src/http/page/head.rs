@@ -30,7 +30,7 @@ pub(super) struct Banner {
 /// What is counted besides the verdicts of references.
 #[derive(Debug, Default)]
 pub(super) struct Tally<'a> {
-    pub(super) by_registry: BTreeMap<&'a str, [usize; 3]>,
+    by_registry: BTreeMap<&'a str, [usize; 3]>,
     pub(super) never_checked: usize,
     pub(super) broken: usize,
     pub(super) broken_known: usize,
@@ -58,6 +58,11 @@ impl<'a> Tally<'a> {
             }
         }
         tally
+    }
+
+    /// In the order of [`Verdict::ALL`].
+    pub(super) fn of_registry(&self, host: &str) -> [usize; 3] {
+        self.by_registry.get(host).copied().unwrap_or_default()
     }
 }
 
@@ -227,11 +232,7 @@ pub(super) fn banners(snapshot: &Snapshot, tally: &Tally<'_>, now: Timestamp) ->
 }
 
 fn registry_down(registry: &RegistryStatus, tally: &Tally<'_>, now: Timestamp) -> Banner {
-    let [_, unknown, _] = tally
-        .by_registry
-        .get(&*registry.host)
-        .copied()
-        .unwrap_or_default();
+    let [_, unknown, _] = tally.of_registry(&registry.host);
     let clean = registry.last_clean_at.map_or_else(
         || "No round over it was clean yet.".to_owned(),
         |at| {

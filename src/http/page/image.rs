@@ -3,6 +3,8 @@
 use askama::Template;
 use jiff::Timestamp;
 
+use self::history::History;
+use self::tree::{ReadManifest, Tree};
 use super::super::filter::Filter;
 use super::address;
 use super::drift;
@@ -14,6 +16,9 @@ use crate::oci::platform::Platform;
 use crate::oci::reference;
 use crate::state::{Endpoint, ImageState, Snapshot};
 use crate::verify::finding::{PlatformReport, Verdict};
+
+mod history;
+mod tree;
 
 /// What is shown at most; the rest is counted, and in the API.
 const PLATFORMS_SHOWN: usize = 200;
@@ -54,6 +59,8 @@ struct Section {
     drift: Vec<String>,
     /// What nodes say other than we do, in words.
     kubelet: Vec<String>,
+    tree: Option<Tree>,
+    history: Option<History>,
     platforms: Vec<PlatformRow>,
     platforms_more: usize,
     findings: Vec<Located>,
@@ -119,7 +126,12 @@ pub(super) struct Missing {
 
 impl ImagePage {
     /// None where no image has this reference.
-    pub(super) fn of(snapshot: &Snapshot, reference: &str, now: Timestamp) -> Option<Self> {
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        reference: &str,
+        read: &ReadManifest<'_>,
+        now: Timestamp,
+    ) -> Option<Self> {
         let mut images: Vec<&ImageState> = snapshot
             .images
             .iter()
@@ -139,7 +151,7 @@ impl ImagePage {
             at: Moment::of(snapshot.at, now),
             sections: images
                 .into_iter()
-                .map(|image| Section::of(image, now))
+                .map(|image| Section::of(image, snapshot, read, now))
                 .collect(),
             json: address::filtered("/api/v1/images", &only, 0),
         })
@@ -164,8 +176,15 @@ impl Section {
         self.users.iter().any(|user| !user.via.is_empty())
     }
 
-    fn of(image: &ImageState, now: Timestamp) -> Self {
+    fn of(
+        image: &ImageState,
+        snapshot: &Snapshot,
+        read: &ReadManifest<'_>,
+        now: Timestamp,
+    ) -> Self {
         let report = &image.report;
+        let key = image.image().map(|image| &image.key);
+        let changes = key.map(|key| snapshot.histories.of(key));
         let verdict = image.verdict();
         let is_known = image.is_known && verdict == Verdict::Broken;
         let mut findings = told::located(image);
@@ -222,6 +241,8 @@ impl Section {
             endpoints: image.endpoints().iter().map(EndpointRow::of).collect(),
             drift: drift::drift(image, DRIFT_SHOWN),
             kubelet: drift::kubelet(image, DRIFT_SHOWN),
+            tree: Tree::of(image, snapshot, read),
+            history: History::of(changes.unwrap_or_default(), now),
             platforms: rows.collect(),
             platforms_more: platforms.len().saturating_sub(PLATFORMS_SHOWN),
             findings,

@@ -10,7 +10,9 @@ use super::address;
 use super::form::Form;
 use super::head::{self, Banner, Head, Tally};
 use super::list::{self, Group};
+use super::questions::{self, Card};
 use super::words::{self, Moment, Piece};
+use crate::state::answers::Answers;
 use crate::state::{RegistryStatus, Snapshot, SourceStatus};
 use crate::verify::finding::{Code, Verdict};
 use crate::view::Summary;
@@ -22,6 +24,8 @@ pub(super) struct Overview {
     head: Head,
     at: Moment,
     counts: Vec<Count>,
+    /// None where there is nothing to ask about.
+    questions: Vec<Card>,
     banners: Vec<Banner>,
     form: Form,
     groups: Vec<Group>,
@@ -87,6 +91,7 @@ impl Overview {
             head: Head::of(snapshot, summary, &tally),
             at: Moment::of(snapshot.at, now),
             counts: counts(filter, summary),
+            questions: questions(snapshot),
             banners: head::banners(snapshot, &tally, now),
             form: Form::of(filter, snapshot),
             groups: list::groups(&page, now),
@@ -98,6 +103,13 @@ impl Overview {
             json: address::filtered("/api/v1/images", filter, filter.offset),
         }
     }
+}
+
+fn questions(snapshot: &Snapshot) -> Vec<Card> {
+    if snapshot.images.is_empty() {
+        return Vec::new();
+    }
+    questions::cards(&Answers::of(snapshot)).into()
 }
 
 fn counts(filter: &Filter, summary: Summary) -> Vec<Count> {
@@ -163,11 +175,7 @@ fn waiting(snapshot: &Snapshot) -> Vec<String> {
 
 fn registries(snapshot: &Snapshot, tally: &Tally<'_>, now: Timestamp) -> Vec<RegistryRow> {
     let row = |registry: &RegistryStatus| {
-        let [pullable, unknown, broken] = tally
-            .by_registry
-            .get(&*registry.host)
-            .copied()
-            .unwrap_or_default();
+        let [pullable, unknown, broken] = tally.of_registry(&registry.host);
         let only = Filter {
             registry: registry.host.to_string(),
             ..Filter::default()

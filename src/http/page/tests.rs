@@ -13,18 +13,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::drift::{Disagreement, Drift, Kind};
-use crate::http::{serve, ui_router};
+use crate::http::asked::Asked;
+use crate::http::{Ui, serve, ui_router};
 use crate::images::{Image, ImageKey, Lack, Puller, PullerKey};
 use crate::inventory::running::{Reason, Refusal};
 use crate::inventory::{Class, TopOwner, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
+use crate::state::collections::Collections;
+use crate::state::storages::Storages;
+use crate::state::windows::Windows;
 use crate::state::{
     Detailed, Details, Endpoint, ImageState, Malformed, Named, ObjectCounts, RegistryStatus,
     Snapshot, SourceStatus,
 };
 use crate::verify::finding::{Code, Finding, Findings, PlatformReport, Report, Verdict};
 use crate::verify::target::Needs;
+
+mod stands;
+mod tree;
 
 const HOSTILE: &str = "\"><script>alert(1)</script>";
 
@@ -214,7 +221,13 @@ fn source(name: &str, incomplete: Option<&str>, references: usize) -> SourceStat
     }
 }
 
-fn snapshot(images: Vec<ImageState>) -> Snapshot {
+fn snapshot(mut images: Vec<ImageState>) -> Snapshot {
+    // As a state orders them: what is no reference comes last.
+    images.sort_by_key(|image| {
+        image
+            .image()
+            .map_or((true, None), |it| (false, Some(Arc::clone(&it.key))))
+    });
     Snapshot {
         endpoints: vec![],
         at: ago(3),
@@ -223,6 +236,7 @@ fn snapshot(images: Vec<ImageState>) -> Snapshot {
         images: images.into_iter().map(Arc::new).collect(),
         registries: vec![registry("registry.example", Some(true), 97, 13_316_812)],
         tags: Arc::default(),
+        histories: Arc::default(),
         is_ready: true,
         baseline_images: 0,
     }
@@ -423,6 +437,25 @@ fn many(count: usize) -> Snapshot {
     snapshot(images.collect())
 }
 
+/// What is told beside the snapshot.
+struct Beside {
+    windows: Windows,
+    storages: Storages,
+    collections: Collections,
+    asked: Asked,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self {
+            windows: Windows::default(),
+            storages: Storages::default(),
+            collections: Collections::default(),
+            asked: Asked::nothing(ago(3600)),
+        }
+    }
+}
+
 struct Site {
     address: String,
     client: reqwest::Client,
@@ -431,6 +464,10 @@ struct Site {
 
 impl Site {
     async fn of(snapshot: Snapshot) -> Self {
+        Self::with(snapshot, Beside::default()).await
+    }
+
+    async fn with(snapshot: Snapshot, told: Beside) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -438,7 +475,14 @@ impl Site {
         #[expect(clippy::disallowed_methods, reason = "the test's own server")]
         tokio::spawn(serve(
             listener,
-            ui_router(snapshots, None, watch::channel(Arc::default()).1),
+            ui_router(Ui {
+                snapshots,
+                keepset: None,
+                windows: watch::channel(Arc::new(told.windows)).1,
+                storages: watch::channel(Arc::new(told.storages)).1,
+                collections: watch::channel(Arc::new(told.collections)).1,
+                asked: told.asked,
+            }),
             CancellationToken::new(),
         ));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -480,7 +524,9 @@ fn dump(name: &str, html: &str) {
 
 /// What the tags of a page do wrong: one that is never closed, or closed where it is not open.
 fn unbalanced(html: &str) -> Vec<String> {
-    const VOID: [&str; 7] = ["meta", "link", "input", "br", "path", "wbr", "!doctype"];
+    const VOID: [&str; 8] = [
+        "meta", "link", "input", "br", "path", "rect", "wbr", "!doctype",
+    ];
     let mut open: Vec<&str> = Vec::new();
     let mut problems = Vec::new();
     for part in html.split('<').skip(1) {
@@ -495,6 +541,17 @@ fn unbalanced(html: &str) -> Vec<String> {
     }
     problems.extend(open.iter().map(|name| format!("<{name}> is never closed")));
     problems
+}
+
+/// Each somewhere after the one before.
+fn follow(html: &str, texts: &[&str]) {
+    let mut rest = html;
+    for text in texts {
+        let (_, after) = rest
+            .split_once(text)
+            .unwrap_or_else(|| panic!("`{text}` does not follow in:\n{html}"));
+        rest = after;
+    }
 }
 
 /// What holds of every page.
@@ -591,9 +648,9 @@ async fn a_bad_night_is_listed_broken_first_then_unknown_then_the_rest() {
             "The source prod is incomplete",
             "cronjobs.batch is forbidden",
             "Baseline: 2 images were broken before pullproof came",
-            "This is not an image reference",
             "A layer is gone",
             "(11 objects)",
+            "This is not an image reference",
             // What was known before comes after what is new.
             "The tag is gone",
             "The registry cannot be reached",

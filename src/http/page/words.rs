@@ -16,7 +16,7 @@ pub(super) struct Moment {
     pub full: String,
     /// The time of day, and the date unless it is today's.
     pub clock: String,
-    /// How long ago that is.
+    /// How long ago that is, or how long until then.
     pub ago: String,
 }
 
@@ -28,7 +28,10 @@ impl Moment {
             iso: at.strftime("%FT%TZ").to_string(),
             full: at.strftime("%F %T UTC").to_string(),
             clock: at.strftime(clock).to_string(),
-            ago: format!("{} ago", span(now.duration_since(at))),
+            ago: match now.duration_since(at) {
+                passed if passed.as_secs() < 0 => format!("in {}", span(-passed)),
+                passed => format!("{} ago", span(passed)),
+            },
         }
     }
 }
@@ -100,6 +103,16 @@ pub(super) fn number(count: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+/// `99.9 %`; what is not all is never said to be.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    let tenths = u128::from(part) * 1000 / u128::from(whole.max(1));
+    match tenths {
+        0 if part > 0 => "less than 0.1 %".to_owned(),
+        _ if tenths % 10 == 0 => format!("{} %", tenths / 10),
+        _ => format!("{}.{} %", tenths / 10, tenths % 10),
+    }
 }
 
 /// `1 image`, `2 images`.
@@ -266,6 +279,12 @@ mod tests {
         ] {
             assert_eq!(number(value), expected);
         }
+        assert_eq!(percent(99_999, 100_000), "99.9 %");
+        assert_eq!(percent(1, 100_000), "less than 0.1 %");
+        assert_eq!(
+            (percent(3, 3), percent(0, 3), percent(1, 0)),
+            ("100 %".into(), "0 %".into(), "100 %".into())
+        );
         assert_eq!(counted(1, "image"), "1 image");
         assert_eq!(counted(0, "image"), "0 images");
     }
@@ -292,6 +311,8 @@ mod tests {
         );
         let moment = Moment::of("2026-08-01T23:58:00Z".parse().unwrap(), now);
         assert_eq!(moment.clock, "2026-08-01 23:58");
+        let moment = Moment::of("2026-08-02T04:14:07Z".parse().unwrap(), now);
+        assert_eq!(moment.ago, "in 60 min");
     }
 
     #[test]

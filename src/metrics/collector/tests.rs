@@ -123,6 +123,7 @@ fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
             requests_per_day: 99,
         }],
         tags: Arc::default(),
+        histories: Arc::default(),
         is_ready: true,
         baseline_images: 0,
     };
