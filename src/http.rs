@@ -7,6 +7,7 @@ pub mod filter;
 pub mod keepset;
 pub mod page;
 mod stream;
+mod tagged;
 pub mod tls;
 
 use std::net::SocketAddr;
@@ -185,6 +186,10 @@ pub fn ui_router(ui: Ui) -> Router {
         .route("/api/v1/inventory", get(api::inventory))
         .route("/api/v1/keepset", get(keepset::keepset))
         .route("/api/v1/windows", get(api::windows))
+        .route("/api/v1/findings", get(api::findings))
+        .route("/api/v1/registries", get(api::registries))
+        .route("/api/v1/gc", get(api::gc))
+        .route("/api/v1/openapi.yaml", get(api::openapi))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n"))
         // Image strings are written by every tenant: no script runs here, whatever they hold.
         .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"))

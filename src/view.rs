@@ -16,14 +16,17 @@ use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::registry::stats::Requests;
 use crate::state::answers::{Answer, Answers, Question};
-use crate::state::{Endpoint, ImageState, Snapshot, SourceStatus};
+use crate::state::{Endpoint, ImageState, RegistryStatus, Snapshot, SourceStatus};
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Code, Finding, Verdict};
 
 pub use self::keepset::{ForPeer, KeepSetAnswer, Said};
 
+pub mod collections;
+pub mod findings;
 mod keepset;
 pub mod plan;
+pub mod registries;
 pub mod windows;
 
 /// `verify -o json`.
@@ -67,13 +70,23 @@ pub struct Summary {
 impl Summary {
     /// A reference counts once, by its worst entry, however many credentials pull it.
     pub fn of(snapshot: &Snapshot) -> Self {
+        Self::of_some(snapshot, |_| true)
+    }
+
+    /// The same of a registry's alone.
+    pub fn of_registry(snapshot: &Snapshot, host: &str) -> Self {
+        Self::of_some(snapshot, |image| image.registry() == host)
+    }
+
+    fn of_some(snapshot: &Snapshot, counts: impl Fn(&ImageState) -> bool) -> Self {
         let mut summary = Self {
             images: 0,
             pullable: 0,
             broken: 0,
             unknown: 0,
         };
-        for entries in snapshot.by_reference() {
+        let all = snapshot.by_reference();
+        for entries in all.filter(|entries| entries.first().is_some_and(|it| counts(it))) {
             summary.images += 1;
             match entries.iter().map(|image| image.verdict()).max() {
                 Some(Verdict::Broken) => summary.broken += 1,
@@ -527,10 +540,9 @@ pub struct RegistryView {
     pub object_bytes: u64,
 }
 
-impl StatusView {
-    pub fn of(snapshot: &Snapshot) -> Self {
-        let sources = snapshot.sources.iter().map(SourceView::from);
-        let registries = snapshot.registries.iter().map(|registry| RegistryView {
+impl From<&RegistryStatus> for RegistryView {
+    fn from(registry: &RegistryStatus) -> Self {
+        Self {
             registry: registry.host.to_string(),
             up: registry.is_up,
             last_completed: registry.last_completed_at,
@@ -543,7 +555,14 @@ impl StatusView {
             estimated_requests_per_day: registry.requests_per_day,
             objects: registry.objects.iter().map(|count| count.blobs).sum(),
             object_bytes: registry.objects.iter().map(|count| count.bytes).sum(),
-        });
+        }
+    }
+}
+
+impl StatusView {
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let sources = snapshot.sources.iter().map(SourceView::from);
+        let registries = snapshot.registries.iter().map(RegistryView::from);
         Self {
             schema: "pullproof.dev/status/v1",
             version: env!("CARGO_PKG_VERSION"),

@@ -1,24 +1,34 @@
-//! `/api/v1`: the snapshot, and what is published beside it, as JSON.
+//! `/api/v1`: the snapshot, and what is published beside it, as JSON. `openapi.yaml` says all of it.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::UiState;
 use super::filter::Filter;
+use super::{UiState, tagged};
+use crate::clock::{Clock as _, SystemClock};
+use crate::view::collections::CollectionsView;
+use crate::view::findings::FindingsView;
+use crate::view::registries::RegistriesView;
 use crate::view::windows::WindowsView;
 use crate::view::{DaemonInventoryView, ImagesView, StatusView};
 
-pub(super) async fn status(State(state): State<UiState>) -> Response {
-    Json(StatusView::of(&state.snapshot())).into_response()
+/// What is served here, for machines.
+pub(super) async fn openapi() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/yaml; charset=utf-8")];
+    (kind, include_str!("openapi.yaml")).into_response()
+}
+
+pub(super) async fn status(State(state): State<UiState>, headers: HeaderMap) -> Response {
+    tagged::json(&headers, &StatusView::of(&state.snapshot()))
 }
 
 pub(super) async fn images(
     State(state): State<UiState>,
+    headers: HeaderMap,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Response {
     let Query(filter) = match filter {
@@ -27,20 +37,45 @@ pub(super) async fn images(
     };
     let snapshot = state.snapshot();
     let (matching, page) = filter.apply(&snapshot);
-    Json(ImagesView {
+    let view = ImagesView {
         matching,
         ..ImagesView::of(&snapshot, page)
-    })
-    .into_response()
+    };
+    tagged::json(&headers, &view)
 }
 
-pub(super) async fn inventory(State(state): State<UiState>) -> Response {
-    Json(DaemonInventoryView::from(&*state.snapshot())).into_response()
+pub(super) async fn findings(
+    State(state): State<UiState>,
+    headers: HeaderMap,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Response {
+    let Query(filter) = match filter {
+        Ok(filter) => filter,
+        Err(rejection) => return bad_query(&rejection),
+    };
+    let snapshot = state.snapshot();
+    let (matching, page) = filter.apply(&snapshot);
+    tagged::json(&headers, &FindingsView::of(&snapshot, matching, page))
 }
 
-pub(super) async fn windows(State(state): State<UiState>) -> Response {
+pub(super) async fn registries(State(state): State<UiState>, headers: HeaderMap) -> Response {
+    tagged::json(&headers, &RegistriesView::of(&state.snapshot()))
+}
+
+pub(super) async fn inventory(State(state): State<UiState>, headers: HeaderMap) -> Response {
+    tagged::json(&headers, &DaemonInventoryView::from(&*state.snapshot()))
+}
+
+pub(super) async fn windows(State(state): State<UiState>, headers: HeaderMap) -> Response {
     let windows = Arc::clone(&state.ui.windows.borrow());
-    Json(WindowsView::of(&windows)).into_response()
+    tagged::json(&headers, &WindowsView::of(&windows))
+}
+
+pub(super) async fn gc(State(state): State<UiState>, headers: HeaderMap) -> Response {
+    let storages = Arc::clone(&state.ui.storages.borrow());
+    let collections = Arc::clone(&state.ui.collections.borrow());
+    let view = CollectionsView::of(&storages, &collections, SystemClock.now());
+    tagged::json(&headers, &view)
 }
 
 pub(super) fn bad_query(rejection: &QueryRejection) -> Response {

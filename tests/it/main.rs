@@ -1,5 +1,6 @@
 //! The integration tests, one binary: real programs around the library and the daemon.
 
+mod api;
 mod boundaries;
 mod cli;
 mod collection;

@@ -149,6 +149,11 @@ impl Daemon {
         self.wait_until(&format!("{path} answers"), probe).await
     }
 
+    /// Where a page is.
+    pub(crate) fn ui(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.ui)
+    }
+
     /// A page's text.
     pub(crate) async fn page(&self, path: &str) -> String {
         let url = format!("http://127.0.0.1:{}{path}", self.ui);
