@@ -77,14 +77,17 @@ impl Answers {
         let mut counts = [Count::default(); 3];
         for image in &snapshot.images {
             let verdict = image.verdict();
-            for (question, count) in Question::ALL.into_iter().zip(&mut counts) {
-                let class = question.class();
-                let mut users = image.users().iter();
-                if users.any(|user| user.class == class && !user.is_argument()) {
-                    count.images += 1;
-                    count.broken += usize::from(verdict == Verdict::Broken);
-                    count.unknown += usize::from(verdict == Verdict::Unknown);
+            // One pass over the users, whatever is asked: there may be very many.
+            let mut is_asked = [false; 3];
+            for user in image.users().iter().filter(|user| !user.is_argument()) {
+                for (question, is_asked) in Question::ALL.into_iter().zip(&mut is_asked) {
+                    *is_asked |= user.class == question.class();
                 }
+            }
+            for (count, is_asked) in counts.iter_mut().zip(is_asked) {
+                count.images += usize::from(is_asked);
+                count.broken += usize::from(is_asked && verdict == Verdict::Broken);
+                count.unknown += usize::from(is_asked && verdict == Verdict::Unknown);
             }
         }
         let mut sources = snapshot.sources.iter();

@@ -112,6 +112,16 @@ pub struct Last {
     pub did: Did,
 }
 
+impl Last {
+    /// Whether something was taken, put back or purged, as far as it tells.
+    pub fn has_moved(&self) -> bool {
+        matches!(
+            self.result,
+            "quarantined" | "purged" | "restored" | "failed"
+        )
+    }
+}
+
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Did {

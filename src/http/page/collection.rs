@@ -108,7 +108,9 @@ impl StorageCard {
         let week = Week::of(host, told.windows, now);
         let gate = status.map(|status| Gate::of(&status.gate));
         let (tone, sign, sentence) = sentence(status, gate.as_ref(), &week, terms);
-        let plan = PlanCard::of(storage, terms, &week, now);
+        let moved = status.and_then(|it| it.recent.iter().find(|last| last.has_moved()));
+        let ran_at = moved.map(|last| last.at);
+        let plan = PlanCard::of(storage, terms, ran_at, &week, now);
         Self {
             host: host.to_owned(),
             number,

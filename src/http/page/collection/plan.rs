@@ -26,6 +26,8 @@ pub(in crate::http::page) struct PlanView {
     pub(in crate::http::page) repositories: Vec<GoingRow>,
     pub(in crate::http::page) reasons: Vec<GoingRow>,
     pub(in crate::http::page) is_nothing: bool,
+    /// Some of it may be gone already.
+    pub(in crate::http::page) is_before_run: bool,
     /// When its space is free, in words.
     pub(in crate::http::page) free: String,
 }
@@ -42,6 +44,7 @@ impl PlanCard {
     pub(super) fn of(
         storage: &StorageStatus,
         terms: Option<Terms>,
+        ran_at: Option<Timestamp>,
         week: &Week,
         now: Timestamp,
     ) -> Self {
@@ -49,10 +52,10 @@ impl PlanCard {
         let refused =
             refused.map(|refusal| (refusal.code.as_str(), words::pieces(&refusal.message)));
         Self {
-            planned: storage
-                .planned
-                .as_ref()
-                .map(|planned| PlanView::of(planned, terms, week, now)),
+            planned: storage.planned.as_ref().map(|planned| PlanView {
+                is_before_run: ran_at.is_some_and(|ran_at| planned.at < ran_at),
+                ..PlanView::of(planned, terms, week, now)
+            }),
             refused: refused.collect(),
         }
     }
@@ -93,6 +96,7 @@ impl PlanView {
             bar: picture::stacked(&[("going", counts.garbage_bytes), ("kept", kept)]),
             repositories,
             reasons: rows(&outline.reasons, |it| it.name.replace('_', " ")),
+            is_before_run: false,
             is_nothing: outline.repositories.is_empty(),
             free: free(terms, week, now),
         }

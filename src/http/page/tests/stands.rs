@@ -263,6 +263,7 @@ async fn a_storage_of_which_little_is_known_says_no_more_than_that() {
         ],
     );
     assert!(!html.contains("<h3>Gate</h3>") && !html.contains("<h3>Runs</h3>"));
+    assert!(!html.contains("made before"));
 
     let mut open = collected();
     open.gate = Facts::default();
@@ -277,6 +278,11 @@ async fn a_storage_of_which_little_is_known_says_no_more_than_that() {
             .refused(Closed::new(Condition::WindowClosed, "no window is open"));
         status
     };
+    let just_ran = |status: &CollectionStatus| {
+        let mut status = status.clone();
+        status.take(last("quarantined", 60));
+        status
+    };
     let failed = CollectionStatus {
         last: Some(Last {
             failed: Some("the disk is gone".to_owned()),
@@ -286,6 +292,10 @@ async fn a_storage_of_which_little_is_known_says_no_more_than_that() {
     };
     for (status, sentence) in [
         (open.clone(), "The gate is open"),
+        (
+            just_ran(&open),
+            "made before the last run that moved something",
+        ),
         (waits(&open), "It waits for a window: the next one opens"),
         (failed, "The last run failed: the disk is gone"),
         (
@@ -298,6 +308,7 @@ async fn a_storage_of_which_little_is_known_says_no_more_than_that() {
     ] {
         let beside = Beside {
             windows: windows(NIGHTLY),
+            storages: [(HOST.to_owned(), planned())].into(),
             collections: [(HOST.to_owned(), status)].into(),
             ..Beside::default()
         };
