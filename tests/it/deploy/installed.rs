@@ -106,10 +106,18 @@ async fn every_object_is_taken_with_strict_fields_and_every_pod_is_restricted(cl
         let values = entry.unwrap().path().join("values.yaml");
         sets.push((values.display().to_string(), rendered(&values).await));
     }
-    sets.push((
-        "install.yaml".to_owned(),
-        objects(&read("deploy/install.yaml")),
-    ));
+    for directory in ["deploy", "deploy/pull-secrets"] {
+        for file in fs::read_dir(path(directory)).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            // A configuration, and a Job whose name the daemon gives.
+            let is_other =
+                ["custom-resources.yaml", "collector-template.yaml"].contains(&name.as_str());
+            if name.strip_suffix(".yaml").is_some() && !is_other {
+                let name = format!("{directory}/{name}");
+                sets.push((name.clone(), objects(&read(&name))));
+            }
+        }
+    }
     let mut count = 0;
     for (name, objects) in &sets {
         assert_eq!(
@@ -127,7 +135,7 @@ async fn every_object_is_taken_with_strict_fields_and_every_pod_is_restricted(cl
         }
     }
     assert!(
-        count > sets.len(),
+        count > 2 * cases().len(),
         "each has a pod, and some have a collector's"
     );
 

@@ -179,3 +179,30 @@ fn the_table_has_every_value_and_no_other() {
         assert!(text.contains(key) && example.contains(key), "{key}");
     }
 }
+
+#[test]
+fn the_workflows_name_what_is_there() {
+    let mut named = 0;
+    for file in ["check", "release"] {
+        let text = read(&format!(".github/workflows/{file}.yaml"));
+        let workflow: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(workflow["name"], *file);
+        for word in text.split([' ', '\n', '(', ')', '"', '\'']) {
+            if word.starts_with("deploy/") || word.starts_with("tests/testbed/") {
+                let word = word.trim_end_matches("/**");
+                assert!(path(word).exists(), "{file}: {word}");
+                named += 1;
+            }
+        }
+        // The same as the gate's.
+        let installs = read("tests/testbed/install");
+        if let Some((_, version)) = text.split_once("cargo-deny@") {
+            let version = version.lines().next().unwrap();
+            assert!(
+                installs.contains(&format!("\ncargo_deny_version={version}\n")),
+                "{version}"
+            );
+        }
+    }
+    assert!(named > 8, "{named}");
+}
