@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::filter::Filter;
 use super::{UiState, tagged};
 use crate::clock::{Clock as _, SystemClock};
+use crate::state::{ImageState, Snapshot};
 use crate::view::collections::CollectionsView;
 use crate::view::findings::FindingsView;
 use crate::view::registries::RegistriesView;
@@ -26,36 +27,47 @@ pub(super) async fn status(State(state): State<UiState>, headers: HeaderMap) -> 
     tagged::json(&headers, &StatusView::of(&state.snapshot()))
 }
 
+/// What is asked of images, or what is wrong with the question.
+type Filtered = Result<Query<Filter>, QueryRejection>;
+
 pub(super) async fn images(
     State(state): State<UiState>,
     headers: HeaderMap,
-    filter: Result<Query<Filter>, QueryRejection>,
+    filter: Filtered,
 ) -> Response {
-    let Query(filter) = match filter {
-        Ok(filter) => filter,
-        Err(rejection) => return bad_query(&rejection),
-    };
-    let snapshot = state.snapshot();
-    let (matching, page) = filter.apply(&snapshot);
-    let view = ImagesView {
-        matching,
-        ..ImagesView::of(&snapshot, page)
-    };
-    tagged::json(&headers, &view)
+    filtered(&state, filter, |snapshot, matching, page| {
+        let view = ImagesView {
+            matching,
+            ..ImagesView::of(snapshot, page)
+        };
+        tagged::json(&headers, &view)
+    })
 }
 
 pub(super) async fn findings(
     State(state): State<UiState>,
     headers: HeaderMap,
-    filter: Result<Query<Filter>, QueryRejection>,
+    filter: Filtered,
 ) -> Response {
-    let Query(filter) = match filter {
-        Ok(filter) => filter,
-        Err(rejection) => return bad_query(&rejection),
-    };
-    let snapshot = state.snapshot();
-    let (matching, page) = filter.apply(&snapshot);
-    tagged::json(&headers, &FindingsView::of(&snapshot, matching, page))
+    filtered(&state, filter, |snapshot, matching, page| {
+        tagged::json(&headers, &FindingsView::of(snapshot, matching, page))
+    })
+}
+
+/// An answer of one page of the images that match, with how many do.
+fn filtered(
+    state: &UiState,
+    filter: Filtered,
+    answer: impl FnOnce(&Snapshot, usize, Vec<&ImageState>) -> Response,
+) -> Response {
+    match filter {
+        Ok(Query(filter)) => {
+            let snapshot = state.snapshot();
+            let (matching, page) = filter.apply(&snapshot);
+            answer(&snapshot, matching, page)
+        }
+        Err(rejection) => bad_query(&rejection),
+    }
 }
 
 pub(super) async fn registries(State(state): State<UiState>, headers: HeaderMap) -> Response {

@@ -7,73 +7,38 @@
     reason = "a panic is how a test fails"
 )]
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, DESK, TAB};
-use crate::support::daemon;
+use crate::support::demo::Demo;
 use crate::support::parts::require;
-use crate::support::process::{Ending, Process};
 
 mod everybody;
 
-const BOUND: Duration = Duration::from_mins(3);
-
-/// The demo when its story is told: nothing moves any more.
-struct Demo {
-    process: Process,
-    page: String,
-    _home: tempfile::TempDir,
-}
-
-impl Demo {
-    async fn play() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let mut command = daemon::command(home.path());
-        command.arg("demo");
-        let process = Process::start(command, "demo", home.path(), Ending::Terminate);
-        let page = process
-            .wait_until("its story is told", BOUND, async || {
-                let told = process.output();
-                let (_, rest) = told.split_once("page      http://")?;
-                let (host, _) = rest.split_once('/')?;
-                told.contains("Ctrl-C ends the demo")
-                    .then(|| format!("http://{host}"))
-            })
-            .await;
-        Self {
-            process,
-            page,
-            _home: home,
-        }
+/// Every kind of page, each by its address.
+async fn addresses(demo: &Demo, browser: &Browser) -> Vec<String> {
+    browser.open(&demo.page()).await;
+    let broken = "return document.querySelector('.card.broken h3 a').getAttribute('href')";
+    let whole = "return document.querySelector('.list tbody th a').getAttribute('href')";
+    let mut paths = vec![
+        "/".to_owned(),
+        "/?verdict=pullable".to_owned(),
+        "/registries".to_owned(),
+        "/collection".to_owned(),
+        "/image?reference=r.example%2Fgone%3A1".to_owned(),
+    ];
+    for script in [broken, whole] {
+        paths.push(browser.script(script).await.as_str().unwrap().to_owned());
     }
-
-    /// Every kind of page, each by its address.
-    async fn addresses(&self, browser: &Browser) -> Vec<String> {
-        browser.open(&self.page).await;
-        let broken = "return document.querySelector('.card.broken h3 a').getAttribute('href')";
-        let whole = "return document.querySelector('.list tbody th a').getAttribute('href')";
-        let mut paths = vec![
-            "/".to_owned(),
-            "/?verdict=pullable".to_owned(),
-            "/registries".to_owned(),
-            "/collection".to_owned(),
-            "/image?reference=r.example%2Fgone%3A1".to_owned(),
-        ];
-        for script in [broken, whole] {
-            paths.push(browser.script(script).await.as_str().unwrap().to_owned());
-        }
-        paths
-            .into_iter()
-            .map(|path| format!("{}{path}", self.page))
-            .collect()
-    }
+    paths
+        .into_iter()
+        .map(|path| format!("{}{path}", demo.page()))
+        .collect()
 }
 
 /// From what is broken to whom it hurts, by clicks alone.
 async fn clicks_through(browser: &Browser, demo: &Demo) {
-    browser.open(&demo.page).await;
+    browser.open(&demo.page()).await;
     assert!(
         browser.title().await.contains("broken"),
         "{}",
@@ -92,7 +57,7 @@ async fn clicks_through(browser: &Browser, demo: &Demo) {
     assert_eq!(browser.all(".list").await.len(), 0);
 
     // What is chosen in the form is in the address, so that it can be sent.
-    browser.open(&demo.page).await;
+    browser.open(&demo.page()).await;
     // The style sheet shows it on a desk although it is folded, which the driver does not believe.
     browser
         .script("document.querySelector('.filters').open = true")
@@ -114,7 +79,7 @@ async fn clicks_through(browser: &Browser, demo: &Demo) {
     assert!(counted.contains("that fit the filter"), "{counted}");
 
     // An image: the way to what is missing, all its layers, its history, who needs it.
-    browser.open(&demo.page).await;
+    browser.open(&demo.page()).await;
     browser.click(&browser.one(".card.broken h3 a").await).await;
     browser.arrive(&["/image?reference="]).await;
     let main = browser.text(&browser.one("main").await).await;
@@ -179,8 +144,8 @@ async fn a_browser_shows_it_to_everybody() {
     require!("chromium", "chromedriver");
     let (demo, browser) = tokio::join!(Demo::play(), Browser::start());
     clicks_through(&browser, &demo).await;
-    let addresses = demo.addresses(&browser).await;
-    everybody::by_keyboard(&browser, &demo.page).await;
+    let addresses = addresses(&demo, &browser).await;
+    everybody::by_keyboard(&browser, &demo.page()).await;
     for address in &addresses {
         everybody::by_screen_reader(&browser, address).await;
         everybody::on_a_phone(&browser, address).await;
@@ -199,5 +164,9 @@ async fn a_browser_shows_it_to_everybody() {
         complaints[0].contains("Content Security Policy"),
         "{complaints:?}"
     );
-    assert!(demo.process.status().is_none(), "{}", demo.process.tail());
+    assert!(
+        demo.process().status().is_none(),
+        "{}",
+        demo.process().tail()
+    );
 }

@@ -14,6 +14,7 @@ pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
+pub(crate) mod demo;
 pub(crate) mod http;
 pub(crate) mod images;
 pub(crate) mod pager;

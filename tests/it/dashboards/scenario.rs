@@ -14,10 +14,11 @@ use crate::daemon::shop::{OFTEN, SELDOM, Stock, deployment, entry, namespace};
 use crate::inventory::pods::{pod, runs, waits};
 use crate::manners::scripted::{Play, Scripted};
 use crate::support::cluster::Cluster;
-use crate::support::daemon::{self, Daemon};
+use crate::support::daemon::Daemon;
+use crate::support::demo::Demo;
 use crate::support::images::push_image;
 use crate::support::parts::require_cluster;
-use crate::support::process::{Ending, Process, free_port};
+use crate::support::process::free_port;
 use crate::support::prometheus::Prometheus;
 use crate::support::registry::Version;
 
@@ -25,36 +26,6 @@ const BOUND: Duration = Duration::from_mins(3);
 
 /// What would take hours: how fast a storage fills is known by plans that are an hour apart.
 const TAKES_HOURS: &str = "collection.json: Time until it is full";
-
-/// The story that the product tells of itself: a collection, a swept child, and everything put back.
-struct Demo {
-    process: Process,
-    metrics: String,
-    _home: tempfile::TempDir,
-}
-
-impl Demo {
-    async fn play() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let mut command = daemon::command(home.path());
-        command.arg("demo");
-        let process = Process::start(command, "demo", home.path(), Ending::Terminate);
-        let metrics = process
-            .wait_until("its story is told", BOUND, async || {
-                let told = process.output();
-                let (_, rest) = told.split_once("metrics   http://")?;
-                let (host, _) = rest.split_once("/metrics")?;
-                told.contains("Ctrl-C ends the demo")
-                    .then(|| host.to_owned())
-            })
-            .await;
-        Self {
-            process,
-            metrics,
-            _home: home,
-        }
-    }
-}
 
 /// A cluster's workloads: one moved, one that nobody can tell, one whose registry rations and which its node
 /// cannot pull, and some that are gone.
@@ -175,7 +146,7 @@ async fn no_panel_is_empty() {
     let believed = believed().await;
     let paused = paused(cluster, &namespace).await;
     let targets = [
-        ("demo", demo.metrics.clone()),
+        ("demo", demo.metrics()),
         ("pullproof", shop.metrics_host()),
         ("believed", believed.1.metrics_host()),
         ("paused", paused.1.metrics_host()),
@@ -195,7 +166,11 @@ async fn no_panel_is_empty() {
         empty.extend(without_values(&dashboard, &prometheus).await);
     }
     assert_eq!(empty, BTreeSet::new());
-    assert!(demo.process.status().is_none(), "{}", demo.process.tail());
+    assert!(
+        demo.process().status().is_none(),
+        "{}",
+        demo.process().tail()
+    );
 }
 
 /// Its variables that offer nothing.

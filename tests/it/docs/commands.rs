@@ -1,14 +1,11 @@
 //! The commands that the README and docs/ show: each is one, and those beside the demo print what is shown.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
 
 use super::pages;
 use crate::support::daemon;
-use crate::support::process::{Ending, Process};
+use crate::support::demo::Demo;
 
-const BOUND: Duration = Duration::from_mins(3);
 /// Whose host the pages show.
 const HOST: &str = "127.0.0.1:5000";
 
@@ -143,23 +140,9 @@ fn normal(line: &str, host: &str) -> String {
 
 #[tokio::test]
 async fn what_is_shown_beside_the_demo_is_what_is_printed_beside_it() {
-    let home = tempfile::tempdir().unwrap();
-    let mut command = daemon::command(home.path());
-    command.arg("demo");
-    let demo = Process::start(command, "demo", home.path(), Ending::Terminate);
-    let (host, directory) = demo
-        .wait_until("its story is told", BOUND, async || {
-            let told = demo.output();
-            let (_, rest) = told.split_once("registry  http://")?;
-            let (host, rest) = rest.split_once("/v2/")?;
-            let (_, rest) = rest.split_once("serves ")?;
-            let (directory, _) = rest.split_once("/registry")?;
-            let is_told = told.contains("Ctrl-C ends the demo");
-            is_told.then(|| (host.to_owned(), directory.to_owned()))
-        })
-        .await;
-    let workloads = Path::new(&directory).join("workloads.yaml");
-    std::fs::copy(workloads, home.path().join("workloads.yaml")).unwrap();
+    let (home, demo) = (tempfile::tempdir().unwrap(), Demo::play().await);
+    let host = demo.registry();
+    std::fs::copy(demo.workloads(), home.path().join("workloads.yaml")).unwrap();
     let beside: Vec<Shown> = shown()
         .into_iter()
         .filter(|it| it.remark == "beside the demo")
