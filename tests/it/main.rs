@@ -13,6 +13,7 @@ mod docs;
 mod incident;
 mod inventory;
 mod manners;
+mod metrics;
 mod migration;
 mod mirrors;
 mod page;
