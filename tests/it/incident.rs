@@ -101,6 +101,7 @@ async fn a_sweep_below_tags_in_use_pages_once_for_each_image_and_a_push_ends_it(
             format!("Needed by deployment/{}.", index.workload),
             "Found: child_missing on linux/amd64.".into(),
             "Found: child_missing on linux/arm64.".into(),
+            "First run `pullproof explain` on the image".into(),
         ] {
             assert!(description.contains(&said), "{description}");
         }
