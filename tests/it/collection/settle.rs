@@ -2,6 +2,7 @@
 //! kubelet that the test plays.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -14,6 +15,7 @@ use crate::support::cluster::Cluster;
 use crate::support::images::push_image;
 use crate::support::parts::require_cluster;
 use crate::support::registry::Version;
+use crate::support::wait::wait_until;
 
 /// Seconds that pass, and more than clocks may differ.
 const LATER: i64 = 120;
@@ -36,6 +38,8 @@ async fn scene(version: Version, settle: &str) -> (&'static Cluster, Desk, Node)
     (cluster, desk, node)
 }
 
+const BOUND: Duration = Duration::from_secs(30);
+
 fn is_live(desk: &Desk, object: &Object) -> bool {
     desk.tree.data_of(object).exists()
 }
@@ -49,7 +53,16 @@ async fn restarted(cluster: &Cluster, node: &Node) {
         "-n",
         &node.namespace,
     ];
-    cluster.kubectl(&words).await;
+    // kubectl names a restart by its second, and refuses another within the same one.
+    wait_until("a restart of its own is begun", BOUND, async || {
+        let begun = cluster.kubectl_as(&cluster.admin(), &words).await;
+        match begun {
+            Ok(_) => Some(()),
+            Err(problem) if problem.contains("within the past second") => None,
+            Err(problem) => panic!("{problem}"),
+        }
+    })
+    .await;
     node.until_available(cluster).await;
 }
 

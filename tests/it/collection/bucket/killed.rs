@@ -137,10 +137,11 @@ async fn killed_at(
             let last = last.map(|seen| format!("{} {}", seen.method, seen.path));
             let at = format!("{moment:?} {number} {}", last.unwrap_or_default());
             store.between.heal();
-            // Concurrent requests come in any number and order: one less than in the first run is no point.
+            // Concurrent requests come in any number and order, and a slow run asks more often whether something
+            // is over: a few less than in the first run are no points.
             if ran.code.is_some() {
                 assert_eq!(
-                    (ran.code, number + 3 > points),
+                    (ran.code, number + 3 + points / 20 > points),
                     (Some(0), true),
                     "{at}: {ran:?}"
                 );
