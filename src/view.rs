@@ -59,7 +59,7 @@ impl From<Answers> for AnswersView {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     pub images: usize,
     pub pullable: usize,
@@ -70,31 +70,32 @@ pub struct Summary {
 impl Summary {
     /// A reference counts once, by its worst entry, however many credentials pull it.
     pub fn of(snapshot: &Snapshot) -> Self {
-        Self::of_some(snapshot, |_| true)
-    }
-
-    /// The same of a registry's alone.
-    pub fn of_registry(snapshot: &Snapshot, host: &str) -> Self {
-        Self::of_some(snapshot, |image| image.registry() == host)
-    }
-
-    fn of_some(snapshot: &Snapshot, counts: impl Fn(&ImageState) -> bool) -> Self {
-        let mut summary = Self {
-            images: 0,
-            pullable: 0,
-            broken: 0,
-            unknown: 0,
-        };
-        let all = snapshot.by_reference();
-        for entries in all.filter(|entries| entries.first().is_some_and(|it| counts(it))) {
-            summary.images += 1;
-            match entries.iter().map(|image| image.verdict()).max() {
-                Some(Verdict::Broken) => summary.broken += 1,
-                Some(Verdict::Unknown) => summary.unknown += 1,
-                Some(Verdict::Pullable) | None => summary.pullable += 1,
-            }
+        let mut summary = Self::default();
+        for entries in snapshot.by_reference() {
+            summary.add(entries);
         }
         summary
+    }
+
+    /// The same of each registry.
+    pub fn by_registry(snapshot: &Snapshot) -> HashMap<&str, Self> {
+        let mut summaries: HashMap<&str, Self> = HashMap::new();
+        for entries in snapshot.by_reference() {
+            if let Some(image) = entries.first() {
+                summaries.entry(image.registry()).or_default().add(entries);
+            }
+        }
+        summaries
+    }
+
+    /// One reference.
+    fn add(&mut self, entries: &[Arc<ImageState>]) {
+        self.images += 1;
+        match entries.iter().map(|image| image.verdict()).max() {
+            Some(Verdict::Broken) => self.broken += 1,
+            Some(Verdict::Unknown) => self.unknown += 1,
+            Some(Verdict::Pullable) | None => self.pullable += 1,
+        }
     }
 }
 

@@ -82,7 +82,6 @@ pub struct CollectionStatus {
     pub restored: Amount,
     /// How long each phase took when there last was one, by its name.
     pub took: BTreeMap<&'static str, Duration>,
-    pub last: Option<Last>,
     /// The last runs since the start, the newest first.
     pub recent: VecDeque<Last>,
 }
@@ -150,8 +149,11 @@ impl CollectionStatus {
             self.last_success_at = Some(last.at);
         }
         self.recent.truncate(RUNS_MAX - 1);
-        self.recent.push_front(last.clone());
-        self.last = Some(last);
+        self.recent.push_front(last);
+    }
+
+    pub fn last(&self) -> Option<&Last> {
+        self.recent.front()
     }
 }
 

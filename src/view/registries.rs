@@ -34,17 +34,21 @@ struct Objects {
 
 impl RegistriesView {
     pub fn of(snapshot: &Snapshot) -> Self {
-        let registries = snapshot.registries.iter();
+        let summaries = Summary::by_registry(snapshot);
+        let registries = snapshot.registries.iter().map(|status| {
+            let summary = summaries.get(&*status.host).copied();
+            OfRegistry::of(status, summary.unwrap_or_default())
+        });
         Self {
             schema: "pullproof.dev/registries/v1",
             at: snapshot.at,
-            registries: registries.map(|it| OfRegistry::of(it, snapshot)).collect(),
+            registries: registries.collect(),
         }
     }
 }
 
 impl OfRegistry {
-    fn of(status: &RegistryStatus, snapshot: &Snapshot) -> Self {
+    fn of(status: &RegistryStatus, summary: Summary) -> Self {
         let objects = Verdict::ALL.into_iter().zip(status.objects);
         let keepset = objects.map(|(verdict, count)| Objects {
             verdict,
@@ -53,7 +57,7 @@ impl OfRegistry {
         });
         Self {
             registry: RegistryView::from(status),
-            summary: Summary::of_registry(snapshot, &status.host),
+            summary,
             keepset: keepset.collect(),
         }
     }

@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::collection::desk::Desk;
-use crate::daemon::shop::{Stock, deployment, namespace};
+use crate::daemon::shop::{SELDOM, Stock, deployment, list, namespace, of_list, of_namespace};
 use crate::inventory::pods::{pod, runs};
 use crate::support::cluster::Cluster;
 use crate::support::daemon::Daemon;
@@ -137,7 +137,7 @@ async fn what_is_answered_of_a_cluster_is_what_the_document_says() {
 
 fn configuration(cluster: &Cluster, namespace: &str, stock: &Stock) -> String {
     let verify = "{interval: 2s, blobInterval: 2s, depth: read}";
-    crate::daemon::shop::of_namespace(
+    of_namespace(
         &cluster.admin().kubeconfig,
         namespace,
         &[stock.entry(verify)],
@@ -166,13 +166,8 @@ async fn who_has_an_answer_already_is_told_so() {
     let stock = Stock::new().await;
     let image = stock.push("app:1").await;
     let home = tempfile::tempdir().unwrap();
-    let list = home.path().join("keep.txt");
-    std::fs::write(&list, image).unwrap();
-    let daemon = Daemon::start(&format!(
-        "inventory: {{references: [{{name: keep, file: {}}}]}}\nregistries:\n{}",
-        list.display(),
-        stock.entry("{interval: 1h, blobInterval: 1h}")
-    ));
+    let seldom = stock.entry(SELDOM);
+    let daemon = Daemon::start(&of_list(&list(home.path(), &[&image]), &[seldom]));
     daemon.wait_until_ready().await;
     let ask = async |known: Option<&str>| {
         let mut request = client().get(daemon.ui("/api/v1/registries"));

@@ -4,18 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::daemon::shop::{OFTEN, Stock};
+use crate::daemon::shop::{OFTEN, Stock, of_manifests};
 use crate::support::daemon::Daemon;
 use crate::support::http::client;
 use crate::support::pager::BOUND;
-use crate::support::parts::{self, require};
-use crate::support::prometheus::Prometheus;
+use crate::support::parts::require;
+use crate::support::prometheus::{Prometheus, check_metrics, promtool};
 
 /// Names as no API server would take them, and a file of YAML may hold them; and what Prometheus shows of
 /// each: at most 256 bytes, and no control characters.
@@ -63,11 +61,7 @@ fn workloads(names: &[&str], image: &str) -> String {
 }
 
 fn configuration(manifests: &Path, stock: &Stock, more: &str) -> String {
-    format!(
-        "inventory: {{manifests: [{{name: gitops, path: {}}}]}}\nregistries:\n{}{more}",
-        manifests.display(),
-        stock.entry(OFTEN)
-    )
+    of_manifests(manifests, &[stock.entry(OFTEN)]) + more
 }
 
 async fn scrape(daemon: &Daemon, accept: &str) -> String {
@@ -79,24 +73,6 @@ async fn scrape(daemon: &Daemon, accept: &str) -> String {
         .await
         .unwrap();
     answer.text().await.unwrap()
-}
-
-/// The tool with this on its input, or as its last argument where it reads no input.
-fn promtool(words: &[&str], input: &str) -> Output {
-    let mut promtool = Command::new(parts::path("promtool"))
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    promtool
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    promtool.wait_with_output().unwrap()
 }
 
 /// As the tool wants it that makes blocks of it: with a time behind each sample.
@@ -130,9 +106,7 @@ async fn names_that_nobody_would_choose_survive_a_scrape_in_both_formats() {
     daemon.wait_until_ready().await;
 
     let text = scrape(&daemon, "text/plain").await;
-    let told = promtool(&["check", "metrics"], &text);
-    let said = String::from_utf8_lossy(&told.stderr).into_owned();
-    assert!(told.status.success() && said.is_empty(), "{said}");
+    check_metrics(&text);
     let openmetrics = scrape(&daemon, "application/openmetrics-text; version=1.0.0").await;
     assert!(openmetrics.ends_with("# EOF\n"));
     let file = home.path().join("scrape.om");

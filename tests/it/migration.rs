@@ -4,15 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
-use crate::daemon::shop::{OFTEN, Stock, entry};
+use crate::daemon::shop::{OFTEN, Stock, entry, of_manifests};
 use crate::support::daemon::Daemon;
 use crate::support::pager::BOUND;
-use crate::support::parts::{self, require};
+use crate::support::parts::require;
 use crate::support::process::free_port;
-use crate::support::prometheus::{Prometheus, Sample};
+use crate::support::prometheus::{Prometheus, Sample, check_metrics};
 
 /// The kinds for which it has an alert, which differ in that alone.
 const KINDS: [(&str, &str); 4] = [
@@ -97,11 +95,7 @@ async fn its_alerts_run_unchanged_over_its_series() {
     std::fs::write(&manifests, yaml.concat()).unwrap();
     let registries = [stock.entry(OFTEN), entry(&silent, OFTEN)];
     let daemon = Daemon::start_with(
-        &format!(
-            "inventory: {{manifests: [{{name: gitops, path: {}}}]}}\nregistries:\n{}",
-            manifests.display(),
-            registries.concat()
-        ),
+        &of_manifests(&manifests, &registries),
         &["--compat-metrics", "k8s-iae"],
     );
     daemon.wait_until_ready().await;
@@ -158,25 +152,6 @@ async fn its_alerts_run_unchanged_over_its_series() {
     for sample in series {
         assert!((sample.value - 7.0).abs() < f64::EPSILON, "{sample:?}");
     }
-    promtool_has_nothing_to_say(&daemon.scrape().await.unwrap());
-}
-
-/// Both exporters' series in the text format.
-fn promtool_has_nothing_to_say(scrape: &str) {
-    let mut promtool = Command::new(parts::path("promtool"))
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    promtool
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(scrape.as_bytes())
-        .unwrap();
-    let told = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&told.stderr).into_owned();
-    assert!(told.status.success() && said.is_empty(), "{said}");
+    // Both exporters' series.
+    check_metrics(&daemon.scrape().await.unwrap());
 }

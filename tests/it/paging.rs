@@ -8,8 +8,7 @@
     reason = "a panic is how a test fails"
 )]
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +20,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
-use crate::daemon::shop::{Stock, entry};
+use crate::daemon::shop::{Stock, entry, list, of_list, of_manifests};
 use crate::plan::tree::Tree;
 use crate::support::daemon::Daemon;
 use crate::support::http::client;
@@ -101,11 +100,7 @@ async fn a_registry_of_ten_thousand_images_that_stops_is_one_notification() {
     let home = tempfile::tempdir().unwrap();
     let manifests = home.path().join("workloads.yaml");
     std::fs::write(&manifests, workloads(&host)).unwrap();
-    let daemon = Daemon::start(&format!(
-        "inventory: {{manifests: [{{name: gitops, path: {}}}]}}\nregistries:\n{}",
-        manifests.display(),
-        entry(&host, HURRIED)
-    ));
+    let daemon = Daemon::start(&of_manifests(&manifests, &[entry(&host, HURRIED)]));
     let all_pullable = format!("{{verdict=\"pullable\"}} {IMAGES}");
     daemon
         .process()
@@ -155,13 +150,8 @@ async fn pullproof_killed_is_one_notification_of_its_own() {
     let stock = Stock::new().await;
     let image = stock.push("app:1").await;
     let home = tempfile::tempdir().unwrap();
-    let list = home.path().join("keep.txt");
-    std::fs::write(&list, image).unwrap();
-    let daemon = Daemon::start(&format!(
-        "inventory: {{references: [{{name: keep, file: {}}}]}}\nregistries:\n{}",
-        list.display(),
-        stock.entry(HURRIED)
-    ));
+    let list = list(home.path(), &[&image]);
+    let daemon = Daemon::start(&of_list(&list, &[stock.entry(HURRIED)]));
     daemon.wait_until_ready().await;
     let pager = Pager::watch(&daemon).await;
     pager.wait_for_evaluations(15).await;
@@ -226,13 +216,9 @@ async fn a_registry_that_fails_every_other_request_pages_nobody_again_and_again(
     let server = Server::start(router);
     let host = server.host();
     let home = tempfile::tempdir().unwrap();
-    let list = home.path().join("keep.txt");
-    std::fs::write(&list, references.replace(&stock.host(), &host)).unwrap();
-    let daemon = Daemon::start(&format!(
-        "inventory: {{references: [{{name: keep, file: {}}}]}}\nregistries:\n{}",
-        list.display(),
-        entry(&host, "{interval: 3s, blobInterval: 3s}")
-    ));
+    let list = list(home.path(), &[&references.replace(&stock.host(), &host)]);
+    let often = entry(&host, "{interval: 3s, blobInterval: 3s}");
+    let daemon = Daemon::start(&of_list(&list, &[often]));
     daemon
         .wait_for_series("registry_requests_total", &["code=\"500\""])
         .await;

@@ -46,17 +46,6 @@ pub(super) fn by(plan: &Plan, journals: &Journals) -> BTreeMap<RunId, Vec<ItemId
 
 /// The paths of all that would go.
 pub(super) fn planned_paths(plan: &Plan) -> BTreeSet<String> {
-    let limits = Limits {
-        blobs: usize::MAX,
-        bytes: u64::MAX,
-        items: usize::MAX,
-        is_held: &|_| false,
-        is_named: &|_, _| true,
-        is_rehearsed: &|_, _| true,
-        takes_manifests: true,
-        takes_unlinked: true,
-        is_settled: &|_| true,
-    };
-    let all = select::select(plan, &limits);
+    let all = select::select(plan, &Limits::NONE);
     all.items.iter().map(Item::path).collect()
 }

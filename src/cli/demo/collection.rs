@@ -38,7 +38,7 @@ impl Collection {
     /// What it takes by itself.
     pub(super) async fn taken(&mut self) -> anyhow::Result<()> {
         let is_taken = |status: &CollectionStatus| {
-            let last = status.last.as_ref();
+            let last = status.last();
             !status.is_running && last.is_some_and(|last| last.result == "quarantined")
         };
         let held = self.wait("the collection", is_taken).await?.held;

@@ -65,15 +65,8 @@ impl Scene {
 
 fn all() -> Limits<'static> {
     Limits {
-        blobs: usize::MAX,
-        bytes: u64::MAX,
-        items: usize::MAX,
-        is_held: &|_| false,
-        is_named: &|_, _| true,
-        is_rehearsed: &|_, _| true,
-        takes_manifests: true,
-        takes_unlinked: true,
         is_settled: &|_| false,
+        ..Limits::NONE
     }
 }
 

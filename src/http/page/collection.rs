@@ -152,7 +152,7 @@ fn sentence(
         let sentence = "A session is under way.".to_owned();
         return ("none", "", sentence);
     }
-    if let Some(last) = status.last.as_ref().filter(|last| last.failed.is_some()) {
+    if let Some(last) = status.last().filter(|last| last.failed.is_some()) {
         let failed = last.failed.clone().unwrap_or_default();
         return ("broken", "✗", format!("The last run failed: {failed}"));
     }

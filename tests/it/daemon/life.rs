@@ -1,24 +1,16 @@
 //! How the daemon ends, and how it takes a new configuration.
 
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
-use super::shop::{OFTEN, SELDOM, Stock, all_series, of_list, require_shop};
+use super::shop::{OFTEN, SELDOM, Stock, all_series, list, of_list, require_shop};
 use crate::support::daemon::Daemon;
 
 /// The parts have ten seconds; the rest is for a busy machine.
 const GRACE: Duration = Duration::from_secs(15);
-
-/// A list in a directory that the caller keeps.
-fn list(home: &Path, references: &[&str]) -> std::path::PathBuf {
-    let file = home.join("keep.txt");
-    std::fs::write(&file, references.join("\n")).unwrap();
-    file
-}
 
 async fn ends_well(daemon: &Daemon) -> Duration {
     let begun = Instant::now();

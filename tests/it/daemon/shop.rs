@@ -1,6 +1,6 @@
 //! The scene of most tests: a namespace of the shared cluster, a registry, clients that push to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -97,6 +97,22 @@ pub(crate) fn of_list(file: &Path, registries: &[String]) -> String {
         file.display(),
         registries.concat()
     )
+}
+
+/// A configuration whose one source is Kubernetes YAML.
+pub(crate) fn of_manifests(path: &Path, registries: &[String]) -> String {
+    format!(
+        "inventory: {{manifests: [{{name: gitops, path: {}}}]}}\nregistries:\n{}",
+        path.display(),
+        registries.concat()
+    )
+}
+
+/// A list in a directory that the caller keeps.
+pub(crate) fn list(home: &Path, references: &[&str]) -> PathBuf {
+    let file = home.join("keep.txt");
+    std::fs::write(&file, references.join("\n")).unwrap();
+    file
 }
 
 /// A Deployment of one container `app`.

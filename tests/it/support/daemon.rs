@@ -144,7 +144,7 @@ impl Daemon {
 
     /// `/api/v1/…`
     pub(crate) async fn api(&self, path: &str) -> Value {
-        let url = format!("http://127.0.0.1:{}/api/v1/{path}", self.ui);
+        let url = self.ui(&format!("/api/v1/{path}"));
         let probe = async || http::get_json(&http::client(), &url).await;
         self.wait_until(&format!("{path} answers"), probe).await
     }
@@ -156,7 +156,7 @@ impl Daemon {
 
     /// A page's text.
     pub(crate) async fn page(&self, path: &str) -> String {
-        let url = format!("http://127.0.0.1:{}{path}", self.ui);
+        let url = self.ui(path);
         let answer = http::client()
             .get(url)
             .send()

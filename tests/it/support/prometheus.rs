@@ -1,8 +1,9 @@
 //! A real Prometheus that scrapes and evaluates every second.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -118,6 +119,30 @@ impl Prometheus {
             .expect("an instant vector");
         result.iter().map(sample).collect()
     }
+}
+
+/// Prometheus' tool with this on its input; it fails where a test that required Prometheus has none.
+pub(crate) fn promtool(words: &[&str], input: &str) -> Output {
+    let mut promtool = Command::new(parts::path("promtool"))
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut given = promtool.stdin.take().expect("it is piped");
+    given
+        .write_all(input.as_bytes())
+        .expect("it reads its input");
+    drop(given);
+    promtool.wait_with_output().expect("it ends")
+}
+
+/// That the tool has nothing to say of a scrape in the text format.
+pub(crate) fn check_metrics(scrape: &str) {
+    let told = promtool(&["check", "metrics"], scrape);
+    let said = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.status.success() && said.is_empty(), "{said}");
 }
 
 fn sample(element: &Value) -> Sample {

@@ -284,10 +284,11 @@ async fn a_storage_of_which_little_is_known_says_no_more_than_that() {
         status
     };
     let failed = CollectionStatus {
-        last: Some(Last {
+        recent: [Last {
             failed: Some("the disk is gone".to_owned()),
             ..last("failed", 5)
-        }),
+        }]
+        .into(),
         ..open.clone()
     };
     for (status, sentence) in [

@@ -354,18 +354,7 @@ fn told(moved: Moved) -> Event {
 
 /// All that may go.
 fn all(plan: &Plan) -> Selection {
-    let limits = Limits {
-        blobs: usize::MAX,
-        bytes: u64::MAX,
-        items: usize::MAX,
-        is_held: &|_| false,
-        is_named: &|_, _| true,
-        is_rehearsed: &|_, _| true,
-        takes_manifests: true,
-        takes_unlinked: true,
-        is_settled: &|_| true,
-    };
-    select::select(plan, &limits)
+    select::select(plan, &Limits::NONE)
 }
 
 fn goes(plan: &Plan) -> BTreeSet<String> {
