@@ -42,6 +42,25 @@ pub fn kind(media_type: &str) -> Kind {
     }
 }
 
+/// What a manifest says that it is, and else what it looks like: its media type may be left out, and then it was
+/// told beside it when it was pushed.
+pub fn declared(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Declared {
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let declared: Option<Declared> = serde_json::from_slice(body).ok();
+    let looks = match &declared {
+        Some(it) if it.manifests.is_some() => OCI_INDEX,
+        _ => OCI_MANIFEST,
+    };
+    let said = declared.and_then(|it| it.media_type);
+    let said = said.filter(|it| !it.is_empty());
+    said.unwrap_or_else(|| looks.to_owned())
+}
+
 /// The artifact manifest of the image-spec's 1.1 candidates. It was withdrawn, and clients of that time
 /// have pushed it.
 pub fn is_artifact(media_type: &str) -> bool {
@@ -56,6 +75,21 @@ fn bare(media_type: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_is_what_it_says_and_else_what_it_looks_like() {
+        for (body, expected) in [
+            (
+                format!(r#"{{"mediaType":"{DOCKER_LIST}","manifests":[]}}"#),
+                DOCKER_LIST,
+            ),
+            (r#"{"manifests":[]}"#.to_owned(), OCI_INDEX),
+            (r#"{"config":{}}"#.to_owned(), OCI_MANIFEST),
+            (r#"{"mediaType":"","manifests":[]}"#.to_owned(), OCI_INDEX),
+        ] {
+            assert_eq!(declared(body.as_bytes()), expected, "{body}");
+        }
+    }
 
     #[test]
     fn parameters_do_not_hide_the_kind() {

@@ -9,7 +9,7 @@ use super::auth::Identity;
 use super::fault::Meaning;
 use super::manifest_cache::ManifestCache;
 use super::stats::{Operation, Stats};
-use super::transport::{ClientOptions, Failure, Outcome, Transport, Wanted};
+use super::transport::{ClientOptions, Failure, Outcome, Right, Transport, Wanted};
 use super::wire::{announced_digest, config_platform, content_length, read, text};
 use crate::clock::Clock;
 use crate::oci::digest::Digest;
@@ -25,6 +25,8 @@ use crate::verify::target::AuthId;
 
 pub mod believed;
 mod blob;
+pub mod catalog;
+pub mod change;
 mod kind;
 pub mod lookup;
 pub mod pushes;
@@ -424,6 +426,8 @@ fn by_digest<'a>(
         is_fresh: false,
         batch: None,
         body_limit: None,
+        body: None,
+        right: Right::Pull,
     }
 }
 

@@ -30,10 +30,13 @@ pub enum Operation {
     BlobGet,
     Control,
     Token,
+    Catalog,
+    Delete,
+    Put,
 }
 
 impl Operation {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::TagHead,
         Self::TagList,
         Self::ManifestHead,
@@ -43,6 +46,9 @@ impl Operation {
         Self::BlobGet,
         Self::Control,
         Self::Token,
+        Self::Catalog,
+        Self::Delete,
+        Self::Put,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -56,6 +62,9 @@ impl Operation {
             Self::BlobGet => "blob_get",
             Self::Control => "control",
             Self::Token => "token",
+            Self::Catalog => "catalog",
+            Self::Delete => "delete",
+            Self::Put => "put",
         }
     }
 }

@@ -150,6 +150,40 @@ pub(super) struct Wanted<'a> {
     pub(super) batch: Option<&'a Batch>,
     /// How long all of it may take, where that is longer than usual.
     pub(super) body_limit: Option<Duration>,
+    /// What is sent, with its media type.
+    pub(super) body: Option<(String, Bytes)>,
+    /// What a token has to allow.
+    pub(super) right: Right,
+}
+
+/// What is asked of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    Pull,
+    /// To delete in a repository, and to put back.
+    Change,
+    /// To list its repositories.
+    Catalog,
+}
+
+impl Wanted<'_> {
+    /// The scope of a token (distribution's token scope documentation).
+    fn scope(&self) -> Arc<str> {
+        let repository = self.repository;
+        match self.right {
+            Right::Pull => format!("repository:{repository}:pull").into(),
+            Right::Change => format!("repository:{repository}:delete,pull,push").into(),
+            Right::Catalog => "registry:catalog:*".into(),
+        }
+    }
+
+    /// By which tokens are told apart: the repository where it is only pulled from.
+    fn token_key(&self) -> Arc<str> {
+        match self.right {
+            Right::Pull => Arc::clone(self.repository),
+            Right::Change | Right::Catalog => self.scope(),
+        }
+    }
 }
 
 /// Connections that nobody had before, for questions that belong together: new ones for each would cost a
@@ -413,11 +447,11 @@ impl Transport {
                 {
                     return Ok(Some(format!("Bearer {}", token.expose_secret()).into()));
                 }
-                let fetch =
-                    || self.fetch_token(&realm, service.as_deref(), wanted.repository, credential);
+                let (key, scope) = (wanted.token_key(), wanted.scope());
+                let fetch = || self.fetch_token(&realm, service.as_deref(), &scope, credential);
                 let token = self
                     .keys
-                    .token(wanted.auth, index, wanted.repository, refused, fetch)
+                    .token(wanted.auth, index, &key, refused, fetch)
                     .await?;
                 Ok(Some(token))
             }
@@ -429,7 +463,7 @@ impl Transport {
         &self,
         realm: &str,
         service: Option<&str>,
-        repository: &Arc<str>,
+        scope: &str,
         credential: Option<&Arc<Credential>>,
     ) -> Result<(SecretString, Duration), AuthFault> {
         let fault = |code: Code, message: String| AuthFault {
@@ -456,22 +490,21 @@ impl Transport {
             self.client_for(&url, &self.http)
                 .map_err(|Failure { code, message }| AuthFault { code, message })?
         };
-        let scope = format!("repository:{repository}:pull");
         let request =
             match credential.map(|credential| (credential, credential.identity_token.as_ref())) {
                 Some((_, Some(identity_token))) => client
                     .post(url)
                     .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .body(wire::refresh_form(identity_token, service, &scope)),
+                    .body(wire::refresh_form(identity_token, service, scope)),
                 Some((credential, None)) => {
-                    wire::token_query(&mut url, service, &scope);
+                    wire::token_query(&mut url, service, scope);
                     let authorization = auth::basic(credential);
                     client
                         .get(url)
                         .header(header::AUTHORIZATION, wire::sensitive(&authorization))
                 }
                 None => {
-                    wire::token_query(&mut url, service, &scope);
+                    wire::token_query(&mut url, service, scope);
                     client.get(url)
                 }
             };
@@ -534,6 +567,10 @@ impl Transport {
                 Err(failure) if failure.code == Code::Unreachable => None,
                 Ok(_) | Err(_) => return result,
             };
+            // Whether it was done is not known, and what is there now may be somebody else's.
+            if wanted.right == Right::Change {
+                return result;
+            }
             match delays.next(retry_after) {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => return result,
@@ -601,6 +638,14 @@ impl Transport {
             request
                 .headers_mut()
                 .insert(header::AUTHORIZATION, authorization);
+        }
+        if let Some((media_type, body)) = &wanted.body {
+            if let Ok(media_type) = header::HeaderValue::from_str(media_type) {
+                request
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, media_type);
+            }
+            *request.body_mut() = Some(body.clone().into());
         }
         *request.timeout_mut() = wanted.body_limit;
         let (result, took) = self.timed(wanted.operation, client, request).await;

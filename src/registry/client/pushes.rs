@@ -6,7 +6,7 @@ use reqwest::{Method, header};
 
 use super::Client;
 use crate::registry::stats::Operation;
-use crate::registry::transport::{Outcome, Wanted};
+use crate::registry::transport::{Outcome, Right, Wanted};
 use crate::registry::wire::text;
 use crate::verify::target::AuthId;
 
@@ -32,6 +32,8 @@ impl Client {
             is_fresh: true,
             batch: None,
             body_limit: None,
+            body: None,
+            right: Right::Pull,
         };
         let outcome = self.transport.send(&wanted).await;
         match outcome.map_err(|failure| failure.message.to_string())? {

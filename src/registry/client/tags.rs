@@ -202,24 +202,38 @@ impl Client {
         repository: &Arc<str>,
         digest: &Digest,
     ) -> Result<Bytes, Untold> {
+        let body = self.stored_manifest(auth, repository, digest).await?;
+        body.ok_or_else(|| Untold {
+            code: Code::ServerError,
+            message: format!("it does not have {digest}, which a tag leads to").into(),
+        })
+    }
+
+    /// The same; `None` where the registry does not have it.
+    pub async fn stored_manifest(
+        &self,
+        auth: AuthId,
+        repository: &Arc<str>,
+        digest: &Digest,
+    ) -> Result<Option<Bytes>, Untold> {
         let cached = || {
             let body = self.manifests.get(digest)?;
             (Digest::of(&body) == *digest).then_some(body)
         };
         if let Some(body) = cached() {
-            return Ok(body);
+            return Ok(Some(body));
         }
         let answer = self.manifest(auth, repository, digest, false, true, false);
         match answer.await? {
-            Answer::Manifest { .. } => cached().ok_or_else(|| Untold {
-                code: Code::ServerError,
-                message: "a manifest could not be kept".into(),
-            }),
+            Answer::Manifest { .. } => {
+                let body = cached().ok_or_else(|| Untold {
+                    code: Code::ServerError,
+                    message: "a manifest could not be kept".into(),
+                });
+                body.map(Some)
+            }
             Answer::Failed { code, message } => Err(Untold { code, message }),
-            _ => Err(Untold {
-                code: Code::ServerError,
-                message: format!("it does not have {digest}, which a tag leads to").into(),
-            }),
+            _ => Ok(None),
         }
     }
 }
