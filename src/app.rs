@@ -24,6 +24,8 @@ mod quiet;
 pub mod recollection;
 pub mod registries;
 pub mod reload;
+pub mod retaining;
+pub mod retention;
 pub mod serve;
 pub mod sources;
 pub mod tags;

@@ -11,6 +11,7 @@ pub mod gc;
 pub mod given;
 pub mod inventory;
 pub mod output;
+pub mod retention;
 pub mod serve;
 pub mod table;
 pub mod terminal;
@@ -107,6 +108,9 @@ enum Command {
     /// Garbage in a registry's storage
     #[command(subcommand)]
     Gc(gc::GcCommand),
+    /// Which tags of registries may go, by what is deployed
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// What was broken before pullproof came: show it, add to it, forget it
     Baseline(baseline::BaselineArguments),
     /// Check a configuration, or print its schema or an example
@@ -195,6 +199,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Explain(arguments) => explain::run(*arguments, &global).await,
         Command::Inventory(arguments) => inventory::run(arguments, &global).await,
         Command::Gc(command) => Box::pin(gc::run(command, &global)).await,
+        Command::Retention(command) => Box::pin(retention::run(command, &global)).await,
         Command::Baseline(arguments) => baseline::run(&arguments, &global),
         Command::Config(arguments) => config::run(arguments, &global),
         Command::Completions { shell } => {

@@ -35,6 +35,7 @@ pub mod problem;
 mod raw;
 mod redis;
 mod registry;
+mod retention;
 mod sources;
 mod suggest;
 mod tree;
@@ -50,6 +51,7 @@ use files::NamedFile;
 pub use objects::{Named, ReadOnly, ReadOnlyMode, Restart, Workload, WorkloadKind};
 use problem::{Problems, Report};
 pub use redis::Redis;
+pub use retention::{Retention, RetentionMode};
 pub use windows::WindowsOf;
 
 /// Where the state is if nothing is configured.
@@ -64,6 +66,8 @@ pub struct Config {
     pub verify: Verify,
     /// For registries with an entry it is already merged into [`Registry::gc`].
     pub gc: Gc,
+    /// For registries with an entry it is already merged into [`Registry::retention`].
+    pub retention: Retention,
     /// The Lease that only one collector has; `None`: the storage's own lock alone.
     pub lease: Option<Named>,
     pub http: Http,
@@ -212,6 +216,8 @@ pub struct Registry {
     pub validates: bool,
     /// What holds for its storage, defaults included.
     pub gc: Gc,
+    /// What holds for its tags, defaults included.
+    pub retention: Retention,
 }
 
 /// What a registry is said to be.

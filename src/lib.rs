@@ -31,7 +31,8 @@
 //!   answers are never another's.
 //! - I6. A round costs one request for a tag and one for a distinct object, however many images share
 //!   it, and never fetches a manifest twice in its life.
-//! - I7. Nothing here writes to a registry, and to its storage only [`vault`] does, with a permit that only
+//! - I7. To a registry's storage only [`vault`] writes, and to a registry itself only
+//!   [`registry::client::change`]; what takes something away does so with a permit that only
 //!   [`collection::gate`] makes.
 //!
 //! # Where things are
@@ -64,6 +65,7 @@ pub mod pattern;
 pub mod prover;
 pub mod registry;
 pub mod remembered;
+pub mod retention;
 pub mod second;
 pub mod state;
 pub mod storage;

@@ -10,4 +10,5 @@ pub mod compat;
 pub mod exposition;
 mod families;
 pub mod process;
+mod retention;
 pub mod workloads;

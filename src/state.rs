@@ -21,6 +21,7 @@ mod drifting;
 mod facts;
 pub mod history;
 mod image;
+pub mod retention;
 mod round;
 mod show;
 mod snapshot;

@@ -27,6 +27,7 @@ pub mod findings;
 mod keepset;
 pub mod plan;
 pub mod registries;
+pub mod retention;
 pub mod windows;
 
 /// `verify -o json`.

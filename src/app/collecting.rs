@@ -90,6 +90,63 @@ impl Collecting {
         collections
     }
 
+    /// What a session of a registry works with.
+    pub(super) fn work(
+        &self,
+        config: &Arc<Config>,
+        registry: &Registry,
+        until: Timestamp,
+        opening: Option<OpeningId>,
+    ) -> Work {
+        let runtime = Handle::current();
+        let mut wanted = self.more.clone();
+        if wanted.is_empty() || !config.inventory.is_empty() {
+            wanted.extend(sources::of_config(config));
+        }
+        let read_kept = {
+            let (runtime, watched) = (runtime.clone(), self.watched.clone());
+            let (config, registry) = (Arc::clone(config), registry.clone());
+            move |reading: Reading, copied: Vec<LedTo>| {
+                Ok(match reading {
+                    Reading::Known => watched.known(&registry, copied),
+                    Reading::New => {
+                        runtime.block_on(watched.read(&wanted, &config, &registry, copied))
+                    }
+                })
+            }
+        };
+        let leads = {
+            let (leading, storage) = (self.leading.clone(), registry.host.clone());
+            move |leads| leading.send_modify(|it| it.set(&storage, leads))
+        };
+        Work {
+            leads: Arc::new(leads),
+            registries: Registries {
+                config: Arc::clone(config),
+                named: std::collections::BTreeSet::new(),
+                plain_http: std::collections::BTreeSet::new(),
+                personal: Arc::default(),
+                sources: Sources::default(),
+                stats: self.stats.clone(),
+                manifests: Arc::new(InMemory::default()),
+                depth: None,
+                memory: None,
+                exchanges: None,
+                clock: Arc::clone(&self.clock),
+            },
+            registry: registry.clone(),
+            read_kept: Box::new(read_kept),
+            clock: Arc::clone(&self.clock),
+            runtime,
+            until,
+            stop: Arc::default(),
+            worse: Arc::default(),
+            opening,
+            accepted: None,
+            only: None,
+        }
+    }
+
     /// Until told to stop. With a new configuration all begins anew, once what is under way has stopped.
     async fn run(
         self,
@@ -278,7 +335,7 @@ impl One {
         if task == Task::Restore(Restore::Worse) {
             self.returned_at = Some(begun);
         }
-        let work = self.work(until, opening);
+        let work = self.with.work(&self.config, &self.registry, until, opening);
         let (stopping, worse) = (Arc::clone(&work.stop), Arc::clone(&work.worse));
         self.change(|status| status.is_running = true);
         let is_run = task == Task::Run;
@@ -495,57 +552,6 @@ impl One {
             status.terms = Some(Terms::from(&self.registry.gc));
             change(status);
         });
-    }
-
-    fn work(&self, until: Timestamp, opening: Option<OpeningId>) -> Work {
-        let with = &self.with;
-        let runtime = Handle::current();
-        let mut wanted = with.more.clone();
-        if wanted.is_empty() || !self.config.inventory.is_empty() {
-            wanted.extend(sources::of_config(&self.config));
-        }
-        let read_kept = {
-            let (runtime, watched) = (runtime.clone(), with.watched.clone());
-            let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
-            move |reading: Reading, copied: Vec<LedTo>| {
-                Ok(match reading {
-                    Reading::Known => watched.known(&registry, copied),
-                    Reading::New => {
-                        runtime.block_on(watched.read(&wanted, &config, &registry, copied))
-                    }
-                })
-            }
-        };
-        let leads = {
-            let (leading, storage) = (with.leading.clone(), self.registry.host.clone());
-            move |leads| leading.send_modify(|it| it.set(&storage, leads))
-        };
-        Work {
-            leads: Arc::new(leads),
-            registries: Registries {
-                config: Arc::clone(&self.config),
-                named: std::collections::BTreeSet::new(),
-                plain_http: std::collections::BTreeSet::new(),
-                personal: Arc::default(),
-                sources: Sources::default(),
-                stats: with.stats.clone(),
-                manifests: Arc::new(InMemory::default()),
-                depth: None,
-                memory: None,
-                exchanges: None,
-                clock: Arc::clone(&with.clock),
-            },
-            registry: self.registry.clone(),
-            read_kept: Box::new(read_kept),
-            clock: Arc::clone(&with.clock),
-            runtime,
-            until,
-            stop: Arc::default(),
-            worse: Arc::default(),
-            opening,
-            accepted: None,
-            only: None,
-        }
     }
 }
 

@@ -33,6 +33,7 @@ use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::OpeningId;
 use crate::inventory::keepset::LedTo;
+use crate::retention::removal::Removed;
 use crate::second::Second;
 use crate::storage::Storage;
 use crate::storage::s3::S3;
@@ -140,6 +141,8 @@ pub enum Restore {
     Worse,
     Run(RunId),
     Digest(crate::oci::digest::Digest),
+    /// Whatever of these is in quarantine, which need not be anything.
+    Digests(std::collections::BTreeSet<crate::oci::digest::Digest>),
 }
 
 /// What came of a session.
@@ -176,6 +179,19 @@ pub struct Report {
     pub lost: Vec<String>,
     /// Who has the storage's lock, where it is somebody else.
     pub holder: Option<String>,
+    /// Tags that were to be deleted, with what came of each.
+    pub removed: Vec<Removed>,
+    /// Which tags would go, where that was planned.
+    pub retention: Option<Arc<Retained>>,
+}
+
+/// What is told of a plan of tags.
+#[derive(Debug)]
+pub struct Retained {
+    pub id: String,
+    pub plan: crate::retention::plan::Plan,
+    /// So many of them are planned for long enough.
+    pub due: usize,
 }
 
 /// What came of a collector that is not ours.
@@ -246,6 +262,8 @@ pub enum Task {
     /// What is due is purged.
     Purge,
     Restore(Restore),
+    /// Tags that are to go by the policies, and were planned for long enough, are deleted.
+    Retain,
     /// What somebody left open is brought to its end.
     Tend,
 }
@@ -333,7 +351,7 @@ pub fn record(
 pub fn run(work: &Work, task: &Task) -> Report {
     match task {
         Task::Restore(restore) => restored(work, restore),
-        Task::Run | Task::Purge | Task::Tend => once(work, task),
+        Task::Run | Task::Purge | Task::Retain | Task::Tend => once(work, task),
     }
 }
 
@@ -430,6 +448,9 @@ fn recover(work: &Work) -> Report {
 
 fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     let gc = &work.registry.gc;
+    if *task == Task::Retain {
+        return session::retention::retain(work);
+    }
     if gc.mode == Mode::Plan && !matches!(task, Task::Restore(_) | Task::Tend) {
         return Err(plan_only(gc));
     }
@@ -443,7 +464,7 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
                 }
             }
             // What pullproof took before somebody else was to collect.
-            Task::Purge | Task::Restore(_) => {}
+            Task::Purge | Task::Retain | Task::Restore(_) => {}
         }
     }
     let is_disk = matches!(
@@ -477,7 +498,7 @@ fn begin(work: &Work, task: &Task) -> Result<Report, Refusal> {
     let goal = match task {
         Task::Run => Goal::Collect,
         Task::Purge => Goal::Purge,
-        Task::Restore(_) | Task::Tend => Goal::Tend,
+        Task::Restore(_) | Task::Retain | Task::Tend => Goal::Tend,
     };
     let (mut machine, mut next) = machine.step(Event::Started(goal), session.now());
     for (run, items) in wanted {
@@ -539,11 +560,12 @@ fn wanted(task: &Task, journals: &Journals) -> Result<Wanted, Refusal> {
         return Ok(Wanted::new());
     };
     let found = Asked::from(restore).wanted(journals);
-    if found.is_empty() && !matches!(restore, Restore::All | Restore::Worse) {
+    let may_be_none = matches!(restore, Restore::All | Restore::Worse | Restore::Digests(_));
+    if found.is_empty() && !may_be_none {
         let message = match restore {
             Restore::Run(run) => format!("nothing of the run {run} is in quarantine"),
             Restore::Digest(digest) => format!("{digest} is in no quarantine of this storage"),
-            Restore::All | Restore::Worse => String::new(),
+            Restore::All | Restore::Worse | Restore::Digests(_) => String::new(),
         };
         return Err(Refusal::new(Code::StorageUnsupported, message));
     }

@@ -186,9 +186,33 @@ pub fn plan_with(
     now: Timestamp,
     progress: &Progress,
 ) -> Result<Plan, Refusal> {
+    let longest = registry.gc.longest_request;
+    let graph = whole(storage, longest, needed, held, progress)?;
+    Ok(plan::plan(graph, needed, &policy(registry, now)))
+}
+
+/// What there is, all manifests read. It blocks.
+pub fn graph(
+    storage: &Storage,
+    registry: &Registry,
+    needed: &Needed,
+    progress: &Progress,
+) -> Result<Graph, Refusal> {
+    let longest = registry.gc.longest_request;
+    let mut graph = whole(storage, longest, needed, &Held::NONE, progress)?;
+    graph.settle();
+    Ok(graph)
+}
+
+fn whole(
+    storage: &Storage,
+    longest: Duration,
+    needed: &Needed,
+    held: &Held<'_>,
+    progress: &Progress,
+) -> Result<Graph, Refusal> {
     let mut begun = Instant::now();
     let mut graph = read(storage, needed, held, progress)?;
-    let longest = registry.gc.longest_request;
     let mut unlisted = unlisted(storage, &graph, needed, begun, longest)?;
     if !unlisted.is_empty() {
         // A push may have come in the very second, which a second listing has.
@@ -204,7 +228,7 @@ pub fn plan_with(
         );
         return Err(Refusal::new(Code::ListingIncomplete, message));
     }
-    Ok(plan::plan(graph, needed, &policy(registry, now)))
+    Ok(graph)
 }
 
 /// Whether a plan takes more than is usual.
@@ -261,6 +285,8 @@ pub fn policy(registry: &Registry, now: Timestamp) -> Policy<'_> {
         keeps_tag_history: registry.gc.keeps_tag_history,
         young_after: before(registry.gc.minimum_age),
         pushing_after: before(UPLOAD_LASTS),
+        retention: &registry.retention.policies,
+        now: now.into(),
     }
 }
 

@@ -24,6 +24,7 @@ use super::pipeline::{self, SharedCustody, StateLink};
 use super::planner::Planner;
 use super::registries::Registries;
 use super::reload::{self, Origin};
+use super::retaining::Retaining;
 use super::sources::{self, Wanted};
 use super::{keepset, ledger, windows};
 use crate::clock::Clock;
@@ -40,6 +41,7 @@ use crate::metrics::exposition::Exposition;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
 use crate::registry::stats::Stats;
 use crate::state::collections::Collections;
+use crate::state::retention::Retentions;
 use crate::state::storages::Storages;
 use crate::state::windows::Windows;
 use crate::state::{Snapshot, State};
@@ -77,6 +79,16 @@ impl Listeners {
             metrics: bind(&config.http.metrics, "http.metrics").await?,
             ui: bind(&config.http.ui, "http.ui").await?,
         })
+    }
+
+    fn tell(&self) -> anyhow::Result<()> {
+        info!(
+            metrics = %self.metrics.local_addr()?,
+            ui = %self.ui.local_addr()?,
+            version = env!("CARGO_PKG_VERSION"),
+            "pullproof serves"
+        );
+        Ok(())
     }
 }
 
@@ -158,24 +170,23 @@ pub async fn serve(
     };
     let leading = collecting.leading.subscribe();
     let collector = SnapshotCollector::new(snapshots.clone(), current, caps(&first));
-    let (storages, collections) = of_storages(
+    let of_storages = of_storages(
         collecting, &mut tasks, &configs, &windows, &snapshots, &stop,
     );
+    let collector = of_storages.told_by(collector);
+    let OfStorages {
+        storages,
+        collections,
+        ..
+    } = of_storages;
     let collector = collector
-        .with_storages(storages.clone())
         .with_windows(windows.clone())
-        .with_collections(collections.clone())
         .with_leading(leading);
     let series = caps(&first).series;
     let compat = compat.map(|Compat::K8sIae| CompatCollector::new(snapshots.clone(), series));
     let exposition = Arc::new(Exposition::new(collector, &stats).with_compat(compat));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
-    info!(
-        metrics = %listeners.metrics.local_addr()?,
-        ui = %listeners.ui.local_addr()?,
-        version = env!("CARGO_PKG_VERSION"),
-        "pullproof serves"
-    );
+    listeners.tell()?;
 
     let metrics = http::metrics_router(exposition, health);
     tasks.spawn(http::serve(listeners.metrics, metrics, stop.clone()));
@@ -259,7 +270,24 @@ async fn until_told(
     }
 }
 
-/// Plans for storages and collects them, and tells how they stand.
+/// How storages stand, and the tags of registries.
+struct OfStorages {
+    storages: watch::Receiver<Arc<Storages>>,
+    collections: watch::Receiver<Arc<Collections>>,
+    retentions: watch::Receiver<Arc<Retentions>>,
+}
+
+impl OfStorages {
+    /// Samples of all of them.
+    fn told_by(&self, collector: SnapshotCollector) -> SnapshotCollector {
+        collector
+            .with_storages(self.storages.clone())
+            .with_collections(self.collections.clone())
+            .with_retentions(self.retentions.clone())
+    }
+}
+
+/// Plans for storages and collects them, decides about tags, and tells how they stand.
 fn of_storages(
     collecting: Collecting,
     tasks: &mut JoinSet<anyhow::Result<()>>,
@@ -267,10 +295,7 @@ fn of_storages(
     windows: &watch::Receiver<Arc<Windows>>,
     snapshots: &watch::Receiver<Arc<Snapshot>>,
     stop: &CancellationToken,
-) -> (
-    watch::Receiver<Arc<Storages>>,
-    watch::Receiver<Arc<Collections>>,
-) {
+) -> OfStorages {
     let Collecting {
         watched,
         stats,
@@ -283,8 +308,17 @@ fn of_storages(
         snapshots: snapshots.clone(),
         storages: storages.clone(),
     };
+    let retaining = Retaining {
+        with: collecting.clone(),
+        snapshots: snapshots.clone(),
+    };
+    let retentions = retaining.spawn(tasks, configs, stop);
     let collections = collecting.spawn(tasks, configs, seen, stop);
-    (storages, collections)
+    OfStorages {
+        storages,
+        collections,
+        retentions,
+    }
 }
 
 /// What the page looks up.

@@ -7,6 +7,7 @@ use super::{Exit, Global};
 pub(super) mod keep;
 pub mod plan;
 mod report;
+mod restore_tag;
 pub mod run;
 pub mod status;
 mod table;

@@ -13,7 +13,7 @@ use super::endpoint::Listen;
 use super::problem::{Report, quoted};
 use super::{
     ClientCertificate, Config, Depth, Gc, Http, Log, LogFormat, LogLevel, Metrics, NeededPlatforms,
-    Network, STATE_DIRECTORY, State, Verify, amount, duration, raw, registry, sources,
+    Network, Retention, STATE_DIRECTORY, State, Verify, amount, duration, raw, registry, sources,
 };
 
 /// What every check needs.
@@ -34,19 +34,31 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
             "only images of listed registries are looked for; add `registries: [{host: HOST}]`";
         checker.report.add("inventory.mentions", message);
     }
+    let inventory = sources::check(&mut checker, raw.inventory.unwrap_or_default());
+    let retention = checker.retention(
+        "retention",
+        raw.retention.unwrap_or_default(),
+        &Retention::default(),
+        inventory.keep_seen,
+    );
     let metrics = raw.metrics.unwrap_or_default();
     let log = raw.log.unwrap_or_default();
     let directory = raw.state.unwrap_or_default().directory;
     Config {
-        inventory: sources::check(&mut checker, raw.inventory.unwrap_or_default()),
         registries: registry::check(
             &mut checker,
             raw.registries.unwrap_or_default(),
-            &verify,
-            &gc,
+            registry::Defaults {
+                verify: &verify,
+                gc: &gc,
+                retention: &retention,
+                keep_seen: inventory.keep_seen,
+            },
         ),
+        inventory,
         verify,
         gc,
+        retention,
         lease: checker.lease(raw.leader_election.unwrap_or_default()),
         http: checker.http(raw.http.unwrap_or_default()),
         metrics: Metrics {

@@ -393,9 +393,9 @@ impl Checker<'_, '_> {
         rules
     }
 
-    fn patterns(&mut self, path: &str, texts: Vec<String>) -> Vec<Pattern> {
+    pub(super) fn patterns(&mut self, path: &str, texts: Vec<String>) -> Vec<Pattern> {
         if texts.is_empty() {
-            let message = "it is empty: nothing would be collected; write [\"**\"] for all";
+            let message = "it is empty: no repository fits; write [\"**\"] for all";
             self.report.add(path, message);
         }
         let mut patterns = Vec::with_capacity(texts.len());

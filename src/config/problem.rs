@@ -122,6 +122,16 @@ impl<'text> Report<'text> {
             || and_around(path).any(|path| self.refused.contains(path))
     }
 
+    /// Whether something is known to be wrong with a value, or with what is in it.
+    pub(super) fn is_below(&self, path: &str) -> bool {
+        let mut problems = self.problems.iter();
+        self.has(path)
+            || problems.any(|problem| {
+                let rest = problem.path.strip_prefix(path);
+                rest.is_some_and(|rest| rest.starts_with(['.', '[']))
+            })
+    }
+
     /// Where the value of a path stands, or what holds it.
     pub(super) fn find(&self, path: &str) -> Place {
         and_around(path)

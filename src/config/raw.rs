@@ -16,10 +16,12 @@ pub(super) use self::collection::{
 };
 pub(super) use self::collector::{Collector, InProcess};
 pub(super) use self::executor::{Executor, Undo};
+pub(super) use self::retention::{Latest, Policy, Retention, RetentionMode, Rule, UntaggedRule};
 
 mod collection;
 mod collector;
 mod executor;
+mod retention;
 
 /// The configuration of pullproof.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -39,6 +41,8 @@ pub(super) struct Config {
     pub(super) verify: Option<Verify>,
     /// What is garbage in the storages of registries, unless a registry says otherwise.
     pub(super) gc: Option<Gc>,
+    /// Which tags of registries may go, unless a registry says otherwise.
+    pub(super) retention: Option<Retention>,
     /// Who collects where there are several. Without it the storage's own lock alone says it.
     pub(super) leader_election: Option<LeaderElection>,
     /// What pullproof listens on. Nothing on it changes anything.
@@ -278,6 +282,8 @@ pub(super) struct Registry {
     pub(super) storage: Option<Storage>,
     /// What differs from the top-level `gc` for this registry.
     pub(super) gc: Option<Gc>,
+    /// What differs from the top-level `retention` for this registry.
+    pub(super) retention: Option<Retention>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]

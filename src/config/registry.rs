@@ -8,24 +8,35 @@ use crate::oci::reference::{DOCKER_HUB, Reference};
 use super::check::Checker;
 use super::endpoint::{Endpoint, Scheme};
 use super::problem::quoted;
-use super::{ClientCertificate, Gc, Named, Registry, RegistryKind, Tls, Verify, duration, raw};
+use super::{
+    ClientCertificate, Gc, Named, Registry, RegistryKind, Retention, Tls, Verify, duration, raw,
+};
 
 pub(super) const CONCURRENCY: u32 = 32;
 
 /// How long things are in quarantine at least where a registry takes every manifest.
 const UNVALIDATED: Duration = Duration::from_hours(168);
 
+/// What holds for registries that say nothing else.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Defaults<'a> {
+    pub(super) verify: &'a Verify,
+    pub(super) gc: &'a Gc,
+    pub(super) retention: &'a Retention,
+    /// How long what was in use is remembered.
+    pub(super) keep_seen: Duration,
+}
+
 pub(super) fn check(
     checker: &mut Checker<'_, '_>,
     registries: Vec<raw::Registry>,
-    verify: &Verify,
-    gc: &Gc,
+    defaults: Defaults<'_>,
 ) -> Vec<Registry> {
     let mut hosts: HashMap<String, usize> = HashMap::new();
     let mut good = Vec::with_capacity(registries.len());
     for (index, registry) in registries.into_iter().enumerate() {
         let path = format!("registries[{index}]");
-        let registry = checker.registry(&path, registry, verify, gc);
+        let registry = checker.registry(&path, registry, defaults);
         if let Some(first) = hosts.insert(registry.host.to_ascii_lowercase(), index) {
             let message = format!(
                 "{} is already the host of registries[{first}]; write one entry for each host",
@@ -69,8 +80,19 @@ fn check_aliases(
     }
 }
 
+impl From<raw::RegistryKind> for RegistryKind {
+    fn from(raw: raw::RegistryKind) -> Self {
+        match raw {
+            raw::RegistryKind::Auto => Self::Auto,
+            raw::RegistryKind::Distribution => Self::Distribution,
+            raw::RegistryKind::Zot => Self::Zot,
+            raw::RegistryKind::Harbor => Self::Harbor,
+        }
+    }
+}
+
 impl Checker<'_, '_> {
-    fn registry(&mut self, path: &str, raw: raw::Registry, verify: &Verify, gc: &Gc) -> Registry {
+    fn registry(&mut self, path: &str, raw: raw::Registry, defaults: Defaults<'_>) -> Registry {
         let of = |key: &str| format!("{path}.{key}");
         let host = self.host(&of("host"), &raw.host.unwrap_or_default());
         let written = raw
@@ -131,19 +153,14 @@ impl Checker<'_, '_> {
         let mirrored = host.clone();
         let validation = raw.storage.as_ref().and_then(|it| it.validation);
         let validates = validation != Some(raw::Validation::Off);
-        let gc = self.gc(&of("gc"), raw.gc.unwrap_or_default(), gc);
+        let gc = self.gc(&of("gc"), raw.gc.unwrap_or_default(), defaults.gc);
         if !validates {
             self.suits_validation(path, &gc);
         }
         Registry {
             host,
             endpoint,
-            kind: match raw.kind {
-                None | Some(raw::RegistryKind::Auto) => RegistryKind::Auto,
-                Some(raw::RegistryKind::Distribution) => RegistryKind::Distribution,
-                Some(raw::RegistryKind::Zot) => RegistryKind::Zot,
-                Some(raw::RegistryKind::Harbor) => RegistryKind::Harbor,
-            },
+            kind: raw.kind.map_or(RegistryKind::Auto, RegistryKind::from),
             tls: self.tls(&of("tls"), raw.tls.unwrap_or_default()),
             token_realms,
             proxy,
@@ -155,12 +172,22 @@ impl Checker<'_, '_> {
             service,
             single,
             mirrors: self.mirrors(&of("mirrors"), &mirrored, raw.mirrors.unwrap_or_default()),
-            verify: self.verify(&of("verify"), raw.verify.unwrap_or_default(), verify),
+            verify: self.verify(
+                &of("verify"),
+                raw.verify.unwrap_or_default(),
+                defaults.verify,
+            ),
             storage: raw
                 .storage
                 .and_then(|raw| self.storage(&of("storage"), raw)),
             validates,
             gc,
+            retention: self.retention(
+                &of("retention"),
+                raw.retention.unwrap_or_default(),
+                defaults.retention,
+                defaults.keep_seen,
+            ),
         }
     }
 

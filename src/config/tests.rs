@@ -44,7 +44,7 @@ registries:
       interval: 10 parsecs
   - host: Registry.example
 inventroy: {}
-retention: {mode: plan}
+metrics: {labels: [team]}
 ";
     assert_eq!(
         rendered(text),
@@ -58,9 +58,9 @@ pullproof.yaml:5:11: registries[1].host: `Registry.example` is already the host 
 pullproof.yaml:6:1: inventroy: unknown key `inventroy`; did you mean `inventory`?
    6 | inventroy: {}
      | ^
-pullproof.yaml:7:1: retention: `retention` is known, but this version does not have it yet: it would have no effect; take it out
-   7 | retention: {mode: plan}
-     | ^
+pullproof.yaml:7:11: metrics.labels: `labels` is known, but this version does not have it yet: it would have no effect; take it out
+   7 | metrics: {labels: [team]}
+     |           ^
 4 problems in pullproof.yaml"
     );
 }
@@ -307,7 +307,7 @@ http: 8080
             "3:57 registries[1].requestsPerSecond: expected a number above 0, at most 100000, found `.inf`",
             "4:28 registries[2].plainHttp: expected true or false, found `yes`",
             "4:43 registries[2].tls.ca: expected a map (keys: file), found text",
-            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, kind, maxConcurrency, mirrors, plainHttp, proxy, replicaEndpoints, requestsPerSecond, service, single, storage, tls, tokenRealms, verify), found text",
+            "5:5 registries[3]: expected a map (keys: aliases, credentials, endpoint, gc, host, kind, maxConcurrency, mirrors, plainHttp, proxy, replicaEndpoints, requestsPerSecond, retention, service, single, storage, tls, tokenRealms, verify), found text",
             "6:12 registries[4].host: expected text, as \"registry.example:5000\", found the number 10.5",
             "7:20 verify.interval: expected text, as \"10m\", found the number 60",
             "7:35 verify.platforms: expected a list, found text",
@@ -896,7 +896,8 @@ fn the_example_parses_and_shows_every_key_and_the_defaults() {
     // What may be overridden is shown at either place.
     let overridden = |path: String| {
         let of_registry = path.strip_prefix("registries[].");
-        let key = of_registry.filter(|it| it.starts_with("verify.") || it.starts_with("gc."));
+        let both = ["verify.", "gc.", "retention."];
+        let key = of_registry.filter(|it| both.iter().any(|part| it.starts_with(part)));
         key.map(str::to_owned).unwrap_or(path)
     };
     let [shown, known] = [shown, known].map(|paths| {
@@ -1091,7 +1092,7 @@ registries:
 ",
         &[
             "1:12 gc.mode: expected plan or quarantine or purge, found `sweep`",
-            "1:33 gc.repositories: it is empty: nothing would be collected; write [\"**\"] for all",
+            "1:33 gc.repositories: it is empty: no repository fits; write [\"**\"] for all",
             "1:49 gc.minimumAge: expected text, as \"10m\", found the number 5",
             "1:66 gc.alarmPercent: expected a number from 0 to 100, found the number 101",
             "1:107 gc.conflicts.workloads[0].namespace: `Registry` is no namespace of Kubernetes: expected lower-case letters, digits and dashes",

@@ -28,6 +28,8 @@ pub struct Rules<'a> {
     pub pushing_after: Second,
     /// Whether a repository is collected at all.
     pub is_in_scope: &'a dyn Fn(&str) -> bool,
+    /// Which manifests without a tag stay all the same, in order.
+    pub untagged: &'a dyn Fn(&Repository) -> Vec<ObjectId>,
 }
 
 impl fmt::Debug for Rules<'_> {
@@ -197,9 +199,15 @@ impl<'a> Marking<'a> {
             let names = self.graph.names(link.object);
             names.is_some_and(|names| !names.is_understood())
         };
+        let stay = if rules.keeps_untagged || keeps_all {
+            Vec::new()
+        } else {
+            (rules.untagged)(repository)
+        };
+        let stays = |link: &Link| stay.binary_search(&link.object).is_ok();
         let revisions = repository.revisions.iter();
-        let revisions =
-            revisions.filter(|link| rules.keeps_untagged || wanted(link) || is_unknown(link));
+        let revisions = revisions
+            .filter(|link| rules.keeps_untagged || wanted(link) || is_unknown(link) || stays(link));
         let layers = repository.layers.iter().filter(wanted);
         let objects: Vec<ObjectId> = revisions.chain(layers).map(|link| link.object).collect();
         for object in objects {

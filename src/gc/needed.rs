@@ -8,7 +8,7 @@ use crate::inventory::keepset::KeepSet;
 use crate::oci::digest::Digest;
 
 /// What must stay besides what tags lead to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Needed {
     /// Of all references, of whatever host, in order.
     pub digests: Vec<Digest>,

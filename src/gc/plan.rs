@@ -12,6 +12,7 @@ use super::mark::{Marked, Rules, mark};
 use super::needed::Needed;
 use crate::oci::digest::{Digest, Hasher};
 use crate::pattern::Pattern;
+use crate::retention::policy::Policy as Retention;
 use crate::second::Second;
 
 mod totals;
@@ -172,6 +173,9 @@ pub struct Policy<'a> {
     pub young_after: Second,
     /// Pushes that began before this are dead.
     pub pushing_after: Second,
+    /// What of the manifests without a tag stays: by the first that is for their repository.
+    pub retention: &'a [Retention],
+    pub now: Second,
 }
 
 impl Policy<'_> {
@@ -179,6 +183,15 @@ impl Policy<'_> {
     pub fn has(&self, repository: &str) -> bool {
         let mut patterns = self.repositories.iter();
         patterns.any(|pattern| pattern.matches(repository))
+    }
+
+    /// The manifests of a repository that no tag names and that stay by its policy, in order.
+    pub fn untagged(&self, repository: &Repository) -> Vec<ObjectId> {
+        let mut policies = self.retention.iter();
+        let policy = policies.find(|policy| policy.has(&repository.name));
+        policy
+            .and_then(|policy| policy.untagged)
+            .map_or_else(Vec::new, |untagged| untagged.stay(repository, self.now))
     }
 
     /// What nobody links is of no repository: only whoever collects all of them takes it.
@@ -192,12 +205,14 @@ impl Policy<'_> {
 pub fn plan(mut graph: Graph, needed: &Needed, policy: &Policy<'_>) -> Plan {
     graph.settle();
     let is_in_scope = |name: &str| policy.has(name) && !needed.foreign.contains_key(name);
+    let untagged = |repository: &Repository| policy.untagged(repository);
     let rules = |young_after| Rules {
         keeps_untagged: policy.keeps_untagged,
         keeps_history: policy.keeps_tag_history,
         young_after,
         pushing_after: policy.pushing_after,
         is_in_scope: &is_in_scope,
+        untagged: &untagged,
     };
     let marked = mark(&graph, &needed.digests, &rules(policy.young_after));
     // As if everything were old: by that it is told how much only waits.

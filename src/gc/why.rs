@@ -271,7 +271,8 @@ impl<'a> Asking<'a, '_> {
             if names.is_some_and(|names| !names.is_understood()) {
                 return Some(Root::NotUnderstood);
             }
-            if self.policy.keeps_untagged {
+            let stays = || self.policy.untagged(repository).contains(&object);
+            if self.policy.keeps_untagged || stays() {
                 return Some(Root::Untagged { repository: name });
             }
         }

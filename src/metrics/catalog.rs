@@ -134,6 +134,11 @@ catalog! {
     GC_PURGED_BYTES = "gc_purged_bytes", Counter, &["storage"], "Bytes of the objects that were purged";
     GC_RESTORED_BLOBS = "gc_restored_blobs", Counter, &["storage"],
         "Stored objects that came back from the quarantine";
+    RETENTION_PLANNED_TAGS = "retention_planned_tags", Gauge, &["registry"],
+        "Tags that would go by the last plan";
+    RETENTION_PROTECTED_TAGS = "retention_protected_tags", Gauge, &["registry", "class"],
+        "Tags that stay by the last plan, each by its strongest class";
+    RETENTION_DELETED_TAGS = "retention_deleted_tags", Counter, &["registry"], "Tags that were deleted";
     STORAGE_BLOBS = "storage_blobs", Gauge, &["storage"], "Objects (manifests, configs, layers) in the storage";
     STORAGE_BYTES = "storage_bytes", Gauge, &["storage"], "Bytes of the objects in the storage";
     STORAGE_FREE_BYTES = "storage_free_bytes", Gauge, &["storage"],

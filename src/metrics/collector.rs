@@ -12,10 +12,11 @@ use tokio::sync::watch;
 
 use super::families::{Families, Labels, and, number, seconds, truth};
 use super::workloads::{self, Row};
-use super::{catalog, collections};
+use super::{catalog, collections, retention};
 use crate::registry::hosts::Hosts;
 use crate::second::Second;
 use crate::state::collections::{Collections, Leading};
+use crate::state::retention::Retentions;
 use crate::state::storages::{Planned, Storages};
 use crate::state::windows::Windows;
 use crate::state::{ImageState, RegistryStatus, Snapshot};
@@ -38,6 +39,7 @@ pub struct SnapshotCollector {
     storages: Option<watch::Receiver<Arc<Storages>>>,
     windows: Option<watch::Receiver<Arc<Windows>>>,
     collections: Option<watch::Receiver<Arc<Collections>>>,
+    retentions: Option<watch::Receiver<Arc<Retentions>>>,
     leading: Option<watch::Receiver<Leading>>,
     dropped: AtomicU64,
 }
@@ -56,6 +58,7 @@ impl SnapshotCollector {
             storages: None,
             windows: None,
             collections: None,
+            retentions: None,
             leading: None,
             dropped: AtomicU64::new(0),
         }
@@ -65,6 +68,13 @@ impl SnapshotCollector {
     #[must_use]
     pub fn with_storages(mut self, storages: watch::Receiver<Arc<Storages>>) -> Self {
         self.storages = Some(storages);
+        self
+    }
+
+    /// With how it stands with the tags of each registry.
+    #[must_use]
+    pub fn with_retentions(mut self, retentions: watch::Receiver<Arc<Retentions>>) -> Self {
+        self.retentions = Some(retentions);
         self
     }
 
@@ -117,6 +127,8 @@ impl Collector for SnapshotCollector {
             encode_storages(&storages, &collections, &mut families)?;
         }
         collections::encode(&collections, &mut families)?;
+        let retentions = self.retentions.as_ref().map(|it| Arc::clone(&it.borrow()));
+        retention::encode(&retentions.unwrap_or_default(), &mut families)?;
         let leads = self.leading.as_ref().and_then(|it| it.borrow().is_leader());
         let leads = leads.map(|leads| (vec![], truth(leads)));
         families.gauges(&catalog::LEADER, leads)?;

@@ -99,6 +99,17 @@ const PURE: &[(&str, &[&str])] = &[
         ],
     ),
     ("pattern.rs", &[]),
+    ("retention.rs", &[]),
+    (
+        "retention",
+        &[
+            "crate::registry",
+            "crate::app",
+            "crate::http",
+            "crate::vault",
+            "crate::storage",
+        ],
+    ),
     ("storage/layout.rs", &["crate::gc"]),
     ("storage/s3/bulk.rs", &["crate::registry"]),
     ("storage/s3/chain.rs", &["crate::registry"]),

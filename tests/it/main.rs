@@ -20,7 +20,7 @@ mod page;
 mod paging;
 mod parts;
 mod plan;
-
+mod retention;
 mod rules;
 mod shapes;
 mod storage;

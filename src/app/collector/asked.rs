@@ -71,6 +71,7 @@ impl From<&Restore> for Asked {
             Restore::All | Restore::Worse => asked.all = true,
             Restore::Run(run) => drop(asked.runs.insert(*run)),
             Restore::Digest(digest) => drop(asked.digests.insert(*digest)),
+            Restore::Digests(digests) => asked.digests.clone_from(digests),
         }
         asked
     }

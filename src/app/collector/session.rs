@@ -40,6 +40,7 @@ mod gate;
 mod listing;
 mod pacing;
 mod proving;
+pub mod retention;
 mod vanished;
 
 pub(super) use gate::standing;
@@ -629,7 +630,8 @@ impl<'a> Session<'a> {
         memory::write(&self.vault, name, what)
     }
 
-    fn guard(&mut self) -> Guarded {
+    /// Whether it may go on at all: the lock is ours, nobody said stop, and its time is not over.
+    fn goes_on(&mut self) -> Guarded {
         if let Err(problem) = self.leads_still() {
             self.fail(problem);
             return Guarded::Lost;
@@ -659,7 +661,19 @@ impl<'a> Session<'a> {
         if is_stopped || is_marked {
             return Guarded::Stop;
         }
-        if is_over || !self.has_time() {
+        if is_over {
+            self.pacing.is_short = true;
+            return Guarded::Stop;
+        }
+        Guarded::Go
+    }
+
+    fn guard(&mut self) -> Guarded {
+        let goes_on = self.goes_on();
+        if goes_on != Guarded::Go {
+            return goes_on;
+        }
+        if !self.has_time() {
             self.pacing.is_short = true;
             return Guarded::Stop;
         }

@@ -76,6 +76,14 @@ pub struct RestoreArguments {
     /// Everything that is in quarantine
     #[arg(long, conflicts_with_all = ["run", "digest"], env = "PULLPROOF_ALL")]
     all: bool,
+    /// A tag that retention deleted, with all that it needs
+    #[arg(
+        long,
+        value_name = "REPOSITORY:TAG",
+        conflicts_with_all = ["run", "digest", "all"],
+        env = "PULLPROOF_TAG"
+    )]
+    tag: Option<String>,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -138,16 +146,21 @@ pub async fn restore(arguments: RestoreArguments, global: &Global) -> anyhow::Re
         run,
         digest,
         all,
+        tag,
         common,
         starter,
     } = arguments;
+    if let Some(tag) = tag {
+        return super::restore_tag::run(&tag, &common, global).await;
+    }
     let restore = match (run, digest, all) {
         (Some(run), _, _) => Restore::Run(run),
         (None, Some(digest), _) => Restore::Digest(digest),
         (None, None, true) => Restore::All,
         (None, None, false) => {
             terminal::complain(
-                "error: say what is to be put back: --run RUN, --digest DIGEST, or --all; `pullproof gc \
+                "error: say what is to be put back: --run RUN, --digest DIGEST, --tag \
+                 REPOSITORY:TAG, or --all; `pullproof gc \
                  status` tells what is in quarantine",
             );
             return Ok(Exit::Usage);
@@ -231,7 +244,7 @@ fn only(named: String, registry: &Registry) -> anyhow::Result<Result<Only, Strin
 }
 
 /// On a thread of its own; Ctrl-C and SIGTERM stop it within a batch.
-async fn carried_out(work: Work, task: Task) -> anyhow::Result<Report> {
+pub(in crate::cli) async fn carried_out(work: Work, task: Task) -> anyhow::Result<Report> {
     let stop = Arc::clone(&work.stop);
     let session = tokio::task::spawn_blocking(move || collector::run(&work, &task));
     tokio::pin!(session);
@@ -248,7 +261,7 @@ async fn carried_out(work: Work, task: Task) -> anyhow::Result<Report> {
 }
 
 /// The hard stop: the end of the window that is open.
-fn until(registry: &Registry, now: Timestamp) -> Option<Timestamp> {
+pub(in crate::cli) fn until(registry: &Registry, now: Timestamp) -> Option<Timestamp> {
     let opening = window::open_at(&registry.gc.windows, now)?;
     Some(window::opening::stop_by(&opening, MARGIN))
 }
@@ -258,6 +271,11 @@ fn closed(registry: &Registry, now: Timestamp) -> Option<Refusal> {
     if registry.gc.mode == Mode::Plan {
         return Some(collector::plan_only(&registry.gc));
     }
+    window_closed(registry, now)
+}
+
+/// That no window is open, where that is so.
+pub(in crate::cli) fn window_closed(registry: &Registry, now: Timestamp) -> Option<Refusal> {
     let windows = &registry.gc.windows;
     if window::open_at(windows, now).is_some() {
         return None;
@@ -298,7 +316,7 @@ async fn all_closed(
     refusals
 }
 
-fn work(
+pub(in crate::cli) fn work(
     config: Config,
     registry: Registry,
     given: GivenSources,

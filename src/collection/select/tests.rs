@@ -58,6 +58,8 @@ impl Scene {
             keeps_tag_history: false,
             young_after: Second::new(100_000),
             pushing_after: Second::new(0),
+            retention: &[],
+            now: Second::new(0),
         };
         plan(graph, &Needed::default(), &policy)
     }

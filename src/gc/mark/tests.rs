@@ -383,6 +383,7 @@ fn check(world: &World, keeps_untagged: bool, keeps_history: bool) {
         young_after: Second::new(YOUNG_AFTER),
         pushing_after: Second::new(PUSHING_AFTER),
         is_in_scope: &|_| true,
+        untagged: &|_| Vec::new(),
     };
     let marked = mark(&graph, &kept, &rules);
     let needed = needed(world, keeps_untagged, keeps_history);

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::gc::graph::Builder;
+use crate::retention::policy::Untagged;
 
 const OLD: i64 = 1_000;
 const NOW: i64 = 1_000_000;
@@ -68,6 +69,10 @@ impl Scene {
     }
 
     fn planned(self, patterns: &[&str], needed: &Needed) -> Plan {
+        self.planned_by(patterns, needed, &[])
+    }
+
+    fn planned_by(self, patterns: &[&str], needed: &Needed, retention: &[Retention]) -> Plan {
         let mut graph = self.builder.finish();
         loop {
             let unread = graph.unread(&needed.digests);
@@ -86,6 +91,8 @@ impl Scene {
             keeps_tag_history: false,
             young_after: Second::new(YOUNG_AFTER),
             pushing_after: Second::new(NOW - 604_800),
+            retention,
+            now: Second::new(NOW),
         };
         plan(graph, needed, &policy)
     }
@@ -112,6 +119,67 @@ fn told(plan: &Plan) -> Vec<Told> {
 fn sorted(mut rows: Vec<Told>) -> Vec<Told> {
     rows.sort();
     rows
+}
+
+#[test]
+fn what_a_policy_keeps_of_the_untagged_stays_with_all_that_it_names() {
+    let made = || {
+        let mut scene = Scene::default();
+        for (name, pushed) in [("old", OLD), ("newer", OLD + 1000), ("newest", OLD + 2000)] {
+            let layer = scene.blob(&format!("layer of {name}"));
+            let image = scene.image("team/app", name, &[layer]);
+            let other = scene.image("other", name, &[layer]);
+            for (repository, digest) in [("team/app", image), ("other", other)] {
+                let at = Some(Second::new(pushed));
+                scene.builder.revision(repository, digest, at);
+            }
+        }
+        let layer = scene.blob("layer of tagged");
+        let tagged = scene.image("team/app", "tagged", &[layer]);
+        scene.tag("team/app", "v1", tagged);
+        scene
+    };
+    let going = |untagged: Option<Untagged>| -> Vec<String> {
+        let policy = Retention {
+            repositories: vec!["team/*".parse().unwrap()],
+            keep: Vec::new(),
+            keeps_latest: true,
+            releases: Vec::new(),
+            immutable: Vec::new(),
+            untagged,
+        };
+        let plan = made().planned_by(&["**"], &Needed::default(), &[policy]);
+        let rows = plan.garbage().filter(|row| row.kind == Kind::Manifest);
+        rows.map(|row| row.repository.map_or("-", |name| name).to_owned())
+            .collect()
+    };
+    let six = |app: usize| -> Vec<String> {
+        let (other, own) = (vec!["other"; 3], vec!["team/app"; app]);
+        other
+            .into_iter()
+            .chain(own)
+            .map(ToOwned::to_owned)
+            .collect()
+    };
+    // Where the policy says nothing of them, it is `gc.untagged` alone.
+    assert_eq!(going(None), six(3));
+    let newest = Untagged {
+        newest: Some(1),
+        younger_than: None,
+    };
+    assert_eq!(going(Some(newest)), six(2));
+    let long = u64::try_from(NOW - OLD - 500).unwrap();
+    let younger = Untagged {
+        newest: None,
+        younger_than: Some(std::time::Duration::from_secs(long)),
+    };
+    assert_eq!(going(Some(younger)), six(1));
+    // Either of the two keeps one.
+    let both = Untagged {
+        newest: Some(3),
+        ..younger
+    };
+    assert_eq!(going(Some(both)), six(0));
 }
 
 #[test]

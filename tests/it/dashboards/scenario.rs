@@ -103,7 +103,8 @@ async fn paused(cluster: &Cluster, namespace: &str) -> (Desk, Daemon) {
     let desk = Desk::start(Version::V3).await;
     desk.gc(&["pause"]).await;
     let lease = format!("leaderElection: {{lease: {{namespace: {namespace}, name: collector}}}}\n");
-    let config = desk.of_daemon("quarantine") + &lease;
+    let retention = "retention: {policies: [{repositories: [\"**\"], keep: [{newest: 1}]}]}\n";
+    let config = desk.of_daemon("quarantine") + &lease + retention;
     let daemon = Daemon::start_in_cluster(&config, &cluster.admin().kubeconfig);
     daemon
         .wait_for_series("gc_refusals_total", &["paused"])

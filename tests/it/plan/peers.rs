@@ -29,6 +29,7 @@ impl Collected {
 pub(crate) fn program(version: Version) -> OsString {
     let name = match version {
         Version::V2 => "docker-registry",
+        Version::V311 => "registry-3.1.1",
         Version::V3 => "registry-3.1",
     };
     parts::path(name).into()

@@ -20,6 +20,8 @@ const START_BOUND: Duration = Duration::from_secs(30);
 pub(crate) enum Version {
     /// 2.8.2
     V2,
+    /// 3.1.1, whose list of tags on S3 leaves some out
+    V311,
     /// 3.1.2
     V3,
 }
@@ -30,6 +32,7 @@ impl Version {
     fn binary(self) -> &'static str {
         match self {
             Self::V2 => "docker-registry",
+            Self::V311 => "registry-3.1.1",
             Self::V3 => "registry-3.1",
         }
     }
@@ -318,7 +321,7 @@ impl Registry {
                 let address = format!("127.0.0.1:{port}");
                 configuration["redis"] = match self.options.version {
                     Version::V2 => json!({"addr": address}),
-                    Version::V3 => json!({"addrs": [address]}),
+                    Version::V311 | Version::V3 => json!({"addrs": [address]}),
                 };
             }
         }

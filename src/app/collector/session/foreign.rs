@@ -78,7 +78,7 @@ fn begin(work: &Work) -> Result<Session<'_>, Refusal> {
 }
 
 impl Session<'_> {
-    fn over(mut self, ending: Ending) -> Report {
+    pub(super) fn over(mut self, ending: Ending) -> Report {
         self.switch_back();
         self.release();
         self.give_up_lead();

@@ -43,7 +43,7 @@ impl Setup {
         match (self.cache, self.version) {
             (Cache::Off, _) => "none",
             // A push of a manifest that the cache believes in is answered 201 and not written.
-            (_, Version::V2) => "unknown",
+            (_, Version::V2 | Version::V311) => "unknown",
             (_, Version::V3) => "safePut",
         }
     }

@@ -1,0 +1,229 @@
+//! Tags are deleted through the registry's API, and put back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+
+use super::{Asker, Planned};
+use crate::collection::gate::Permit;
+use crate::oci::digest::Digest;
+use crate::registry::client::change::NotDeleted;
+use crate::retention::plan::Going;
+use crate::retention::removal::{self, Batch, Outcome, Removed};
+use crate::second::Second;
+
+/// By which something may be deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    pub permit: &'a Permit,
+    pub epoch: u32,
+    pub now: Second,
+}
+
+/// What a repository's tags name.
+pub type Names = BTreeMap<Arc<str>, Digest>;
+
+/// What each tag of a repository names now.
+pub async fn names(asker: &Asker, repository: &Arc<str>) -> Result<Names, String> {
+    let client = asker.prover.client();
+    let told = |what: &str, message: &str| format!("{repository}: {what}: {message}");
+    let tags = client.tags(asker.auth, repository).await;
+    let tags = tags.map_err(|untold| told("its tags are not known", &untold.message))?;
+    let asked = stream::iter(tags).map(async |tag| {
+        let tagged = client
+            .tagged_manifest(asker.auth, repository, &tag, None)
+            .await;
+        (tag, tagged)
+    });
+    let asked: Vec<_> = asked
+        .buffer_unordered(client.concurrency().max(1))
+        .collect()
+        .await;
+    let mut names = Names::new();
+    for (tag, tagged) in asked {
+        let tagged = tagged.map_err(|untold| told(&tag, &untold.message))?;
+        names.extend(tagged.map(|tagged| (tag, tagged.digest)));
+    }
+    Ok(names)
+}
+
+/// What is needed to put tags back, read before any of them goes. One of whom it cannot be had is kept.
+pub async fn remember(asker: &Asker, all: &[&Going], run: &str, at: jiff::Timestamp) -> Batch {
+    let mut batch = Batch {
+        run: run.to_owned(),
+        ..Batch::default()
+    };
+    for it in all {
+        let kept = tree(asker, it, &mut batch.manifests).await.err();
+        batch.removed.push(Removed {
+            repository: Arc::clone(&it.repository),
+            tag: Arc::clone(&it.tag),
+            digest: it.digest,
+            at,
+            reason: it.reason.clone(),
+            outcome: kept.map(Outcome::Kept),
+        });
+    }
+    batch
+}
+
+async fn tree(
+    asker: &Asker,
+    it: &Going,
+    manifests: &mut BTreeMap<Digest, String>,
+) -> Result<(), String> {
+    let client = asker.prover.client();
+    let mut waiting = vec![it.digest];
+    while let Some(digest) = waiting.pop() {
+        if manifests.contains_key(&digest) {
+            continue;
+        }
+        let body = client
+            .stored_manifest(asker.auth, &it.repository, &digest)
+            .await;
+        let body = body.map_err(|untold| format!("{digest} cannot be read: {}", untold.message))?;
+        let Some(body) = body else {
+            // A child may be left out of a copy; it was not there before either.
+            if digest == it.digest {
+                return Err(format!("{digest} is not there any more"));
+            }
+            continue;
+        };
+        waiting.extend(removal::children(&body));
+        let text = String::from_utf8(body.to_vec());
+        let text =
+            text.map_err(|_not_utf8| format!("{digest} is no text, and could not be put back"))?;
+        manifests.insert(digest, text);
+    }
+    Ok(())
+}
+
+/// Deletes a tag that is remembered. An error is that nobody knows what came of it.
+pub async fn remove(
+    asker: &Asker,
+    by: By<'_>,
+    planned: &Planned,
+    it: &Going,
+    with: &BTreeSet<&str>,
+    names: &mut Option<Names>,
+) -> Result<Outcome, String> {
+    let client = asker.prover.client();
+    let (auth, repository) = (asker.auth, &it.repository);
+    let named = async || {
+        let tagged = client
+            .tagged_manifest(auth, repository, &it.tag, None)
+            .await;
+        let tagged = tagged.map_err(|untold| {
+            let (code, message) = (untold.code, untold.message);
+            format!(
+                "what {repository}:{} names is not known: {code}: {message}",
+                it.tag
+            )
+        })?;
+        Ok::<_, String>(tagged.map(|tagged| tagged.digest))
+    };
+    match named().await? {
+        Some(digest) if digest == it.digest => {}
+        Some(other) => return Ok(Outcome::Kept(format!("it names {} now", other.short()))),
+        // With its manifest, just before; or somebody else was quicker.
+        None => return Ok(Outcome::Deleted),
+    }
+    let permit = (by.permit, by.epoch, by.now);
+    let (answer, outcome) = match client.delete(permit, auth, repository, &it.tag).await {
+        Err(NotDeleted::Unsupported(_)) => {
+            if names.is_none() {
+                *names = Some(self::names(asker, repository).await?);
+            }
+            let now = names.as_ref().expect("they were just asked for");
+            if let Some(problem) = by_digest(planned, it, with, now) {
+                return Ok(Outcome::Kept(format!(
+                    "the registry deletes no tags, and by its digest it may not go: {problem}"
+                )));
+            }
+            let digest = it.digest.to_string();
+            let answer = client.delete(permit, auth, repository, &digest).await;
+            (answer, Outcome::DeletedByDigest)
+        }
+        answer => (answer, Outcome::Deleted),
+    };
+    let problem = match answer {
+        Ok(()) => "it is there all the same".to_owned(),
+        Err(NotDeleted::Unsupported(status)) => format!(
+            "the registry deletes nothing (it answers {status}): distribution has to be told \
+             `storage: {{delete: {{enabled: true}}}}`"
+        ),
+        Err(NotDeleted::Failed(problem)) => problem,
+    };
+    // Whatever was answered: what is there now counts.
+    Ok(match named().await? {
+        None => outcome,
+        Some(_) => Outcome::Kept(problem),
+    })
+}
+
+/// Why a manifest may not be deleted with all its tags: as it was listed, and as its tags are now.
+fn by_digest(
+    planned: &Planned,
+    it: &Going,
+    with: &BTreeSet<&str>,
+    names: &Names,
+) -> Option<String> {
+    let mut others = names.iter();
+    let other = others.find(|(tag, digest)| **digest == it.digest && !with.contains(&***tag));
+    if let Some((other, _)) = other {
+        let short = it.digest.short();
+        return Some(format!("`{other}` names {short} too, and stays"));
+    }
+    let is_needed = |digest: &Digest| {
+        let mut needed = planned.protection.digests();
+        needed.any(|(it, _)| it == digest)
+    };
+    removal::refusal_by_digest(&planned.graph, it, with, &is_needed)
+}
+
+/// Puts a tag back with all manifests below it, and reads that it is there.
+pub async fn put_back(asker: &Asker, batch: &Batch, it: &Removed) -> Result<(), String> {
+    let client = asker.prover.client();
+    let (auth, repository) = (asker.auth, &it.repository);
+    let now = client
+        .tagged_manifest(auth, repository, &it.tag, None)
+        .await;
+    let now = now.map_err(|untold| format!("what it names is not known: {}", untold.message))?;
+    match now {
+        Some(now) if now.digest == it.digest => return Ok(()),
+        // Nothing is overwritten.
+        Some(other) => {
+            return Err(format!(
+                "it names {} now, and that is not overwritten",
+                other.digest.short()
+            ));
+        }
+        None => {}
+    }
+    for digest in batch.in_order(it.digest) {
+        let Some(body) = batch.manifests.get(&digest) else {
+            continue;
+        };
+        let body = Bytes::from(body.clone());
+        let name = if digest == it.digest {
+            it.tag.to_string()
+        } else {
+            digest.to_string()
+        };
+        let put = client.put_manifest(auth, repository, &name, body).await;
+        put.map_err(|problem| format!("{}: {problem}", digest.short()))?;
+    }
+    let now = client
+        .tagged_manifest(auth, repository, &it.tag, None)
+        .await;
+    match now {
+        Ok(Some(now)) if now.digest == it.digest => Ok(()),
+        Ok(_) => Err("the registry took it, and does not have it".to_owned()),
+        Err(untold) => Err(format!(
+            "whether it is there is not known: {}",
+            untold.message
+        )),
+    }
+}

@@ -1,0 +1,217 @@
+//! Since when each tag was in every plan, and since when it is known at all. Pure.
+//!
+//! A tag goes only after it was to go for a while, by the same policy and with the same content, in every plan:
+//! so somebody can say that it must not. What once was not in a plan begins anew.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::plan::Plan;
+use super::policy::Policy;
+use crate::oci::digest::Digest;
+use crate::second::Second;
+
+/// What is remembered of the tags that would go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsed {
+    /// By repository and tag.
+    rows: BTreeMap<String, BTreeMap<String, Row>>,
+    /// When the last plan was made.
+    pub at: Option<Second>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Row {
+    digest: Digest,
+    /// The digest of what the policy says.
+    policy: String,
+    since: Second,
+}
+
+impl Rehearsed {
+    /// With what would go now, and without what is not among it.
+    #[must_use]
+    pub fn with(&self, plan: &Plan, policies: &[Policy], now: Timestamp) -> Self {
+        let now = Second::from(now);
+        let hashes: Vec<String> = policies.iter().map(Policy::hash).collect();
+        let mut rows: BTreeMap<String, BTreeMap<String, Row>> = BTreeMap::new();
+        for it in &plan.going {
+            let Some(policy) = hashes.get(it.policy) else {
+                continue;
+            };
+            let before = self.rows.get(&*it.repository);
+            let before = before.and_then(|tags| tags.get(&*it.tag));
+            let same = before.filter(|row| row.digest == it.digest && row.policy == *policy);
+            let row = Row {
+                digest: it.digest,
+                policy: policy.clone(),
+                // A clock that was set back makes nothing older.
+                since: same.map_or(now, |row| row.since.min(now)),
+            };
+            let tags = rows.entry(it.repository.to_string()).or_default();
+            tags.insert(it.tag.to_string(), row);
+        }
+        Self {
+            rows,
+            at: Some(now),
+        }
+    }
+
+    /// Since when a tag is in every plan.
+    pub fn since(&self, repository: &str, tag: &str) -> Option<Second> {
+        Some(self.rows.get(repository)?.get(tag)?.since)
+    }
+
+    /// Whether a tag is in every plan for so long.
+    pub fn is_due(&self, repository: &str, tag: &str, long: Duration, now: Timestamp) -> bool {
+        let long = i64::try_from(long.as_secs()).unwrap_or(i64::MAX);
+        let since = self.since(repository, tag);
+        since.is_some_and(|since| now.as_second().saturating_sub(since.get()) >= long)
+    }
+
+    /// Since when the tag that is in the plans for the longest is.
+    pub fn oldest(&self) -> Option<Second> {
+        let rows = self.rows.values().flat_map(BTreeMap::values);
+        rows.map(|row| row.since).min()
+    }
+}
+
+/// When each tag was seen first with what it names. For registries whose storage is not read: what they say of
+/// an image's age is what whoever built it says, and reproducible builds say 1970.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstSeen {
+    /// By repository and tag.
+    tags: BTreeMap<String, BTreeMap<String, (Digest, Second)>>,
+}
+
+impl FirstSeen {
+    /// With what a repository's tags name now, and without the tags that it does not have.
+    pub fn see<'a>(
+        &mut self,
+        repository: &str,
+        tags: impl Iterator<Item = (&'a str, Digest)>,
+        now: Timestamp,
+    ) {
+        let now = Second::from(now);
+        let before = self.tags.remove(repository).unwrap_or_default();
+        let seen = tags.map(|(tag, digest)| {
+            let before = before.get(tag).filter(|(known, _)| *known == digest);
+            let since = before.map_or(now, |(_, since)| (*since).min(now));
+            (tag.to_owned(), (digest, since))
+        });
+        let seen = seen.collect();
+        self.tags.insert(repository.to_owned(), seen);
+    }
+
+    /// What is not among these is forgotten.
+    pub fn retain(&mut self, is_there: &dyn Fn(&str) -> bool) {
+        self.tags.retain(|repository, _| is_there(repository));
+    }
+
+    /// Since when a tag names what it names.
+    pub fn since(&self, repository: &str, tag: &str) -> Option<Second> {
+        Some(self.tags.get(repository)?.get(tag)?.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::retention::plan::Going;
+    use crate::retention::policy::Rule;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn policy(newest: u32) -> Policy {
+        Policy {
+            repositories: vec![crate::pattern::Pattern::all()],
+            keep: vec![Rule {
+                newest: Some(newest),
+                ..Rule::default()
+            }],
+            keeps_latest: true,
+            releases: Vec::new(),
+            immutable: Vec::new(),
+            untagged: None,
+        }
+    }
+
+    fn plan(tags: &[(&str, &str)]) -> Plan {
+        let going = tags.iter().map(|(tag, content)| Going {
+            repository: Arc::from("team/app"),
+            tag: Arc::from(*tag),
+            digest: Digest::of(content.as_bytes()),
+            age: 0,
+            bytes: 0,
+            policy: 0,
+            reason: String::new(),
+        });
+        Plan {
+            going: going.collect(),
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn a_tag_is_due_once_it_was_in_every_plan_for_so_long() {
+        let (day, one) = (Duration::from_hours(24), [policy(1)]);
+        let is_due = |rehearsed: &Rehearsed, tag: &str, now: i64| {
+            rehearsed.is_due("team/app", tag, day, at(now))
+        };
+        let first = Rehearsed::default().with(&plan(&[("a", "1"), ("b", "1")]), &one, at(0));
+        assert!(!is_due(&first, "a", 86_399));
+        assert!(is_due(&first, "a", 86_400));
+        // Another plan that has it too restarts nothing; one that lacks it does.
+        let second = first.with(&plan(&[("a", "1"), ("c", "1")]), &one, at(3600));
+        assert!(is_due(&second, "a", 86_400));
+        assert!(!is_due(&second, "b", 1_000_000));
+        assert!(!is_due(&second, "c", 86_400));
+        let third = second.with(&plan(&[("b", "1")]), &one, at(7200));
+        let fourth = third.with(&plan(&[("a", "1"), ("b", "1")]), &one, at(10_800));
+        assert!(!is_due(&fourth, "a", 86_400));
+        // Nor is it the same tag with another content.
+        let moved = second.with(&plan(&[("a", "2")]), &one, at(7200));
+        assert!(!is_due(&moved, "a", 86_400));
+        assert_eq!(first.oldest(), Some(Second::new(0)));
+    }
+
+    #[test]
+    fn a_policy_that_says_something_else_restarts_its_tags() {
+        let day = Duration::from_hours(24);
+        let first = Rehearsed::default().with(&plan(&[("a", "1")]), &[policy(1)], at(0));
+        let same = first.with(&plan(&[("a", "1")]), &[policy(1)], at(3600));
+        assert!(same.is_due("team/app", "a", day, at(86_400)));
+        let other = first.with(&plan(&[("a", "1")]), &[policy(2)], at(3600));
+        assert!(!other.is_due("team/app", "a", day, at(86_400)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_older() {
+        let day = Duration::from_hours(24);
+        let first = Rehearsed::default().with(&plan(&[("a", "1")]), &[policy(1)], at(1_000_000));
+        let back = first.with(&plan(&[("a", "1")]), &[policy(1)], at(0));
+        assert_eq!(back.since("team/app", "a"), Some(Second::new(0)));
+        assert!(!back.is_due("team/app", "a", day, at(86_399)));
+    }
+
+    #[test]
+    fn a_tag_is_as_old_as_it_was_first_seen_with_what_it_names() {
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let mut seen = FirstSeen::default();
+        seen.see("a", [("v1", one), ("v2", one)].into_iter(), at(10));
+        seen.see("a", [("v1", one), ("v2", two)].into_iter(), at(20));
+        assert_eq!(seen.since("a", "v1"), Some(Second::new(10)));
+        assert_eq!(seen.since("a", "v2"), Some(Second::new(20)));
+        seen.see("a", [("v2", two)].into_iter(), at(30));
+        assert_eq!(seen.since("a", "v1"), None);
+        seen.retain(&|repository| repository == "b");
+        assert_eq!(seen.since("a", "v2"), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! Which tags may go, and how they go, on real registries.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod apply;
+mod incident;
+mod listing;
+mod served;
+mod shop;
