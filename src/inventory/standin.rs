@@ -60,8 +60,10 @@ pub fn with_last(fresh: SourceState, last: &SourceState) -> SourceState {
     let mut pull_secrets = PullSecrets::clone(&last.pull_secrets);
     let secrets = fresh.pull_secrets.iter();
     pull_secrets.extend(secrets.map(|(key, secret)| (key.clone(), secret.clone())));
+    let marks = fresh.marks.with_last(&last.marks, &fresh.uses);
     SourceState {
         complete_at: last.complete_at,
+        marks,
         uses,
         running,
         pull_secrets: Arc::new(pull_secrets),
