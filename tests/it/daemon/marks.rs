@@ -48,6 +48,24 @@ async fn until_ignored(daemon: &Daemon, expected: &[(&str, Option<&str>)]) {
         .await;
 }
 
+/// Another choice of labels needs no restart.
+async fn chosen_anew(daemon: &Daemon) {
+    let file = daemon.configuration();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let fewer = text.replace("[team, example.com/tier]", "[team]");
+    assert_ne!(fewer, text);
+    std::fs::write(&file, fewer).unwrap();
+    daemon
+        .wait_for_no_series("workload_image_failure", &["example_com_tier"])
+        .await;
+    daemon
+        .wait_for_series(
+            "workload_image_failure",
+            &["workload=\"web\"", "team=\"web\""],
+        )
+        .await;
+}
+
 #[tokio::test]
 async fn an_annotation_silences_a_workload_or_a_namespace_and_labels_ride_along() {
     require_shop!();
@@ -153,6 +171,8 @@ async fn an_annotation_silences_a_workload_or_a_namespace_and_labels_ride_along(
     );
     annotate(cluster, &place, "pullproof.dev/ignore-").await;
     until_ignored(&daemon, &[("api", None), ("web", None)]).await;
+
+    chosen_anew(&daemon).await;
 }
 
 #[tokio::test]
