@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::inventory::extract::{CustomResource, Releases};
+use crate::inventory::marks::Chosen;
 use crate::mirrors::Rule;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Aliases;
@@ -27,6 +28,7 @@ pub mod duration;
 pub mod endpoint;
 pub mod executor;
 pub mod files;
+mod labels;
 mod later;
 mod mirror;
 mod objects;
@@ -315,11 +317,14 @@ pub struct Http {
     pub token: Option<PathBuf>,
 }
 
-/// At least 1 each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
+    /// At least 1.
     pub max_series: u32,
+    /// At least 1.
     pub max_series_per_namespace: u32,
+    /// Of namespaces and workloads; their series carry them.
+    pub labels: Vec<Chosen>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

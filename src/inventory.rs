@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::completeness::{Rules, Shrunk};
+use self::marks::{AllMarks, Marks};
 use crate::credentials::Keyring;
 use crate::oci::platform::Platform;
 use crate::oci::reference::{InvalidReference, Reference};
@@ -26,6 +27,7 @@ pub mod keepset;
 pub mod ledger;
 pub mod loss;
 pub mod manifests;
+pub mod marks;
 pub mod nodes;
 pub mod peer;
 pub mod references;
@@ -148,6 +150,8 @@ pub struct SourceState {
     /// The platforms of the cluster's nodes; `None` where Nodes cannot be read, and for files:
     /// then every platform is needed.
     pub platforms: Option<Arc<[Platform]>>,
+    /// What people say of alerts about its workloads.
+    pub marks: Marks,
     /// What the configuration says of it.
     pub rules: Rules,
     /// It names much less than it did.
@@ -181,6 +185,7 @@ impl SourceState {
             running: [].into(),
             pull_secrets: Arc::default(),
             platforms: None,
+            marks: Marks::default(),
             rules: Rules::default(),
             shrunk: None,
             peer: None,
@@ -223,6 +228,12 @@ impl Inventory {
     pub fn running(&self) -> HashMap<&User, &Arc<RunningUse>> {
         let uses = self.sources.iter().flat_map(|source| source.running.iter());
         uses.map(|of_use| (&*of_use.user, of_use)).collect()
+    }
+
+    /// What people say of alerts, whatever the source.
+    pub fn marks(&self) -> AllMarks {
+        let sources = self.sources.iter();
+        sources.map(|source| source.marks.clone()).collect()
     }
 
     pub fn is_complete(&self) -> bool {

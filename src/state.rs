@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::baseline::Baseline;
 use crate::images::{Image, ImageKey, Images};
 use crate::inventory::Inventory;
+use crate::inventory::marks::AllMarks;
 use crate::remembered::{self, RegistryMemory, Remembered};
 use crate::second::Second;
 use crate::verify::finding::{Report, Verdict};
@@ -44,6 +45,7 @@ use unsaved::Changed;
 #[derive(Debug, Default)]
 pub struct State {
     sources: Vec<SourceStatus>,
+    marks: AllMarks,
     standings: Standings,
     /// What is no reference, as it was last shown.
     malformed: Vec<Arc<ImageState>>,
@@ -94,6 +96,7 @@ impl State {
             .iter()
             .map(|source| SourceStatus::from(&**source))
             .collect();
+        self.marks = inventory.marks();
         let gone = self.standings.replace(images);
         let images = Arc::clone(self.standings.images());
         for (image, standing) in gone {

@@ -2,6 +2,7 @@
 //! added to. Apart from the domain's types, so that those can change. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::drift::{self, Disagreement, Drift};
 use crate::inventory::completeness::{self, Facts, Refusal, Shrunk};
+use crate::inventory::marks::AllMarks;
 use crate::inventory::running::Reason;
 use crate::inventory::{Inventory, User};
 use crate::mirrors::Role;
@@ -121,7 +123,33 @@ pub struct Image {
     pub drift: Vec<DriftView>,
     /// Where nodes say that they cannot pull what was proven to be there.
     pub kubelet: Vec<DisagreementView>,
-    pub used_by: Vec<User>,
+    pub used_by: Vec<UserView>,
+}
+
+/// Who uses an image, and whether anybody is to be told of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct UserView {
+    #[serde(flatten)]
+    pub user: User,
+    /// Why its alerts are silenced; null where they are not. It is kept and proven all the same.
+    pub ignored: Option<Arc<str>>,
+}
+
+impl UserView {
+    pub fn of(user: &User, marks: &AllMarks) -> Self {
+        Self {
+            user: user.clone(),
+            ignored: marks.of(user).ignored().cloned(),
+        }
+    }
+}
+
+impl Deref for UserView {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.user
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -157,17 +185,18 @@ pub struct DriftView {
     /// The endpoint that serves another digest.
     pub registry: Option<String>,
     /// Whom it is about.
-    pub used_by: Vec<User>,
+    pub used_by: Vec<UserView>,
 }
 
-impl From<&Drift> for DriftView {
-    fn from(drift: &Drift) -> Self {
+impl DriftView {
+    fn of(drift: &Drift, marks: &AllMarks) -> Self {
+        let users = drift.users.iter();
         Self {
             drift: drift.kind,
             digest: drift.digest,
             platform: drift.platform.clone(),
             registry: drift.registry.as_deref().map(ToOwned::to_owned),
-            used_by: drift.users.iter().map(|user| User::clone(user)).collect(),
+            used_by: users.map(|user| UserView::of(user, marks)).collect(),
         }
     }
 }
@@ -177,15 +206,15 @@ impl From<&Drift> for DriftView {
 pub struct DisagreementView {
     pub reason: Reason,
     pub message: String,
-    pub used_by: User,
+    pub used_by: UserView,
 }
 
-impl From<&Disagreement> for DisagreementView {
-    fn from(disagreement: &Disagreement) -> Self {
+impl DisagreementView {
+    fn of(disagreement: &Disagreement, marks: &AllMarks) -> Self {
         Self {
             reason: disagreement.refusal.reason,
             message: disagreement.refusal.message.to_string(),
-            used_by: User::clone(&disagreement.user),
+            used_by: UserView::of(&disagreement.user, marks),
         }
     }
 }
@@ -207,6 +236,7 @@ pub struct PlatformView {
 impl Image {
     /// An image of a snapshot, with what is known of the tags beside it.
     pub fn of(image: &ImageState, snapshot: &Snapshot) -> Self {
+        let marks = &snapshot.marks;
         let users = image.users().iter().filter(|user| !user.is_argument());
         let mut namespaces: Vec<String> = users
             .clone()
@@ -242,13 +272,17 @@ impl Image {
             platforms: platforms.collect(),
             findings: image.report.findings.to_vec(),
             endpoints: image.endpoints().iter().map(EndpointView::from).collect(),
-            drift: image.drift().iter().map(DriftView::from).collect(),
+            drift: image
+                .drift()
+                .iter()
+                .map(|drift| DriftView::of(drift, marks))
+                .collect(),
             kubelet: image
                 .disagreements()
                 .iter()
-                .map(DisagreementView::from)
+                .map(|one| DisagreementView::of(one, marks))
                 .collect(),
-            used_by: users.map(|user| User::clone(user)).collect(),
+            used_by: users.map(|user| UserView::of(user, marks)).collect(),
         }
     }
 }
@@ -350,13 +384,14 @@ pub struct InventoryImage {
     pub running: Vec<Digest>,
     /// Which pull secret could not be read, and why, where without it nothing can be told of the image.
     pub unavailable: Option<String>,
-    pub used_by: Vec<User>,
+    pub used_by: Vec<UserView>,
 }
 
 impl InventoryView {
     pub fn of(inventory: &Inventory, now: Timestamp) -> Self {
         let mut images: BTreeMap<String, InventoryImage> = BTreeMap::new();
         let told = inventory.running();
+        let marks = inventory.marks();
         let uses = inventory.sources.iter();
         let uses = uses.flat_map(|source| source.uses.iter().map(move |it| (&**source, it)));
         for (source, image_use) in uses {
@@ -377,7 +412,7 @@ impl InventoryView {
             if image.unavailable.is_none() {
                 image.unavailable = crate::images::unavailable(image_use, source);
             }
-            image.used_by.push(User::clone(&image_use.user));
+            image.used_by.push(UserView::of(&image_use.user, &marks));
             let of_use = told.get(&*image_use.user);
             let running = of_use.iter().flat_map(|of_use| &of_use.running);
             image.running.extend(running.map(|one| one.id.digest));
@@ -439,7 +474,8 @@ fn reference_by_reference<S: Serializer>(
     let image = |entries: &[Arc<ImageState>]| {
         let first = entries.first()?;
         let users = entries.iter().flat_map(|entry| entry.users());
-        let mut used_by: Vec<User> = users.map(|user| User::clone(user)).collect();
+        let users = users.map(|user| UserView::of(user, &snapshot.marks));
+        let mut used_by: Vec<UserView> = users.collect();
         used_by.sort();
         used_by.dedup();
         let images = entries.iter().filter_map(|entry| entry.image());
@@ -468,7 +504,7 @@ fn invalid(image: &ImageState) -> Option<String> {
     invalid.map(|finding| finding.message.clone())
 }
 
-fn classes(users: &[User]) -> Vec<String> {
+fn classes(users: &[UserView]) -> Vec<String> {
     let classes: BTreeSet<_> = users.iter().map(|user| user.class).collect();
     classes.iter().map(ToString::to_string).collect()
 }
@@ -600,9 +636,10 @@ mod tests {
             since: None,
             idle: None,
         };
+        let user = UserView::of(&user, &AllMarks::default());
         let expected = serde_json::json!({"cluster": null, "namespace": "shop", "kind": "Deployment",
             "name": "web", "container": "app", "image": "app:1", "class": "runtime", "via": null,
-            "since": null, "idle": null});
+            "since": null, "idle": null, "ignored": null});
         assert_eq!(serde_json::to_value(user).unwrap(), expected);
     }
 }

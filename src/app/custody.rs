@@ -398,6 +398,7 @@ fn says_the_same(one: &SourceState, other: &SourceState) -> bool {
         && one.incomplete == other.incomplete
         && (Arc::ptr_eq(&one.running, &other.running) || runs_the_same(one, other))
         && content(one) == content(other)
+        && one.marks == other.marks
 }
 
 /// Whether of both the same runs, whatever else nodes say.

@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::config::{self, ClusterAccess, Config, Role, Scope};
 use crate::inventory::cluster::{self, Access, Beyond, ClusterOptions, IsBroken};
 use crate::inventory::completeness::Rules;
-use crate::inventory::extract::CustomResource;
+use crate::inventory::manifests::Reading;
+use crate::inventory::marks::Chosen;
 use crate::inventory::peer::{self, PeerOptions};
 use crate::inventory::standin::{of_class, with_last};
 use crate::inventory::stored::ReadFrom;
@@ -52,14 +53,14 @@ pub enum Wanted {
     Manifests {
         name: String,
         paths: Vec<PathBuf>,
-        custom_resources: Vec<Arc<CustomResource>>,
+        reading: Reading,
     },
     /// Given as text: standard input.
     ReferencesText { name: String, text: String },
     ManifestsText {
         name: String,
         text: String,
-        custom_resources: Vec<Arc<CustomResource>>,
+        reading: Reading,
     },
     /// Typed on the command line.
     Arguments(Vec<Reference>),
@@ -166,7 +167,8 @@ pub fn of_config(config: &Config) -> Vec<Wanted> {
     wanted
 }
 
-/// Lets every cluster and manifest be read beyond Kubernetes' own kinds, as the configuration says.
+/// Lets every cluster and manifest be read beyond Kubernetes' own kinds, and with the labels that ride along,
+/// as the configuration says.
 pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
     let hosts = config.registries.iter();
     let hosts = hosts.flat_map(|entry| entry.names().cloned());
@@ -175,15 +177,19 @@ pub fn with_beyond(wanted: &mut [Wanted], config: &Config) {
         mentions: config.inventory.mentions.then(|| hosts.collect()),
         releases: config.inventory.releases,
     };
+    let labels: Arc<[Chosen]> = config.metrics.labels.as_slice().into();
     for wanted in wanted {
         match wanted {
-            Wanted::Cluster { options, .. } => options.beyond = beyond.clone(),
-            Wanted::Manifests {
-                custom_resources, ..
+            Wanted::Cluster { options, .. } => {
+                options.beyond = beyond.clone();
+                options.labels = Arc::clone(&labels);
             }
-            | Wanted::ManifestsText {
-                custom_resources, ..
-            } => custom_resources.clone_from(&beyond.custom_resources),
+            Wanted::Manifests { reading, .. } | Wanted::ManifestsText { reading, .. } => {
+                reading
+                    .custom_resources
+                    .clone_from(&beyond.custom_resources);
+                reading.labels = Arc::clone(&labels);
+            }
             Wanted::Peer(_)
             | Wanted::References { .. }
             | Wanted::ReferencesText { .. }
@@ -212,7 +218,7 @@ fn named(config: &Config) -> Vec<Wanted> {
         .map(|tree| Wanted::Manifests {
             name: tree.name.clone(),
             paths: vec![tree.path.clone()],
-            custom_resources: Vec::new(),
+            reading: Reading::default(),
         });
     let peers = config.inventory.peers.iter().map(of_peer);
     let files = references.chain(manifests);
@@ -249,6 +255,7 @@ fn current() -> ClusterOptions {
         class: Class::Runtime,
         namespaces: Vec::new(),
         beyond: Beyond::default(),
+        labels: [].into(),
     }
 }
 
@@ -312,6 +319,7 @@ fn of_cluster(cluster: &config::Cluster) -> Wanted {
             Scope::Namespaces { names, .. } => names.clone(),
         },
         beyond: Beyond::default(),
+        labels: [].into(),
     };
     Wanted::Cluster {
         options,
@@ -378,14 +386,14 @@ fn read_files(wanted: &Wanted, clock: &Arc<dyn Clock>) -> SourceState {
         Wanted::Manifests {
             name,
             paths,
-            custom_resources,
-        } => manifests::read(name, paths, custom_resources, now),
+            reading,
+        } => manifests::read(name, paths, reading, now),
         Wanted::ReferencesText { name, text } => references::read_text(name, text, now),
         Wanted::ManifestsText {
             name,
             text,
-            custom_resources,
-        } => manifests::read_text(name, text, custom_resources, now),
+            reading,
+        } => manifests::read_text(name, text, reading, now),
         Wanted::Arguments(arguments) => SourceState {
             incomplete: None,
             is_awaited: false,

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::credential_source::Sources;
 use crate::credentials::DockerConfig;
 use crate::inventory::Inventory;
+use crate::inventory::manifests::Reading;
 use crate::oci::reference::Reference;
 use crate::registry::manifest_cache::InMemory;
 use crate::registry::stats::Stats;
@@ -92,13 +93,13 @@ impl GivenSources {
                 Wanted::ManifestsText {
                     name: "stdin".to_owned(),
                     text: stdin()?,
-                    custom_resources: Vec::new(),
+                    reading: Reading::default(),
                 }
             } else {
                 Wanted::Manifests {
                     name: path.display().to_string(),
                     paths: vec![path.clone()],
-                    custom_resources: Vec::new(),
+                    reading: Reading::default(),
                 }
             });
         }

@@ -9,7 +9,7 @@ use super::terminal::Paint;
 use crate::inventory::{Class, User};
 use crate::oci::platform::Platform;
 use crate::verify::finding::Verdict;
-use crate::view::{Image, InventoryView, PlatformView, Summary};
+use crate::view::{Image, InventoryView, PlatformView, Summary, UserView};
 
 /// Names of users shown in a row; the rest is counted.
 const USERS_SHOWN: usize = 2;
@@ -31,10 +31,10 @@ impl Breadth {
         }
     }
 
-    fn users(self, all: &[User]) -> String {
+    fn users(self, all: &[UserView]) -> String {
         match self {
             Self::Usual => users(all),
-            Self::Wide => all.iter().map(user).collect::<Vec<_>>().join(", "),
+            Self::Wide => all.iter().map(|it| user(it)).collect::<Vec<_>>().join(", "),
         }
     }
 }
@@ -215,8 +215,8 @@ fn platform_word(platform: &PlatformView, paint: Paint) -> String {
 }
 
 /// `shop/Deployment/web (app), shop/CronJob/report (main) and 3 more`
-pub fn users(users: &[User]) -> String {
-    let names: Vec<String> = users.iter().map(user).collect();
+pub fn users(users: &[UserView]) -> String {
+    let names: Vec<String> = users.iter().map(|it| user(it)).collect();
     let shown = names
         .iter()
         .take(USERS_SHOWN)
@@ -252,7 +252,7 @@ fn user(user: &User) -> String {
 }
 
 /// `runtime    shop/Deployment/web (app) via Pod/web-6f7c, since 2026-11-02`
-pub fn why(user: &User) -> String {
+pub fn why(user: &UserView) -> String {
     let class = user.class.as_str();
     let day = |since| Timestamp::from(since).strftime("%F").to_string();
     let day = user.since.map(day);
@@ -267,7 +267,10 @@ pub fn why(user: &User) -> String {
         .map(|via| format!(" via {}", shown(&via.to_string())));
     let since = day.map(|day| format!(", since {day}"));
     let (via, since) = (via.unwrap_or_default(), since.unwrap_or_default());
-    format!("{class:<10} {name}{via}{since}")
+    let silenced = user.ignored.as_ref();
+    let silenced = silenced.map(|reason| format!("; silenced: {}", safe(reason)));
+    let silenced = silenced.unwrap_or_default();
+    format!("{class:<10} {name}{via}{since}{silenced}")
 }
 
 /// Sources first, since an incomplete one makes the rest a part; then every reference.
@@ -399,19 +402,26 @@ mod tests {
 
     #[test]
     fn who_needs_an_image_says_why_and_since_when() {
-        let user = |class: Class, via: Option<&str>, idle: Option<Idle>| User {
-            owner: Arc::new(TopOwner {
-                cluster: Some("prod".into()),
-                namespace: "shop".into(),
-                kind: "Deployment".into(),
-                name: "web".into(),
-            }),
-            container: "app".into(),
-            image: "app:1".into(),
-            class,
-            via: via.map(Into::into),
-            since: Some(Second::new(1_600_000_000)),
-            idle,
+        let user = |class: Class, via: Option<&str>, idle: Option<Idle>| UserView {
+            ignored: None,
+            user: User {
+                owner: Arc::new(TopOwner {
+                    cluster: Some("prod".into()),
+                    namespace: "shop".into(),
+                    kind: "Deployment".into(),
+                    name: "web".into(),
+                }),
+                container: "app".into(),
+                image: "app:1".into(),
+                class,
+                via: via.map(Into::into),
+                since: Some(Second::new(1_600_000_000)),
+                idle,
+            },
+        };
+        let silenced = UserView {
+            ignored: Some("moved to r2.example\n".into()),
+            ..user(Class::Runtime, None, None)
         };
         for (user, expected) in [
             (
@@ -425,6 +435,10 @@ mod tests {
             (
                 user(Class::Remembered, None, None),
                 "remembered named by nothing since 2020-09-13",
+            ),
+            (
+                silenced,
+                "runtime    prod:shop/Deployment/web (app), since 2020-09-13; silenced: moved to r2.example\\n",
             ),
         ] {
             assert_eq!(why(&user), expected);

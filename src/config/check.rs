@@ -13,7 +13,8 @@ use super::endpoint::Listen;
 use super::problem::{Report, quoted};
 use super::{
     ClientCertificate, Config, Depth, Gc, Http, Log, LogFormat, LogLevel, Metrics, NeededPlatforms,
-    Network, Retention, STATE_DIRECTORY, State, Verify, amount, duration, raw, registry, sources,
+    Network, Retention, STATE_DIRECTORY, State, Verify, amount, duration, labels, raw, registry,
+    sources,
 };
 
 /// What every check needs.
@@ -64,6 +65,7 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
         metrics: Metrics {
             max_series: metrics.max_series.unwrap_or(200_000),
             max_series_per_namespace: metrics.max_series_per_namespace.unwrap_or(20_000),
+            labels: labels::check(&mut checker, metrics.labels.unwrap_or_default()),
         },
         network: checker.network(raw.network.unwrap_or_default()),
         log: Log {

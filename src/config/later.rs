@@ -4,7 +4,7 @@
 //! limit and is not stopped believes that it holds.
 
 /// Keys by the path of a map (indices left out) and their name in it.
-const KEYS: &[(&str, &[&str])] = &[("registries[]", &["sparse"]), ("metrics", &["labels"])];
+const KEYS: &[(&str, &[&str])] = &[("registries[]", &["sparse"])];
 
 /// Whether a later version has this key in the map at this path.
 pub(super) fn has_key(map: &str, key: &str) -> bool {

@@ -47,7 +47,7 @@ pub(super) struct Config {
     pub(super) leader_election: Option<LeaderElection>,
     /// What pullproof listens on. Nothing on it changes anything.
     pub(super) http: Option<Http>,
-    /// Limits of what is exported.
+    /// What is exported of workloads.
     pub(super) metrics: Option<Metrics>,
     /// What pullproof has to know of the network.
     pub(super) network: Option<Network>,
@@ -461,7 +461,7 @@ pub(super) struct ServerCertificate {
     pub(super) key_file: Option<String>,
 }
 
-/// Limits of what is exported; what does not fit is counted.
+/// What is exported of workloads, and how much; what does not fit is counted.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Metrics {
@@ -471,6 +471,14 @@ pub(super) struct Metrics {
     /// Time series of images of one namespace.
     #[schemars(extend("default" = 20_000), range(min = 1))]
     pub(super) max_series_per_namespace: Option<u32>,
+    /// Labels of workloads and of their namespaces that their series carry, so that alerts do: at most ten. A
+    /// workload's own goes before its namespace's. In Prometheus every character but letters and digits is
+    /// an underscore.
+    #[schemars(
+        extend("default" = []),
+        extend("examples" = [["team", "app.kubernetes.io/part-of"]])
+    )]
+    pub(super) labels: Option<Vec<String>>,
 }
 
 /// What pullproof has to know of the network.

@@ -256,6 +256,71 @@ fn what_a_registry_is_may_be_said() {
 }
 
 #[test]
+fn labels_that_ride_along_are_keys_of_labels_that_are_nobody_elses_in_prometheus() {
+    let config = parsed("metrics: {labels: [team, app.kubernetes.io/part-of, 1st-tier]}");
+    let labels = config.metrics.labels.iter();
+    let labels: Vec<_> = labels.map(|it| (&*it.key, &*it.name)).collect();
+    assert_eq!(
+        labels,
+        [
+            ("team", "team"),
+            ("app.kubernetes.io/part-of", "app_kubernetes_io_part_of"),
+            ("1st-tier", "_1st_tier"),
+        ]
+    );
+    check(
+        "metrics:\n  labels: [team, namespace, team, app.kubernetes.io/name, app-kubernetes.io/name, Team, ignored]",
+        &[
+            "2:18 metrics.labels[1]: `namespace` is `namespace` in Prometheus, which is a label of pullproof's, of alerts' or of targets' own; choose another, or label the workloads with a key of your own, as example.com/namespace",
+            "2:29 metrics.labels[2]: `team` is chosen already; once is enough",
+            "2:59 metrics.labels[4]: `app-kubernetes.io/name` is `app_kubernetes_io_name` in Prometheus, and so is `app.kubernetes.io/name` before it; keep one of them",
+            "2:89 metrics.labels[6]: `ignored` is `ignored` in Prometheus, which is a label of pullproof's, of alerts' or of targets' own; choose another, or label the workloads with a key of your own, as example.com/ignored",
+        ],
+    );
+    for key in [
+        "",
+        "-team",
+        "team-",
+        "a/b/c",
+        "/team",
+        "Example.com/team",
+        "example..com/team",
+        "te am",
+        "täam",
+        &"a".repeat(64),
+        &format!("{}.com/team", "a".repeat(250)),
+    ] {
+        let problems = rendered(&json!({"metrics": {"labels": [key]}}).to_string());
+        assert!(
+            problems.contains("is not the key of a label"),
+            "{key}: {problems}"
+        );
+    }
+    for key in [
+        "pod",
+        "severity",
+        "job",
+        "exported_namespace",
+        "le",
+        "workload-type",
+        "alertname",
+    ] {
+        let problems = rendered(&json!({"metrics": {"labels": [key]}}).to_string());
+        assert!(problems.contains("choose another"), "{key}: {problems}");
+    }
+    let eleven: Vec<String> = (0..11).map(|number| format!("label-{number}")).collect();
+    let problems = rendered(&json!({"metrics": {"labels": eleven}}).to_string());
+    assert!(
+        problems.contains("metrics.labels: 11 labels are more than 10"),
+        "{problems}"
+    );
+    let longest = format!("{}/{}", ["a"; 127].join("."), "b".repeat(63));
+    for key in [&longest, "team", "Team", "a.b_c-d", "x.y/1"] {
+        parsed(&json!({"metrics": {"labels": [key]}}).to_string());
+    }
+}
+
+#[test]
 fn how_far_to_read_is_a_word_a_share_and_an_amount() {
     let config = parse(
         "verify: {depth: read, readShare: 0.5%, contentBudget: 1GiB}\nregistries: [{host: a.b, verify: {depth: content}}]",

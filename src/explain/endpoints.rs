@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::kept::{self, Kept};
 use super::tree::Object;
+use crate::inventory::marks::AllMarks;
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::state::ImageState;
@@ -31,6 +32,7 @@ pub(super) fn held(
     state: &ImageState,
     trees: &[Option<&Object>],
     digest: &Digest,
+    marks: &AllMarks,
 ) -> Option<(Kept, Verdict)> {
     let mut found: Option<Kept> = None;
     let (mut best, mut worst) = (Verdict::Broken, Verdict::Pullable);
@@ -38,7 +40,7 @@ pub(super) fn held(
         let there = match tree {
             None => report.verdict,
             Some(tree) => {
-                let Some(kept) = kept::kept(state, tree, digest) else {
+                let Some(kept) = kept::kept(state, tree, digest, marks) else {
                     continue;
                 };
                 let there = kept.state;

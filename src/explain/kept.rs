@@ -6,11 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::tree::Object;
+use crate::inventory::marks::AllMarks;
 use crate::inventory::{Class, Inventory, User};
 use crate::oci::digest::Digest;
 use crate::oci::reference::Reference;
 use crate::state::ImageState;
 use crate::verify::finding::Verdict;
+use crate::view::UserView;
 
 /// An image that holds an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,11 +31,11 @@ pub struct Kept {
     pub paths: Vec<Vec<Digest>>,
     /// Why it is kept, strongest first; empty where nobody named it but the command line.
     pub classes: Vec<Class>,
-    pub used_by: Vec<User>,
+    pub used_by: Vec<UserView>,
 }
 
 /// The place of an object in an image, if the image holds it.
-pub fn kept(image: &ImageState, tree: &Object, digest: &Digest) -> Option<Kept> {
+pub fn kept(image: &ImageState, tree: &Object, digest: &Digest, marks: &AllMarks) -> Option<Kept> {
     let mut paths = Vec::new();
     let mut platforms = Vec::new();
     let mut whole = false;
@@ -73,9 +75,15 @@ pub fn kept(image: &ImageState, tree: &Object, digest: &Digest) -> Option<Kept> 
             platforms: if whole { Vec::new() } else { platforms },
             paths,
             classes: classes(&used_by),
-            used_by,
+            used_by: viewed(&used_by, marks),
         }
     })
+}
+
+/// With what people say of alerts about them.
+pub fn viewed(users: &[User], marks: &AllMarks) -> Vec<UserView> {
+    let users = users.iter();
+    users.map(|user| UserView::of(user, marks)).collect()
 }
 
 /// Who uses an image, without what an operator typed.

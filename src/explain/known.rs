@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::endpoints::{asked, by_mirrors, held};
-use super::kept;
+use super::kept::{self, viewed};
 use super::tree::Object;
 use super::view::{EndpointTree, Explain, InventoryState, ObjectView, OtherView};
 use crate::images::{Image, ImageKey, Images};
 use crate::inventory::Inventory;
+use crate::inventory::marks::AllMarks;
 use crate::oci::digest::Digest;
 use crate::oci::reference::Reference;
 use crate::state::{ImageState, SourceStatus};
@@ -40,6 +41,10 @@ impl Known<'_> {
             .images
             .iter()
             .zip(self.states.iter().map(|state| &**state))
+    }
+
+    fn marks(&self) -> AllMarks {
+        self.inventory.map(Inventory::marks).unwrap_or_default()
     }
 
     pub fn inventory_state(&self) -> Option<InventoryState> {
@@ -92,6 +97,7 @@ impl Known<'_> {
         let report = first.map_or_else(Report::never_checked, |(_, state)| {
             Report::clone(&state.report)
         });
+        let marks = self.marks();
         let mut keeps = Vec::new();
         let mut used_by = Vec::new();
         for (image, state) in &entries {
@@ -99,7 +105,7 @@ impl Known<'_> {
             used_by.extend(kept::users(state));
             keeps.extend(
                 tree.zip(root)
-                    .and_then(|(tree, root)| kept::kept(state, tree, &root))
+                    .and_then(|(tree, root)| kept::kept(state, tree, &root, &marks))
                     .filter(|kept| !kept.used_by.is_empty()),
             );
         }
@@ -134,7 +140,7 @@ impl Known<'_> {
             findings: report.findings.to_vec(),
             endpoints: told.collect(),
             other_credentials: others.collect(),
-            used_by,
+            used_by: viewed(&used_by, &marks),
             keeps,
             ..blank
         };
@@ -143,6 +149,7 @@ impl Known<'_> {
 
     /// Every place where the digest is, and the tree below it where it stands worst.
     pub fn digest(&self, digest: &Digest, blank: Explain) -> Told<'_> {
+        let marks = self.marks();
         let mut keeps = Vec::new();
         let mut used_by = Vec::new();
         let mut findings: Vec<Finding> = Vec::new();
@@ -150,7 +157,7 @@ impl Known<'_> {
         let mut worst: Option<&Object> = None;
         for (image, state) in self.all() {
             let trees = self.trees(image);
-            let Some((kept, at_worst)) = held(state, &trees, digest) else {
+            let Some((kept, at_worst)) = held(state, &trees, digest, &marks) else {
                 continue;
             };
             if kept.state != at_worst {
@@ -161,7 +168,7 @@ impl Known<'_> {
                     )
                 });
             }
-            used_by.extend(kept.used_by.iter().cloned());
+            used_by.extend(kept.used_by.iter().map(|it| it.user.clone()));
             keeps.push(kept);
             let below = |one: &&Finding| one.subject == Some(*digest) || one.path.contains(digest);
             let reports = asked(state, &trees).flat_map(|(report, _)| &report.findings);
@@ -194,7 +201,7 @@ impl Known<'_> {
             message: message.or_else(|| worst.is_none().then(|| self.not_found())),
             findings,
             exchanges,
-            used_by,
+            used_by: viewed(&used_by, &marks),
             keeps,
             ..blank
         };

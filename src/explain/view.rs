@@ -7,13 +7,12 @@ use super::kept::Kept;
 use super::referrer::Referrers;
 use super::tree::Object;
 use crate::gc::refusal::Refusal;
-use crate::inventory::User;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::registry::exchange::{Answered, Exchange, Fault};
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Code, Finding, Verdict};
-use crate::view::{EndpointView, SourceView};
+use crate::view::{EndpointView, SourceView, UserView};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Explain {
@@ -37,7 +36,7 @@ pub struct Explain {
     pub other_credentials: Vec<OtherView>,
     pub referrers: Referrers,
     pub exchanges: Vec<ExchangeView>,
-    pub used_by: Vec<User>,
+    pub used_by: Vec<UserView>,
     pub keeps: Vec<Kept>,
     /// How a digest stands in each storage that is configured.
     pub storages: Vec<StorageView>,

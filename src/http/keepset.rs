@@ -20,6 +20,7 @@ use super::api::bad_query;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::inventory::keepset::{KeepSet, LedTo};
+use crate::inventory::marks::Marks;
 use crate::inventory::peer::told::{self, Users};
 use crate::inventory::running::RunningUse;
 use crate::inventory::{ImageUse, Inventory, SourceState, completeness};
@@ -87,6 +88,7 @@ struct Named {
     uses: Option<Weak<[ImageUse]>>,
     running: Option<Weak<[Arc<RunningUse>]>>,
     platforms: Option<Arc<[Platform]>>,
+    marks: Marks,
 }
 
 impl Named {
@@ -95,6 +97,7 @@ impl Named {
             uses: weak(&source.uses),
             running: weak(&source.running),
             platforms: source.platforms.clone(),
+            marks: source.marks.clone(),
         }
     }
 
@@ -102,6 +105,7 @@ impl Named {
         is_same(self.uses.as_ref(), other.uses.as_ref())
             && is_same(self.running.as_ref(), other.running.as_ref())
             && self.platforms == other.platforms
+            && self.marks == other.marks
     }
 }
 

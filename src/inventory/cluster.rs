@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::pace::Pace;
 
 use super::extract::{CustomResource, Releases, Scope};
+use super::marks::Chosen;
 use super::{Class, SourceState};
 
 use self::api::Failure;
@@ -79,6 +80,8 @@ pub struct ClusterOptions {
     /// Empty means all.
     pub namespaces: Vec<String>,
     pub beyond: Beyond,
+    /// The labels of its workloads and namespaces that ride along in metrics.
+    pub labels: Arc<[Chosen]>,
 }
 
 /// What is read besides Kubernetes' own kinds.
@@ -265,7 +268,7 @@ impl Shared {
             cluster: options.name.as_deref().map(Into::into),
             class: options.class,
         };
-        let mut world = World::new(scope, &options.namespaces, &options.beyond);
+        let mut world = World::new(scope, &options.namespaces, &options.beyond, &options.labels);
         world.heed(source.is_broken.clone());
         Self {
             name: options.source_name.as_str().into(),
@@ -420,6 +423,7 @@ fn state(
         running: view.running,
         pull_secrets,
         platforms,
+        marks: view.marks,
         ..SourceState::unread("")
     }
 }
@@ -430,6 +434,7 @@ fn differs(last: &SourceState, new: &SourceState, is_due: bool) -> bool {
         || !Arc::ptr_eq(&last.running, &new.running)
         || !Arc::ptr_eq(&last.pull_secrets, &new.pull_secrets)
         || last.platforms != new.platforms
+        || last.marks != new.marks
         || last.incomplete != new.incomplete
         || last.absent != new.absent
         || (is_due && last.complete_at != new.complete_at)

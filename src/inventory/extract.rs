@@ -4,6 +4,7 @@
 //! [`PodImages`], so that a cluster with 100,000 pods fits in memory. Every string in an object is a
 //! tenant's and hostile; what is no image reference stays visible as it was written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use crate::oci::reference::{InvalidReference, Reference};
 use crate::second::Second;
 
+use super::marks::{IGNORE, Mark};
 use super::running::{self, ContainerStatus, PodStatus, Restarts};
 use super::{Idle, NodeConstraint};
 
@@ -24,7 +26,7 @@ pub use self::intern::{Interner, fitting};
 pub use self::manifest::Manifests;
 pub use self::mentions::{Mention, Part, Search};
 pub(super) use self::ownership::Owners;
-pub use self::ownership::{Account, Origin, Scope, image_uses, image_uses_of};
+pub use self::ownership::{Account, Origin, Scope, image_uses, image_uses_of, marked};
 pub use self::path::{FieldPath, InvalidPath};
 pub use self::releases::{Releases, Teller};
 
@@ -55,6 +57,8 @@ pub struct Workload {
     pub idle: Option<Idle>,
     /// Of a Pod whose containers run, or wait for their images.
     pub status: Option<Arc<PodStatus>>,
+    /// What people say of alerts about it, where it may be its own top owner.
+    pub mark: Option<Arc<Mark>>,
 }
 
 /// The controller in an object's `ownerReferences`.
@@ -180,6 +184,10 @@ pub struct Metadata {
     owner_references: Vec<OwnerReference>,
     #[serde(deserialize_with = "lenient")]
     creation_timestamp: Option<Timestamp>,
+    #[serde(rename = "annotations", deserialize_with = "ignore")]
+    ignore: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -293,6 +301,13 @@ where
     Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
+/// Of all annotations, which may hold the whole object once more, only [`IGNORE`] is kept.
+fn ignore<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let annotations = Value::deserialize(deserializer)?;
+    let reason = annotations.get(IGNORE).and_then(Value::as_str);
+    Ok(reason.map(str::to_owned))
+}
+
 impl Object {
     /// Why nothing of it runs, if it says so.
     fn idle(&self, kind: &str) -> Option<Idle> {
@@ -314,6 +329,9 @@ impl Object {
     /// Reduces the object. `kind` as it is known to the reader: items of a list do not tell theirs.
     pub fn into_workload(self, kind: &str, interner: &mut Interner) -> Workload {
         let owner = self.metadata.owner(interner);
+        // A Deployment's annotations are copied to what it owns, and stay there when they are taken back.
+        let is_owned = owner.is_some() && belongs(kind);
+        let mark = interner.mark(&self.metadata).filter(|_| !is_owned);
         let idle = self.idle(kind);
         let is_pod = kind == "Pod";
         let created = self
@@ -341,8 +359,17 @@ impl Object {
             images,
             created,
             idle,
+            mark,
         }
     }
+}
+
+/// Whether one that has an owner is its owner's.
+fn belongs(kind: &str) -> bool {
+    matches!(
+        kind,
+        "Pod" | "ReplicaSet" | "ReplicationController" | "Job" | "ControllerRevision"
+    )
 }
 
 impl Metadata {

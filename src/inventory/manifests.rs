@@ -12,7 +12,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
-use super::extract::{Account, CustomResource, Interner, Manifests, Origin, Scope, image_uses_of};
+use super::extract::{
+    Account, CustomResource, Interner, Manifests, Origin, Scope, image_uses_of, marked,
+};
+use super::marks::{Chosen, Marks};
 use super::references::read_file;
 use super::{Class, ImageUse, PullSecret, SourceState, summary};
 use crate::oci::reference::shown;
@@ -30,25 +33,28 @@ pub const FILES_MAX: usize = 20_000;
 /// How deep directories are followed.
 pub const DEPTH_MAX: usize = 32;
 
+/// What is read of manifests besides Kubernetes' own kinds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub custom_resources: Vec<Arc<CustomResource>>,
+    /// The labels that ride along in metrics.
+    pub labels: Arc<[Chosen]>,
+}
+
 /// Reads files, and directories with all that is below them.
-pub fn read(
-    name: &str,
-    paths: &[PathBuf],
-    customs: &[Arc<CustomResource>],
-    now: Timestamp,
-) -> SourceState {
-    let mut reading = Reading::new(customs);
+pub fn read(name: &str, paths: &[PathBuf], reading: &Reading, now: Timestamp) -> SourceState {
+    let mut documents = Documents::new(reading);
     for path in paths {
         let (files, problems) = files::below(path);
-        reading.problems.extend(problems);
+        documents.problems.extend(problems);
         for file in files {
             match read_file(&file, FILE_BYTES_MAX) {
-                Ok(text) => reading.take(&file.display().to_string(), &text),
-                Err(problem) => reading.problem(&file.display().to_string(), &problem),
+                Ok(text) => documents.take(&file.display().to_string(), &text),
+                Err(problem) => documents.problem(&file.display().to_string(), &problem),
             }
         }
     }
-    reading.into_state(name, now)
+    documents.into_state(name, now)
 }
 
 /// The files below these paths that can be read, by name and text.
@@ -63,15 +69,10 @@ pub fn texts(paths: &[PathBuf]) -> Vec<(String, String)> {
 }
 
 /// Reads a text that is already here, as from standard input.
-pub fn read_text(
-    name: &str,
-    text: &str,
-    customs: &[Arc<CustomResource>],
-    now: Timestamp,
-) -> SourceState {
-    let mut reading = Reading::new(customs);
-    reading.take(name, text);
-    reading.into_state(name, now)
+pub fn read_text(name: &str, text: &str, reading: &Reading, now: Timestamp) -> SourceState {
+    let mut documents = Documents::new(reading);
+    documents.take(name, text);
+    documents.into_state(name, now)
 }
 
 /// The values of a text's documents; those that cannot be read are errors without a word of the text.
@@ -83,18 +84,18 @@ pub(super) fn values(
     documents.map(move |document| parse(&document, duplicate_keys).map_err(|_quotes_the_text| ()))
 }
 
-struct Reading<'a> {
+struct Documents<'a> {
     customs: &'a [Arc<CustomResource>],
     interner: Interner,
     found: Manifests,
     problems: Vec<String>,
 }
 
-impl<'a> Reading<'a> {
-    fn new(customs: &'a [Arc<CustomResource>]) -> Self {
+impl<'a> Documents<'a> {
+    fn new(reading: &'a Reading) -> Self {
         Self {
-            customs,
-            interner: Interner::default(),
+            customs: &reading.custom_resources,
+            interner: Interner::choosing(&reading.labels),
             found: Manifests::default(),
             problems: Vec::new(),
         }
@@ -163,16 +164,18 @@ impl<'a> Reading<'a> {
         let native = native.map(|workload| (Origin::Kubernetes, workload));
         let custom = self.found.custom.iter();
         let custom = custom.map(|workload| (Origin::Custom, workload));
-        let uses = image_uses_of(native.chain(custom), &scope, |_, _| {
-            Account::Known([].into())
-        });
+        let all = native.chain(custom);
+        let uses = image_uses_of(all.clone(), &scope, |_, _| Account::Known([].into()));
+        let namespaces = mem::take(&mut self.found.namespaces);
+        let marks = Marks::new(marked(all, &scope).into(), namespaces);
         self.problems.extend(self.found.misses(self.customs));
         let incomplete = summary(&self.problems);
         SourceState {
             complete_at: incomplete.is_none().then_some(now),
             incomplete,
             is_awaited: false,
-            absent: self.found.unread().collect(),
+            absent: self.found.unread().chain(marks.problem()).collect(),
+            marks,
             pull_secrets: Arc::new(secrets_elsewhere(&uses)),
             uses: uses.into(),
             ..SourceState::unread(name)

@@ -60,8 +60,10 @@ pub fn with_last(fresh: SourceState, last: &SourceState) -> SourceState {
     let mut pull_secrets = PullSecrets::clone(&last.pull_secrets);
     let secrets = fresh.pull_secrets.iter();
     pull_secrets.extend(secrets.map(|(key, secret)| (key.clone(), secret.clone())));
+    let marks = fresh.marks.with_last(&last.marks, &fresh.uses);
     SourceState {
         complete_at: last.complete_at,
+        marks,
         uses,
         running,
         pull_secrets: Arc::new(pull_secrets),
@@ -115,6 +117,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::inventory::marks::{Mark, Marked, Marks};
     use crate::inventory::references;
     use crate::inventory::running::{ImageId, Place, Running};
     use crate::oci::digest::Digest;
@@ -194,5 +197,27 @@ mod tests {
         let classes: Vec<Class> = standby.uses.iter().map(|it| it.user.class).collect();
         assert_eq!(classes, [Class::Failover, Class::Listed]);
         assert_eq!(standby.running[0].user, standby.uses[0].user);
+    }
+
+    #[test]
+    fn what_was_said_of_alerts_stands_too() {
+        let mut last = state("a\nb\n", 10);
+        let owner = Arc::new(TopOwner {
+            namespace: "shop".into(),
+            kind: "Deployment".into(),
+            name: "web".into(),
+            ..TopOwner::default()
+        });
+        let mark = Mark {
+            ignore: Some("moving".into()),
+            labels: Box::default(),
+        };
+        let marked = Marked {
+            owner,
+            mark: Arc::new(mark),
+        };
+        last.marks = Marks::new([marked].into(), Vec::new());
+        assert_eq!(with_last(incomplete("a\n"), &last).marks, last.marks);
+        assert_eq!(with_last(state("a\n", 20), &last).marks, Marks::default());
     }
 }

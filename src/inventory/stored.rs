@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::extract::Interner;
+use super::marks::{Marked, Marks, Said, sorted};
 use super::peer::{Mark, Told};
 use super::running::{Running, RunningUse};
 use super::{
@@ -75,6 +76,9 @@ struct Line {
     platforms: Option<Arc<[Platform]>>,
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     running: Box<[Running]>,
+    /// What people said of alerts about its workload.
+    #[serde(flatten)]
+    said: Said,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -126,7 +130,8 @@ pub fn write(state: &SourceState, from: &ReadFrom, to: &mut impl Write) -> std::
     };
     put(to, &|line| serde_json::to_writer(line, &head))?;
     for (image_use, of_use) in state.uses_told() {
-        let one = Line::of(image_use, of_use.map(|of_use| &*of_use.running));
+        let said = Said::of(state.marks.of(&image_use.user));
+        let one = Line::of(image_use, of_use.map(|of_use| &*of_use.running), said);
         put(to, &|line| serde_json::to_writer(line, &one))?;
     }
     for (of, digests) in state.peer.iter().flat_map(|told| told.digests.iter()) {
@@ -143,7 +148,7 @@ pub fn write(state: &SourceState, from: &ReadFrom, to: &mut impl Write) -> std::
 }
 
 impl Line {
-    fn of(image_use: &ImageUse, running: Option<&[Running]>) -> Self {
+    fn of(image_use: &ImageUse, running: Option<&[Running]>, said: Said) -> Self {
         let ImageUse {
             user,
             reference,
@@ -160,6 +165,7 @@ impl Line {
             architecture: constraint.architecture.clone(),
             platforms: constraint.platforms.clone(),
             running: running.unwrap_or_default().into(),
+            said,
         }
     }
 }
@@ -190,10 +196,18 @@ pub fn read(
     let mut uses = Vec::with_capacity(head.uses.min(1 << 20));
     let mut pull_secrets = PullSecrets::new();
     let mut running = Vec::new();
+    let mut marked = Vec::new();
     for _ in 0..head.uses {
         let mut line: Line = lines.next()?;
         let of_use = std::mem::take(&mut line.running);
+        let said = std::mem::take(&mut line.said);
         let image_use = reader.image_use(line, class);
+        if let Some(mark) = said.mark(&mut reader.interner) {
+            marked.push(Marked {
+                owner: Arc::clone(&image_use.user.owner),
+                mark,
+            });
+        }
         if !of_use.is_empty() {
             running.push(Arc::new(RunningUse {
                 user: Arc::clone(&image_use.user),
@@ -232,6 +246,7 @@ pub fn read(
         }),
         pull_secrets: Arc::new(pull_secrets),
         platforms: head.platforms.map(Into::into),
+        marks: Marks::new(sorted(marked).into(), Vec::new()),
         ..SourceState::unread(name)
     };
     Ok((state, digest))
@@ -280,6 +295,7 @@ impl Reader {
             architecture,
             platforms,
             running: _,
+            said: _,
         } = line;
         let reference = match reference {
             Some(reference) => Ok(self.sharing.share(reference)),
@@ -345,6 +361,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::marks::Mark;
     use crate::inventory::references;
     use crate::inventory::running::{ImageId, Place};
 
@@ -405,6 +422,29 @@ mod tests {
         write(&state, &of, &mut text).unwrap();
         let (back, _) = read("edge", &of, None, &mut &*text).unwrap();
         assert_eq!(back.running, state.running);
+    }
+
+    #[test]
+    fn what_people_said_of_alerts_comes_back_with_it() {
+        let mut state = state();
+        let owner = Arc::clone(&state.uses[0].user.owner);
+        let mark = Mark {
+            ignore: Some("moving".into()),
+            labels: [("team".into(), "web".into())].into(),
+        };
+        let marked = Marked {
+            owner: Arc::clone(&owner),
+            mark: Arc::new(mark),
+        };
+        state.marks = Marks::new([marked].into(), Vec::new());
+        let mut text = Vec::new();
+        let of = from("list", None);
+        write(&state, &of, &mut text).unwrap();
+        let (back, _) = read("edge", &of, None, &mut &*text).unwrap();
+        assert_eq!(back.marks, state.marks);
+        assert_eq!(back.uses, state.uses);
+        // Of which nobody said anything, nothing is written.
+        assert!(!String::from_utf8(written()).unwrap().contains("ignored"));
     }
 
     #[test]

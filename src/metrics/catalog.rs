@@ -33,6 +33,46 @@ pub const WORKLOAD: [&str; 8] = [
     "class",
 ];
 
+/// The label of what people silenced: `true`, or not there.
+pub const IGNORED: &str = "ignored";
+
+/// Labels that no chosen one may be called: those of the series of workloads, of their alerts, and those
+/// of a scrape's target, which alerts leave out so that a restart is no new alert.
+pub const RESERVED: [&str; 32] = [
+    "cluster",
+    "namespace",
+    "workload_type",
+    "workload",
+    "container",
+    "image",
+    "registry",
+    "class",
+    "platform",
+    "reason",
+    "known",
+    "drift",
+    IGNORED,
+    "alertname",
+    "alertstate",
+    "severity",
+    "le",
+    "quantile",
+    "job",
+    "instance",
+    "pod",
+    "service",
+    "endpoint",
+    "node",
+    "prometheus",
+    "prometheus_replica",
+    "pod_template_hash",
+    "controller_revision_hash",
+    "kubernetes_namespace",
+    "kubernetes_pod_name",
+    "kubernetes_name",
+    "kubernetes_node",
+];
+
 macro_rules! workload_and {
     ($($more:literal),*) => {
         &["cluster", "namespace", "workload_type", "workload", "container", "image", "registry", "class", $($more),*]
@@ -173,5 +213,16 @@ mod tests {
             assert!(!metric.help.ends_with('.'), "{}", metric.name);
         }
         assert_eq!(WORKLOAD_IMAGE_PULLABLE.labels, WORKLOAD);
+    }
+
+    #[test]
+    fn no_chosen_label_is_called_as_one_of_our_own() {
+        let of_workloads = ALL
+            .iter()
+            .filter(|it| it.labels.starts_with(&WORKLOAD))
+            .flat_map(|it| it.labels);
+        for label in of_workloads.chain([&IGNORED]) {
+            assert!(RESERVED.contains(label), "{label}");
+        }
     }
 }

@@ -218,7 +218,7 @@ impl SnapshotCollector {
 
 fn labels<'a>(row: &Row<'a>) -> Labels<'a> {
     let user = row.user;
-    let mut labels = Vec::with_capacity(catalog::WORKLOAD.len() + 3);
+    let mut labels = Vec::with_capacity(catalog::WORKLOAD.len() + 4);
     if let Some(cluster) = &user.cluster {
         labels.push(("cluster", workloads::label(cluster)));
     }
@@ -231,6 +231,12 @@ fn labels<'a>(row: &Row<'a>) -> Labels<'a> {
         ("registry", workloads::label(row.image.registry())),
         ("class", row.class.as_str().into()),
     ]);
+    // Only where it is so: nobody else's series change their names. Why is free text, and no label.
+    if row.marking.ignored().is_some() {
+        labels.push((catalog::IGNORED, "true".into()));
+    }
+    let chosen = row.marking.labels();
+    labels.extend(chosen.map(|(name, value)| (name, workloads::label(value))));
     labels
 }
 

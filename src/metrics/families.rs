@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use super::catalog::{Kind, Metric};
+use super::catalog::{self, Kind, Metric};
 
-/// A sample's labels, borrowed from the snapshot where their values need no change.
-pub(super) type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
+/// A sample's labels, borrowed from the snapshot where their values need no change. So are the names of
+/// those that the configuration chose.
+pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// Writes the samples of one family after the other.
 pub(super) struct Families<'e>(pub(super) DescriptorEncoder<'e>);
@@ -48,7 +49,8 @@ impl Families<'_> {
             .encode_descriptor(metric.name, metric.help, None, kind)?;
         for (labels, value) in samples {
             debug_assert!(
-                labels.iter().all(|(name, _)| metric.labels.contains(name)),
+                metric.labels.starts_with(&catalog::WORKLOAD)
+                    || labels.iter().all(|(name, _)| metric.labels.contains(name)),
                 "{}",
                 metric.name
             );

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::drift::Kind;
+use crate::inventory::marks::Marking;
 use crate::inventory::{Class, TopOwner, User};
 use crate::state::{ImageState, Snapshot};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
@@ -17,6 +18,8 @@ pub struct Row<'a> {
     pub image: &'a ImageState,
     /// The strongest reason for which it is needed.
     pub class: Class,
+    /// What people say of alerts about its workload.
+    pub marking: Marking<'a>,
 }
 
 impl<'a> Row<'a> {
@@ -53,6 +56,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
                 user,
                 image,
                 class: user.class,
+                marking: Marking::default(),
             }));
         }
         new.sort_by(|one, other| one.key().cmp(&other.key()));
@@ -66,6 +70,9 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
             }
             is_same
         });
+        for row in &mut new {
+            row.marking = snapshot.marks.of(row.user);
+        }
         rows.append(&mut new);
     }
     rows

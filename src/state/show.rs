@@ -39,6 +39,7 @@ impl State {
             images,
             endpoints,
             registries: self.registries.values().cloned().collect(),
+            marks: self.marks.clone(),
             tags: Arc::clone(&self.drifting.tags),
             histories: Arc::clone(&self.histories),
             is_ready: is_complete && is_checked,

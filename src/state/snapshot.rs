@@ -10,6 +10,7 @@ use super::image::ImageState;
 use crate::drift::tags::KnownTags;
 use crate::inventory::SourceState;
 use crate::inventory::completeness::{self, Facts, Refusal, Rules, Shrunk, Standing};
+use crate::inventory::marks::AllMarks;
 use crate::oci::reference::Reference;
 use crate::verify::finding::Verdict;
 
@@ -109,6 +110,8 @@ pub struct Snapshot {
     /// Other endpoints of some of them, which nobody names.
     pub endpoints: Vec<Arc<ImageState>>,
     pub registries: Vec<RegistryStatus>,
+    /// What people say of alerts about workloads. Nothing else hangs on it.
+    pub marks: AllMarks,
     /// Which tags name what, where that was asked.
     pub tags: Arc<KnownTags>,
     /// When images changed their verdict.

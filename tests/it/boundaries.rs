@@ -162,6 +162,16 @@ const PURE: &[(&str, &[&str])] = &[
         &["crate::registry", "crate::verify", "crate::state"],
     ),
     (
+        "inventory/marks.rs",
+        &[
+            "crate::registry",
+            "crate::verify",
+            "crate::state",
+            "crate::images",
+            "crate::gc",
+        ],
+    ),
+    (
         "inventory/completeness.rs",
         &["crate::registry", "crate::state", "crate::app"],
     ),

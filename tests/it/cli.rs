@@ -148,7 +148,7 @@ async fn the_json_has_every_key_and_null_where_nothing_is_known() {
     let (string, number, bool, none) = ("string", "number", "bool", "null");
     let user = json!({"cluster": none, "namespace": string, "kind": string, "name": string,
         "container": string, "image": string, "class": string, "via": none, "since": none,
-        "idle": none});
+        "idle": none, "ignored": none});
     let expected = json!({
         "schema": string, "depth": string, "duration_seconds": number,
         "requests": {"tag_head": number, "tag_list": number, "manifest_head": number, "manifest_get": number,

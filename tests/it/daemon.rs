@@ -7,6 +7,7 @@ mod certificates;
 pub(crate) mod faults;
 mod killed;
 mod life;
+mod marks;
 mod memory;
 pub(crate) mod shop;
 mod windows;

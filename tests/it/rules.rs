@@ -217,6 +217,8 @@ fn the_example_routes_by_namespace() {
         routes("team-shop", &[&alertname, "namespace=shop"]);
         routes("team-shop", &[&alertname, "namespace=shop-eu"]);
         routes("platform", &[&alertname, "namespace=workshop"]);
+        routes("team-shop", &[&alertname, "namespace=crm", "team=payments"]);
+        routes("platform", &[&alertname, "namespace=crm", "team=data"]);
         routes("platform", &[&alertname]);
     }
     routes("platform", &["alertname=PullproofImageProofStale"]);
@@ -253,6 +255,63 @@ fn every_alert_says_what_it_is_and_what_to_do() {
         let runbook = format!("{RUNBOOKS}{}", name.to_lowercase());
         assert_eq!(of("runbook_url"), &runbook);
     }
+}
+
+/// What the alerts about images of a namespace leave out of their series' labels, each alert once.
+fn left_out() -> Vec<BTreeSet<String>> {
+    let text = read(RULES);
+    let lists = text.split("max without (").skip(1);
+    lists
+        .map(|rest| {
+            let list = rest.split(')').next().unwrap_or_default();
+            list.split(',')
+                .map(|label| label.trim().to_owned())
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn an_alert_keeps_the_labels_that_are_chosen_and_none_that_may_not_be() {
+    let all = left_out();
+    assert_eq!(all.len(), 7);
+    let [first, others @ ..] = all.as_slice() else {
+        panic!("there are some");
+    };
+    assert!(others.iter().all(|other| other == first), "{all:#?}");
+    for label in first {
+        // Prometheus' own name for what it renames; `metrics.labels` takes no name that begins so.
+        let is_renamed = label.starts_with("exported_");
+        let may_not_be_chosen = catalog::RESERVED.contains(&label.as_str());
+        assert!(
+            is_renamed || may_not_be_chosen,
+            "whoever chooses {label} would miss it"
+        );
+    }
+    // One alert for an image in a namespace, whatever else its uses have.
+    let kept = ["cluster", "namespace", "image", "registry", "drift"];
+    let of_workloads = catalog::ALL
+        .iter()
+        .filter(|metric| metric.labels.starts_with(&catalog::WORKLOAD))
+        .flat_map(|metric| metric.labels);
+    for label in of_workloads {
+        assert_eq!(first.contains(*label), !kept.contains(label), "{label}");
+    }
+}
+
+#[test]
+fn every_rule_that_looks_at_workloads_leaves_out_what_is_silenced() {
+    let text = read(RULES);
+    // But for the one that asks whether labels are renamed, and what is told of a registry as a whole.
+    let selectors = text.match_indices("pullproof_workload_image_");
+    let selectors = selectors.map(|(at, _)| text[at..].split('}').next().unwrap_or_default());
+    let looks = selectors.filter(|it| it.contains("class=") && !it.contains("registry=%q,class="));
+    let mut count = 0;
+    for selector in looks {
+        assert!(selector.contains("ignored!=\"true\""), "{selector}");
+        count += 1;
+    }
+    assert_eq!(count, 11);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! One image: what is known of it, and for everything that is wrong the way there. Pure.
 
+use std::sync::Arc;
+
 use askama::Template;
 use jiff::Timestamp;
 
@@ -11,6 +13,7 @@ use super::drift;
 use super::list::is_malformed;
 use super::told::{self, Located};
 use super::words::{self, Mark, Moment, Name, Piece};
+use crate::inventory::marks::AllMarks;
 use crate::inventory::{Idle, User};
 use crate::oci::platform::Platform;
 use crate::oci::reference;
@@ -109,6 +112,8 @@ struct UserRow {
     via: String,
     since: String,
     idle: Option<Idle>,
+    /// Why its alerts are silenced.
+    ignored: Option<Arc<str>>,
     /// As it is written there, where that is not the reference itself.
     written: Option<String>,
 }
@@ -250,7 +255,7 @@ impl Section {
             users_more: users.clone().count().saturating_sub(USERS_SHOWN),
             users: users
                 .take(USERS_SHOWN)
-                .map(|user| UserRow::of(user, image.reference()))
+                .map(|user| UserRow::of(user, image.reference(), &snapshot.marks))
                 .collect(),
         }
     }
@@ -282,7 +287,7 @@ fn lower(sentence: &str) -> String {
 }
 
 impl UserRow {
-    fn of(user: &User, image: &str) -> Self {
+    fn of(user: &User, image: &str, marks: &AllMarks) -> Self {
         Self {
             cluster: user.cluster.as_deref().unwrap_or_default().to_owned(),
             namespace: user.namespace.to_string(),
@@ -296,6 +301,7 @@ impl UserRow {
                 .unwrap_or_default(),
             since: user.since.map(words::day).unwrap_or_default(),
             idle: user.idle,
+            ignored: marks.of(user).ignored().cloned(),
             written: (*user.image != *image).then(|| reference::shown(&user.image)),
         }
     }

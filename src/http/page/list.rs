@@ -1,10 +1,13 @@
 //! The images of one page of the overview: what is wrong with each and whom it hurts. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::address;
 use super::told::{self, Told};
 use super::words::{self, Mark, Moment, Name, Piece};
+use crate::inventory::marks::AllMarks;
 use crate::inventory::{Idle, User};
 use crate::oci::platform::Platform;
 use crate::state::ImageState;
@@ -43,9 +46,11 @@ pub(super) struct UserLine {
     pub(super) container: String,
     pub(super) class: &'static str,
     pub(super) idle: Option<Idle>,
+    /// Why its alerts are silenced.
+    pub(super) ignored: Option<Arc<str>>,
 }
 
-pub(super) fn groups(page: &[&ImageState], now: Timestamp) -> Vec<Group> {
+pub(super) fn groups(page: &[&ImageState], marks: &AllMarks, now: Timestamp) -> Vec<Group> {
     let titles = [
         (Verdict::Broken, "Broken"),
         (Verdict::Unknown, "Unknown"),
@@ -53,7 +58,7 @@ pub(super) fn groups(page: &[&ImageState], now: Timestamp) -> Vec<Group> {
     ];
     let group = |(verdict, title)| {
         let images = page.iter().filter(|image| image.verdict() == verdict);
-        let entries: Vec<Entry> = images.map(|image| Entry::of(image, now)).collect();
+        let entries: Vec<Entry> = images.map(|image| Entry::of(image, marks, now)).collect();
         (!entries.is_empty()).then_some(Group {
             verdict,
             title,
@@ -64,7 +69,7 @@ pub(super) fn groups(page: &[&ImageState], now: Timestamp) -> Vec<Group> {
 }
 
 impl Entry {
-    fn of(image: &ImageState, now: Timestamp) -> Self {
+    fn of(image: &ImageState, all: &AllMarks, now: Timestamp) -> Self {
         let mut told = told::told(&image.report);
         // What no node needs decides nothing; its mark says enough here.
         told.retain(|told| told.needed);
@@ -97,19 +102,20 @@ impl Entry {
             users: users
                 .into_iter()
                 .take(USERS_SHOWN)
-                .map(UserLine::of)
+                .map(|user| UserLine::of(user, all))
                 .collect(),
         }
     }
 }
 
 impl UserLine {
-    fn of(user: &User) -> Self {
+    fn of(user: &User, marks: &AllMarks) -> Self {
         Self {
             name: told::user(user),
             container: user.container.to_string(),
             class: user.class.as_str(),
             idle: user.idle,
+            ignored: marks.of(user).ignored().cloned(),
         }
     }
 }

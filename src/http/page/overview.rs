@@ -94,7 +94,7 @@ impl Overview {
             questions: questions(snapshot),
             banners: head::banners(snapshot, &tally, now),
             form: Form::of(filter, snapshot),
-            groups: list::groups(&page, now),
+            groups: list::groups(&page, &snapshot.marks, now),
             waiting: snapshot.images.is_empty().then(|| waiting(snapshot)),
             paging,
             is_split: snapshot.images.len() > summary.images,

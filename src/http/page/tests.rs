@@ -16,6 +16,7 @@ use crate::drift::{Disagreement, Drift, Kind};
 use crate::http::asked::Asked;
 use crate::http::{Ui, serve, ui_router};
 use crate::images::{Image, ImageKey, Lack, Puller, PullerKey};
+use crate::inventory::marks::{AllMarks, Mark, Marked, Marks};
 use crate::inventory::running::{Reason, Refusal};
 use crate::inventory::{Class, TopOwner, User};
 use crate::mirrors::Role;
@@ -235,6 +236,7 @@ fn snapshot(mut images: Vec<ImageState>) -> Snapshot {
         sources: vec![source("prod", None, images.len())],
         images: images.into_iter().map(Arc::new).collect(),
         registries: vec![registry("registry.example", Some(true), 97, 13_316_812)],
+        marks: AllMarks::default(),
         tags: Arc::default(),
         histories: Arc::default(),
         is_ready: true,
@@ -709,6 +711,38 @@ async fn what_tenants_write_is_text_everywhere() {
     }
     let html = site.page("night", "/").await;
     assert!(html.contains(&format!("href=\"{own}\"")));
+}
+
+#[tokio::test]
+async fn whose_alerts_are_silenced_stands_with_the_reason_as_text() {
+    let marked = Marked {
+        owner: Arc::new(TopOwner {
+            cluster: None,
+            namespace: "payments".into(),
+            kind: "Deployment".into(),
+            name: "checkout".into(),
+        }),
+        mark: Arc::new(Mark {
+            ignore: Some(HOSTILE.into()),
+            labels: Box::default(),
+        }),
+    };
+    let marks = Marks::new([marked].into(), Vec::new());
+    let site = Site::of(Snapshot {
+        marks: [marks].into_iter().collect(),
+        ..incident()
+    })
+    .await;
+    let told = "silenced: &#34;&#62;&#60;script&#62;alert(1)&#60;/script&#62;";
+    for (name, path) in [("silenced", "/"), ("silenced-image", CHECKOUT)] {
+        let html = site.page(name, path).await;
+        check(&html);
+        in_order(&html, &["Deployment/checkout", told]);
+    }
+    // Broken as before, and nobody else is silenced.
+    let html = site.page("silenced", "/").await;
+    in_order(&html, &["1 of 10 images is broken", "<h2 id=\"g-broken\">"]);
+    assert_eq!(html.matches("silenced: ").count(), 2);
 }
 
 #[tokio::test]

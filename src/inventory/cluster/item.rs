@@ -67,7 +67,7 @@ impl RawReleaseSecret {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct NamedObject {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata,
+    pub metadata: Metadata,
 }
 
 impl Item {

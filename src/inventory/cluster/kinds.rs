@@ -33,6 +33,9 @@ pub(super) enum Content {
     Account,
     /// Nodes may be forbidden: then every platform is needed.
     Node,
+    /// Namespaces may be forbidden, or not be had for a while: no image is known by them, only what people
+    /// say of alerts.
+    Namespace,
     Custom(Arc<CustomResource>),
     /// What may mention images, and may be forbidden.
     Mentions,
@@ -94,7 +97,7 @@ impl Shape {
 
 pub(super) const TURNS: usize = 3;
 
-pub(super) static KINDS: [Kind; 12] = [
+pub(super) static KINDS: [Kind; 13] = [
     workload("Deployment", "apps", "deployments", 0),
     workload("StatefulSet", "apps", "statefulsets", 0),
     workload("DaemonSet", "apps", "daemonsets", 0),
@@ -106,19 +109,24 @@ pub(super) static KINDS: [Kind; 12] = [
     workload("Job", "batch", "jobs", 1),
     workload("Pod", "", "pods", 2),
     native("ServiceAccount", "", "serviceaccounts", Content::Account, 0),
+    whole_cluster("Node", "nodes", Content::Node),
+    whole_cluster("Namespace", "namespaces", Content::Namespace),
+];
+
+const fn whole_cluster(name: &'static str, plural: &'static str, content: Content) -> Kind {
     Kind {
-        name: Cow::Borrowed("Node"),
+        name: Cow::Borrowed(name),
         group: Cow::Borrowed(""),
         version: Cow::Borrowed("v1"),
-        plural: Some(Cow::Borrowed("nodes")),
+        plural: Some(Cow::Borrowed(plural)),
         is_namespaced: false,
         is_optional: false,
         takes_any_version: false,
-        content: Content::Node,
+        content,
         turn: 0,
         search: None,
-    },
-];
+    }
+}
 
 const fn workload(
     name: &'static str,
@@ -226,6 +234,7 @@ impl Kind {
             Content::Custom(_) | Content::Mentions => Part::Whole,
             Content::Account
             | Content::Node
+            | Content::Namespace
             | Content::Teller(_)
             | Content::Helm(_)
             | Content::Event => return self,
@@ -290,7 +299,7 @@ impl Kind {
             shape: match self.content {
                 Content::Workload | Content::Account | Content::Node => Shape::Typed,
                 Content::Custom(_) | Content::Teller(_) => Shape::Free,
-                Content::Mentions => Shape::Names,
+                Content::Mentions | Content::Namespace => Shape::Names,
                 Content::Helm(_) => Shape::Release,
                 Content::Event => Shape::Event,
             },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::inventory::extract::{Extracted, Interner, Object, Workload, secret_names};
+use crate::inventory::marks::Mark;
 use crate::inventory::running::{EventObject, Word};
 use crate::oci::platform::Platform;
 
@@ -23,6 +24,7 @@ pub(super) enum Record {
     Workload(Workload),
     Account(Arc<[Arc<str>]>),
     Node(Platform),
+    Namespace(Arc<Mark>),
     Extracted(Box<Extracted>),
     Word(Box<Word>),
 }
@@ -98,6 +100,9 @@ pub(super) fn reduce(
             (!secrets.is_empty()).then_some(Record::Account(secrets))
         }
         (Content::Node, Body::Typed(object)) => node(&object).map(Record::Node),
+        (Content::Namespace, Body::Names(object)) => {
+            interner.mark(&object.metadata).map(Record::Namespace)
+        }
         (Content::Mentions, Body::Names(_)) => {
             (!mentions.is_empty()).then(|| Record::Workload(of_mentions(interner)))
         }

@@ -17,6 +17,7 @@ use self::server::{Answer, Server, page};
 mod custom;
 mod events;
 mod lies;
+mod marks;
 mod mentions;
 mod releases;
 mod rights;
@@ -37,6 +38,7 @@ fn options() -> ClusterOptions {
         class: Class::Runtime,
         namespaces: Vec::new(),
         beyond: Beyond::default(),
+        labels: [].into(),
     }
 }
 
@@ -186,9 +188,9 @@ async fn everything_is_listed_once_owners_first() {
     let windows = "windows(10.0.20348)/amd64";
     assert_eq!(platforms, ["linux/amd64", "linux/arm64", windows]);
     let requests = server.requests("/");
-    assert_eq!(requests.len(), 12);
+    assert_eq!(requests.len(), 13);
     assert!(
-        requests[11].starts_with(PODS) && requests[..8].iter().any(|r| r.starts_with(CRON_JOBS))
+        requests[12].starts_with(PODS) && requests[..9].iter().any(|r| r.starts_with(CRON_JOBS))
     );
     assert!(
         requests

@@ -58,6 +58,7 @@ impl Unit {
             Content::Workload
             | Content::Account
             | Content::Node
+            | Content::Namespace
             | Content::Mentions
             | Content::Event => namespace.cloned(),
         };
@@ -70,12 +71,12 @@ impl Unit {
 
     /// Whether the source is not complete for it since it was never read.
     pub(super) fn is_awaited(&self) -> bool {
-        self.kind.content != Content::Event && matches!(self.health, Health::Unread)
+        !self.is_a_side() && matches!(self.health, Health::Unread)
     }
 
     /// Why the source is not complete for it.
     pub(super) fn problem(&self) -> Option<String> {
-        if self.kind.content == Content::Event {
+        if self.is_a_side() {
             return None;
         }
         match &self.health {
@@ -94,7 +95,11 @@ impl Unit {
         }
         let mut malformed = self.records.values().filter_map(|record| match record {
             Record::Extracted(extracted) => extracted.problem.as_deref(),
-            Record::Workload(_) | Record::Account(_) | Record::Node(_) | Record::Word(_) => None,
+            Record::Workload(_)
+            | Record::Account(_)
+            | Record::Node(_)
+            | Record::Namespace(_)
+            | Record::Word(_) => None,
         });
         let first = malformed.next()?;
         Some(match malformed.count() {
@@ -112,6 +117,9 @@ impl Unit {
                 Some(format!("{resource}: {group}/{version} has no such kind"))
             }
             Health::Refused(reason) if self.may_be_refused() => Some(reason.clone()),
+            Health::Failing(reason) if self.kind.content == Content::Namespace => {
+                Some(reason.clone())
+            }
             Health::Well => self.unread(),
             Health::Refused(_) | Health::Unread | Health::Failing(_) => None,
         }
@@ -124,7 +132,11 @@ impl Unit {
         }
         let mut unread = self.records.values().filter_map(|record| match record {
             Record::Extracted(extracted) => extracted.unread.as_deref(),
-            Record::Workload(_) | Record::Account(_) | Record::Node(_) | Record::Word(_) => None,
+            Record::Workload(_)
+            | Record::Account(_)
+            | Record::Node(_)
+            | Record::Namespace(_)
+            | Record::Word(_) => None,
         });
         let first = unread.next()?;
         Some(match unread.count() {
@@ -133,18 +145,27 @@ impl Unit {
         })
     }
 
+    /// Whether it says nothing of what is used, only of what is told about it: the source is as complete
+    /// without it.
+    fn is_a_side(&self) -> bool {
+        matches!(self.kind.content, Content::Event | Content::Namespace)
+    }
+
     /// Whether the images are known without it.
     fn may_be_refused(&self) -> bool {
         match self.kind.content {
-            Content::Account | Content::Node | Content::Mentions | Content::Event => true,
+            Content::Account
+            | Content::Node
+            | Content::Namespace
+            | Content::Mentions
+            | Content::Event => true,
             Content::Workload | Content::Custom(_) | Content::Teller(_) | Content::Helm(_) => false,
         }
     }
 
     /// Whether completeness hangs on it now.
     pub(super) fn is_required(&self) -> bool {
-        self.kind.content != Content::Event
-            && (!self.may_be_refused() || !matches!(self.health, Health::Refused(_)))
+        !self.is_a_side() && (!self.may_be_refused() || !matches!(self.health, Health::Refused(_)))
     }
 
     /// Discovery answered, and does not have it. What was there before is believed to be gone when it

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::inventory::ImageUse;
+use crate::inventory::marks::Marked;
 use crate::inventory::running::RunningUse;
 
 use super::record::Record;
@@ -17,6 +18,8 @@ pub(super) struct Uses {
     all: ByNamespace<ImageUse>,
     /// What nodes say of them.
     running: ByNamespace<Arc<RunningUse>>,
+    /// What people say of alerts about their owners.
+    marked: ByNamespace<Marked>,
     dirty: BTreeSet<Arc<str>>,
     /// Where only what nodes say has changed.
     retold: BTreeSet<Arc<str>>,
@@ -35,7 +38,7 @@ impl Uses {
     pub(super) fn touch_record(&mut self, namespace: &Arc<str>, record: &Record) {
         match record {
             Record::Workload(_) | Record::Account(_) => self.touch(namespace),
-            Record::Node(_) => {}
+            Record::Node(_) | Record::Namespace(_) => {}
             Record::Word(_) => {
                 if !self.retold.contains(namespace) {
                     self.retold.insert(Arc::clone(namespace));
@@ -64,16 +67,18 @@ impl Uses {
     }
 
     /// Makes anew what was touched. `make` tells the uses of a namespace or of all, sorted; `tell` what
-    /// nodes say of these, in their order.
+    /// nodes say of these, in their order; `mark` what people say of their owners, sorted.
     pub(super) fn refresh(
         &mut self,
         make: impl Fn(Option<&Arc<str>>) -> Vec<ImageUse>,
         tell: impl Fn(Option<&Arc<str>>, &[ImageUse]) -> Vec<Arc<RunningUse>>,
+        mark: impl Fn(Option<&Arc<str>>) -> Vec<Marked>,
     ) {
         let dirty = std::mem::take(&mut self.dirty);
         let retold = std::mem::take(&mut self.retold);
         if std::mem::take(&mut self.is_all_dirty) {
             self.all.replace(make(None));
+            self.marked.replace(mark(None));
             self.running.replace(tell(None, &self.all.0));
             return;
         }
@@ -81,6 +86,9 @@ impl Uses {
             .iter()
             .map(|namespace| (namespace, make(Some(namespace))));
         self.all.join(made);
+        let marked = dirty.iter();
+        let marked = marked.map(|namespace| (namespace, mark(Some(namespace))));
+        self.marked.join(marked);
         let told = dirty.union(&retold).map(|namespace| {
             let uses = self.all.part(self.all.range(namespace));
             (namespace, tell(Some(namespace), uses))
@@ -91,6 +99,11 @@ impl Uses {
     /// As they were made last; the same allocation as before where nothing was different.
     pub(super) fn all(&self) -> Arc<[ImageUse]> {
         Arc::clone(&self.all.0)
+    }
+
+    /// As [`Uses::all`].
+    pub(super) fn marked(&self) -> Arc<[Marked]> {
+        Arc::clone(&self.marked.0)
     }
 
     /// As [`Uses::all`].
@@ -116,6 +129,12 @@ impl OfNamespace for ImageUse {
 impl OfNamespace for Arc<RunningUse> {
     fn namespace(&self) -> &str {
         &self.user.namespace
+    }
+}
+
+impl OfNamespace for Marked {
+    fn namespace(&self) -> &str {
+        &self.owner.namespace
     }
 }
 
@@ -196,7 +215,7 @@ mod tests {
         kept: &mut Uses,
         make: impl Fn(Option<&Arc<str>>) -> Vec<ImageUse>,
     ) -> Arc<[ImageUse]> {
-        kept.refresh(make, tell);
+        kept.refresh(make, tell, |_| Vec::new());
         // Told of each use anew, and of the very same users.
         let users = kept
             .all()

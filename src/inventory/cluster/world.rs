@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::inventory::extract::{Account, Interner, Origin, Scope, Workload, image_uses_of};
+use crate::inventory::extract::{
+    Account, Interner, Origin, Scope, Workload, image_uses_of, marked,
+};
+use crate::inventory::marks::{Chosen, Marked, MarkedNamespace, Marks};
 use crate::inventory::running::{EventObject, Pull, RunningUse, Words, running_uses};
 use crate::inventory::{ImageUse, summary};
 use crate::oci::platform::Platform;
@@ -54,6 +57,7 @@ pub(super) struct View {
     pub absent: Vec<String>,
     pub complete_at: Option<Timestamp>,
     pub platforms: Option<Vec<Platform>>,
+    pub marks: Marks,
     /// Why service accounts cannot be read, by the namespace of a use.
     accounts_refused: Vec<(Option<Arc<str>>, String)>,
 }
@@ -73,7 +77,12 @@ impl View {
 
 impl World {
     /// `namespaces`: none means all.
-    pub(super) fn new(scope: Scope, namespaces: &[String], beyond: &Beyond) -> Self {
+    pub(super) fn new(
+        scope: Scope,
+        namespaces: &[String],
+        beyond: &Beyond,
+        labels: &Arc<[Chosen]>,
+    ) -> Self {
         let mut units = Vec::new();
         let custom = beyond.custom_resources.iter().map(Kind::custom);
         let mentions = beyond.mentions.as_ref().map(|_| Kind::config_map());
@@ -100,7 +109,7 @@ impl World {
         Self {
             scope,
             units,
-            interner: Interner::default(),
+            interner: Interner::choosing(labels),
             uses: Uses::default(),
             is_broken: IsBroken::default(),
             complete_at: None,
@@ -318,15 +327,18 @@ impl World {
         uses.refresh(
             |namespace| self.uses_of(namespace),
             |namespace, uses| running_uses(self.workloads(namespace), uses, &self.words(namespace)),
+            |namespace| self.marked(namespace),
         );
+        let marks = Marks::new(uses.marked(), self.marked_namespaces());
         let view = View {
             uses: uses.all(),
             running: uses.running(),
             incomplete: summary(&problems),
             is_awaited: self.units.iter().any(Unit::is_awaited),
-            absent: self.absent(),
+            absent: self.absent(marks.problem()),
             complete_at: self.complete_at,
             platforms: self.platforms(),
+            marks,
             accounts_refused: self
                 .units
                 .iter()
@@ -353,6 +365,34 @@ impl World {
         uses
     }
 
+    /// As [`World::uses_of`].
+    fn marked(&self, namespace: Option<&Arc<str>>) -> Vec<Marked> {
+        let mut marked = marked(self.workloads(namespace), &self.scope);
+        if let Some(namespace) = namespace {
+            marked.retain(|it| it.owner.namespace == *namespace);
+        }
+        marked
+    }
+
+    fn marked_namespaces(&self) -> Vec<MarkedNamespace> {
+        let units = self.units.iter();
+        let units = units.filter(|unit| unit.kind.content == Content::Namespace && unit.is_known());
+        let records = units.flat_map(|unit| &unit.records);
+        let marked = records.filter_map(|((_, name), record)| match record {
+            Record::Namespace(mark) => Some(MarkedNamespace {
+                cluster: self.scope.cluster.clone(),
+                name: Arc::clone(name),
+                mark: Arc::clone(mark),
+            }),
+            Record::Workload(_)
+            | Record::Account(_)
+            | Record::Node(_)
+            | Record::Extracted(_)
+            | Record::Word(_) => None,
+        });
+        marked.collect()
+    }
+
     /// All that names images in one namespace, or in all.
     fn workloads<'a>(
         &'a self,
@@ -364,14 +404,20 @@ impl World {
             let (origin, workloads): (_, &[Workload]) = match record {
                 Record::Workload(workload) => (Origin::Kubernetes, std::slice::from_ref(workload)),
                 Record::Extracted(extracted) => (Origin::Custom, &extracted.workloads),
-                Record::Account(_) | Record::Node(_) | Record::Word(_) => (Origin::Kubernetes, &[]),
+                Record::Account(_) | Record::Node(_) | Record::Namespace(_) | Record::Word(_) => {
+                    (Origin::Kubernetes, &[])
+                }
             };
             workloads.iter().map(move |workload| (origin, workload))
         });
         let history = records.flat_map(|record| {
             let history: &[_] = match record {
                 Record::Extracted(extracted) => &extracted.history,
-                Record::Workload(_) | Record::Account(_) | Record::Node(_) | Record::Word(_) => &[],
+                Record::Workload(_)
+                | Record::Account(_)
+                | Record::Node(_)
+                | Record::Namespace(_)
+                | Record::Word(_) => &[],
             };
             let history = history.iter();
             history.map(|(via, workload)| (Origin::History(via.as_ref()), workload))
@@ -400,8 +446,10 @@ impl World {
         words
     }
 
-    fn absent(&self) -> Vec<String> {
-        let mut absent: Vec<String> = self.units.iter().filter_map(Unit::absent).collect();
+    /// With what is wrong with what people say.
+    fn absent(&self, problem: Option<String>) -> Vec<String> {
+        let absent = self.units.iter().filter_map(Unit::absent);
+        let mut absent: Vec<String> = absent.chain(problem).collect();
         // To the API server a namespace that is not there is an empty one.
         let namespaces = self.units.iter().filter_map(|unit| unit.namespace.as_ref());
         let is_empty = |namespace: &&Arc<str>| {
@@ -436,7 +484,11 @@ impl World {
                 Some(Record::Account(secrets)) => Account::Known(Arc::clone(secrets)),
                 // One that is not there gives no secrets: those without any are not kept.
                 Some(
-                    Record::Workload(_) | Record::Node(_) | Record::Extracted(_) | Record::Word(_),
+                    Record::Workload(_)
+                    | Record::Node(_)
+                    | Record::Namespace(_)
+                    | Record::Extracted(_)
+                    | Record::Word(_),
                 )
                 | None => Account::Known([].into()),
             },
@@ -456,6 +508,7 @@ impl World {
                 Record::Node(platform) => Some(platform.clone()),
                 Record::Workload(_)
                 | Record::Account(_)
+                | Record::Namespace(_)
                 | Record::Extracted(_)
                 | Record::Word(_) => None,
             })

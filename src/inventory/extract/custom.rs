@@ -200,6 +200,7 @@ impl Reading<'_> {
             created: self.metadata.created(),
             idle: None,
             status: None,
+            mark: self.interner.mark(self.metadata),
         });
     }
 

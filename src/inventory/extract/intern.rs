@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{PodImages, TEXT_BYTES_MAX};
+use super::{Metadata, PodImages, TEXT_BYTES_MAX};
+use crate::inventory::marks::{Chosen, Mark};
 use crate::inventory::running::PodStatus;
 use crate::oci::reference::{InvalidReference, Reference, Sharing};
 
@@ -14,6 +15,9 @@ pub struct Interner {
     images: HashSet<Arc<PodImages>>,
     statuses: HashSet<Arc<PodStatus>>,
     references: Sharing,
+    marks: HashSet<Arc<Mark>>,
+    /// Which labels are kept of an object.
+    chosen: Arc<[Chosen]>,
     /// The size at which to look for what nobody uses any more.
     prune_at: usize,
 }
@@ -30,6 +34,41 @@ pub fn fitting(text: &str) -> Cow<'_, str> {
 }
 
 impl Interner {
+    /// One that keeps these labels of objects.
+    pub fn choosing(chosen: &Arc<[Chosen]>) -> Self {
+        Self {
+            chosen: Arc::clone(chosen),
+            ..Self::default()
+        }
+    }
+
+    /// What an object says of alerts, if it says anything.
+    pub fn mark(&mut self, metadata: &Metadata) -> Option<Arc<Mark>> {
+        let chosen = Arc::clone(&self.chosen);
+        let ignore = metadata.ignore.as_deref();
+        let labels = chosen.iter().filter_map(|label| {
+            let value = metadata.labels.get(&*label.key)?;
+            let is_said = !value.is_empty();
+            is_said.then(|| (Arc::clone(&label.name), self.text(value)))
+        });
+        let labels = labels.collect();
+        let ignore = ignore.map(|reason| self.text(reason.trim()));
+        self.share(Mark { ignore, labels })
+    }
+
+    /// One copy of a mark; `None` of one that says nothing.
+    pub fn share(&mut self, mark: Mark) -> Option<Arc<Mark>> {
+        if mark.is_empty() {
+            return None;
+        }
+        if let Some(known) = self.marks.get(&mark) {
+            return Some(Arc::clone(known));
+        }
+        let new = Arc::new(mark);
+        self.marks.insert(Arc::clone(&new));
+        Some(new)
+    }
+
     /// The text, as far as it is [fitting].
     pub fn text(&mut self, text: &str) -> Arc<str> {
         let fitting = fitting(text);
@@ -72,6 +111,7 @@ impl Interner {
         }
         self.images.retain(|images| Arc::strong_count(images) > 1);
         self.statuses.retain(|status| Arc::strong_count(status) > 1);
+        self.marks.retain(|mark| Arc::strong_count(mark) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.references.prune();
         // Pods come and go by the thousand: what is forgotten late stays in memory for long.
@@ -80,6 +120,6 @@ impl Interner {
 
     fn len(&self) -> usize {
         let pods = self.images.len() + self.statuses.len();
-        self.texts.len() + pods + self.references.len()
+        self.texts.len() + pods + self.references.len() + self.marks.len()
     }
 }

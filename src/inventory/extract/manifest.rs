@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use crate::oci::reference::shown;
 
-use super::{CustomResource, Interner, Object, Tally, Workload};
+use super::{CustomResource, Interner, Metadata, Object, Tally, Workload};
+use crate::inventory::marks::MarkedNamespace;
 
 /// How deep a `List` may hold lists.
 const LIST_DEPTH_MAX: usize = 4;
@@ -39,6 +41,8 @@ pub struct Manifests {
     pub workloads: Vec<Workload>,
     /// Of configured custom resources.
     pub custom: Vec<Workload>,
+    /// Of no cluster in particular.
+    pub namespaces: Vec<MarkedNamespace>,
     /// Which custom resources could not be read in full: object and place.
     pub problems: Vec<String>,
     /// Images that nothing reads: by group and kind the first of its objects, and how many more there are.
@@ -59,6 +63,10 @@ impl Type {
     fn is_native(&self) -> bool {
         matches!(self.group.as_deref(), None | Some("" | "apps" | "batch"))
             && NATIVE_KINDS.contains(&self.kind.as_str())
+    }
+
+    fn is_namespace(&self) -> bool {
+        matches!(self.group.as_deref(), None | Some("")) && self.kind == "Namespace"
     }
 
     /// What an item of such a list is, if it does not say so itself.
@@ -125,6 +133,10 @@ impl Manifests {
             self.problems.extend(extracted.problem.map(String::from));
             return Ok(());
         }
+        if of.is_namespace() {
+            self.namespace(&fields, interner);
+            return Ok(());
+        }
         if !of.is_native() {
             let template = pod_template(&mut fields);
             self.look_for_images(&of, &fields);
@@ -148,6 +160,20 @@ impl Manifests {
         })?;
         self.workloads.push(object.into_workload(&kind, interner));
         Ok(())
+    }
+
+    /// One that cannot be read says nothing: no image hangs on it.
+    fn namespace(&mut self, fields: &Map<String, Value>, interner: &mut Interner) {
+        let metadata = fields.get("metadata").map(Metadata::deserialize);
+        if let Some(Ok(metadata)) = metadata
+            && let Some(mark) = interner.mark(&metadata)
+        {
+            self.namespaces.push(MarkedNamespace {
+                cluster: None,
+                name: interner.text(&metadata.name),
+                mark,
+            });
+        }
     }
 
     /// Counts an object of an unknown kind that has something like an image.

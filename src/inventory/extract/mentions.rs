@@ -354,6 +354,7 @@ impl Workload {
             created: None,
             idle: None,
             status: None,
+            mark: None,
         };
         workload.with_mentions(mentions, interner)
     }

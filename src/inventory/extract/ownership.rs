@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{ContainerImage, Owner, Workload};
+use super::{ContainerImage, Owner, Workload, belongs};
+use crate::inventory::marks::{self, Marked};
 use crate::inventory::{Class, ImageUse, TopOwner, User, Via};
 use crate::second::Second;
 
@@ -198,6 +199,40 @@ fn add_mentions(uses: &mut Vec<ImageUse>, mentions: Vec<Mentioning<'_>>) {
     }
 }
 
+/// The marks of those workloads that are their own top owners, as [`marks::sorted`] gives them. What keeps a
+/// history says what was so once.
+pub fn marked<'a>(
+    workloads: impl Iterator<Item = (Origin<'a>, &'a Workload)> + Clone,
+    scope: &Scope,
+) -> Vec<Marked> {
+    // Mostly nobody says anything.
+    if workloads
+        .clone()
+        .all(|(_, workload)| workload.mark.is_none())
+    {
+        return Vec::new();
+    }
+    let owners = Owners::of(workloads.clone());
+    let marked = workloads.filter_map(|(origin, workload)| {
+        let mark = workload.mark.as_ref()?;
+        let is_past = matches!(origin, Origin::History(_));
+        if is_past || owners.above(origin, workload).is_some() {
+            return None;
+        }
+        let owner = TopOwner {
+            cluster: scope.cluster.clone(),
+            namespace: Arc::clone(&workload.namespace),
+            kind: Arc::clone(&workload.kind),
+            name: Arc::clone(&workload.name),
+        };
+        Some(Marked {
+            owner: Arc::new(owner),
+            mark: Arc::clone(mark),
+        })
+    });
+    marks::sorted(marked.collect())
+}
+
 struct Candidate {
     image_use: ImageUse,
     secrets_are_known: bool,
@@ -304,11 +339,7 @@ impl<'a> Owners<'a> {
     /// times, but its people look for the Deployment, unless that operator's resource is configured.
     fn above(&self, origin: Origin<'_>, workload: &'a Workload) -> Option<&'a Owner> {
         let owner = workload.owner.as_ref()?;
-        let climbs = origin == Origin::Kubernetes
-            && matches!(
-                &*workload.kind,
-                "Pod" | "ReplicaSet" | "ReplicationController" | "Job" | "ControllerRevision"
-            );
+        let climbs = origin == Origin::Kubernetes && belongs(&workload.kind);
         (climbs || self.is_custom(owner, &workload.namespace)).then_some(owner)
     }
 
@@ -351,6 +382,7 @@ fn naming<'a>(
         created: _,
         idle: _,
         status: _,
+        mark: _,
     } = workload;
     if let Origin::History(via) = origin {
         return Naming {

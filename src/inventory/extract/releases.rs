@@ -107,6 +107,7 @@ fn workload(kind: &str, metadata: &Metadata, images: Images, interner: &mut Inte
         created: metadata.created(),
         idle: None,
         status: None,
+        mark: interner.mark(metadata),
     }
 }
 

@@ -531,3 +531,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_the_top_owner_itself_and_as_it_is_now_says_something_of_alerts() {
+    let annotated = |mut object: Value| {
+        object["metadata"]["annotations"] = json!({"pullproof.dev/ignore": "moving"});
+        object
+    };
+    let rollout = object("Rollout", "web", "a:1");
+    let below = annotated(object("Deployment", "web", "a:1"));
+    let of_rollout = owned(below, "argoproj.io/v1alpha1", "Rollout", "web");
+    let plain = annotated(object("Deployment", "plain", "a:1"));
+    let read = read(&[rollout, of_rollout, plain]);
+    let [rollout, of_rollout, plain] = read.as_slice() else {
+        panic!("{read:?}");
+    };
+    let names = |all: &[(Origin<'_>, &Workload)]| -> Vec<String> {
+        let marked = marked(all.iter().copied(), &scope());
+        marked.iter().map(|it| it.owner.name.to_string()).collect()
+    };
+    assert_eq!(names(&[(Origin::Kubernetes, plain)]), ["plain"]);
+    // What a release once was says nothing of now.
+    assert!(names(&[(Origin::History(None), plain)]).is_empty());
+    // Whose people look for the custom resource, say it there.
+    let both = [(Origin::Custom, rollout), (Origin::Kubernetes, of_rollout)];
+    assert!(names(&both).is_empty());
+    assert_eq!(names(&[(Origin::Kubernetes, of_rollout)]), ["web"]);
+}

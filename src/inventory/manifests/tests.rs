@@ -43,7 +43,7 @@ fn what_helm_prints_is_read() {
         deployment("a", "web:v1"),
         deployment("b", "web:v2"),
     );
-    let state = read_text("helm", &text, &[], NOW);
+    let state = read_text("helm", &text, &Reading::default(), NOW);
     assert_eq!(state.incomplete, None);
     assert_eq!(state.complete_at, Some(NOW));
     assert_eq!(
@@ -64,7 +64,7 @@ fn a_broken_document_is_told_with_its_place_and_the_others_are_used() {
         deployment("a", "web:v1"),
         deployment("b", "web:v2"),
     );
-    let state = read_text("stdin", &text, &[], NOW);
+    let state = read_text("stdin", &text, &Reading::default(), NOW);
     let reason = state.incomplete.as_deref().unwrap();
     assert!(reason.contains("stdin: document 2, line 1"), "{reason}");
     assert!(
@@ -105,7 +105,9 @@ fn documents_are_parted_where_yaml_parts_them() {
 #[test]
 fn duplicate_keys_and_alias_bombs_are_refused() {
     let duplicate = "kind: Pod\nspec:\n  containers: []\n  containers: []\n";
-    let reason = read_text("s", duplicate, &[], NOW).incomplete.unwrap();
+    let reason = read_text("s", duplicate, &Reading::default(), NOW)
+        .incomplete
+        .unwrap();
     assert_eq!(
         reason,
         "s: document 1, line 4: the key `containers` is there twice"
@@ -118,13 +120,17 @@ fn duplicate_keys_and_alias_bombs_are_refused() {
         let inner = inner.trim_end_matches(", ");
         bomb = format!("{bomb}a{level}: &a{level} [{inner}]\n");
     }
-    let reason = read_text("s", &bomb, &[], NOW).incomplete.unwrap();
+    let reason = read_text("s", &bomb, &Reading::default(), NOW)
+        .incomplete
+        .unwrap();
     assert!(
         reason.ends_with("its aliases expand to far more than a manifest; write the values out"),
         "{reason}"
     );
     let tab = "kind: Pod\nspec:\n\tcontainers: []\n";
-    let reason = read_text("s", tab, &[], NOW).incomplete.unwrap();
+    let reason = read_text("s", tab, &Reading::default(), NOW)
+        .incomplete
+        .unwrap();
     assert!(
         reason.starts_with("s: document 1, line 3: tabs")
             && reason.ends_with("; indent with spaces"),
@@ -138,7 +144,7 @@ fn a_list_of_objects_is_read_and_a_patch_is_none() {
                 - {kind: Pod, metadata: {name: b}, spec: {containers: app}}\n\
                 - {kind: List, items: [{kind: Pod, metadata: {name: c}, spec: {containers: [{name: app, image: \"web:2\"}]}}]}\n\
                 ---\n- {op: replace, path: /spec/replicas, value: 3}\n- text\n";
-    let state = read_text("s", text, &[], NOW);
+    let state = read_text("s", text, &Reading::default(), NOW);
     let expected = [
         "default Pod/a app docker.io/library/web:1",
         "default Pod/c app docker.io/library/web:2",
@@ -148,13 +154,16 @@ fn a_list_of_objects_is_read_and_a_patch_is_none() {
     let expected = "s: document 1, line 1: item 2: a Pod that cannot be read: ";
     assert!(reason.starts_with(expected), "{reason}");
     let json = r#"[{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "app", "image": "web:1"}]}}]"#;
-    assert_eq!(told(&read_text("s", json, &[], NOW)).len(), 1);
+    assert_eq!(
+        told(&read_text("s", json, &Reading::default(), NOW)).len(),
+        1
+    );
 }
 
 #[test]
 fn custom_resources_are_read_as_they_are_configured() {
     let task = |paths: &[&str]| {
-        [Arc::new(CustomResource {
+        let resource = CustomResource {
             group: "tekton.dev".to_owned(),
             version: "v1".to_owned(),
             kind: "Task".to_owned(),
@@ -162,7 +171,11 @@ fn custom_resources_are_read_as_they_are_configured() {
             images: paths.iter().map(|path| path.parse().unwrap()).collect(),
             pull_secrets: Vec::new(),
             may_be_empty: false,
-        })]
+        };
+        Reading {
+            custom_resources: vec![Arc::new(resource)],
+            ..Reading::default()
+        }
     };
     let text = "apiVersion: tekton.dev/v1\nkind: Task\nmetadata: {name: build}\n\
                 spec: {steps: [{image: \"go:1\"}], extra: 5}\n";
@@ -172,7 +185,7 @@ fn custom_resources_are_read_as_they_are_configured() {
         told(&state),
         ["default Task/build spec.steps[0].image docker.io/library/go:1"]
     );
-    let unread = read_text("s", text, &[], NOW);
+    let unread = read_text("s", text, &Reading::default(), NOW);
     assert_eq!((told(&unread).len(), unread.incomplete), (0, None));
     assert_eq!(
         unread.absent,
@@ -202,7 +215,7 @@ fn pull_secrets_of_manifests_are_unreadable_not_missing() {
         "      containers",
         "      imagePullSecrets: [{name: regcred}]\n      containers",
     );
-    let state = read_text("s", &text, &[], NOW);
+    let state = read_text("s", &text, &Reading::default(), NOW);
     let secret = &state.pull_secrets[&("default".into(), "regcred".into())];
     assert!(matches!(secret, PullSecret::Unreadable(_)), "{secret:?}");
 }
@@ -230,7 +243,7 @@ fn directories_are_read_with_all_below_them() {
     write(root, "values.yaml", "image: {tag: v1}\n");
     std::os::unix::fs::symlink("..data/linked.yaml", root.join("linked.yaml")).unwrap();
     std::os::unix::fs::symlink(root, root.join("b/loop")).unwrap();
-    let state = read("dir", &[root.to_owned()], &[], NOW);
+    let state = read("dir", &[root.to_owned()], &Reading::default(), NOW);
     assert_eq!(state.incomplete, None);
     let names: Vec<&str> = state
         .uses
@@ -251,7 +264,7 @@ fn what_cannot_be_read_is_incomplete_and_the_rest_is_used() {
     std::os::unix::fs::symlink("/dev/zero", root.join("links/zero.yaml")).unwrap();
     let check = |name: &str, expected: &str| {
         let paths = [root.join("ok"), root.join(name)];
-        let state = read("dir", &paths, &[], NOW);
+        let state = read("dir", &paths, &Reading::default(), NOW);
         let reason = state.incomplete.as_deref().unwrap();
         assert!(reason.contains(expected), "{reason}");
         assert_eq!((told(&state).len(), state.complete_at), (1, None));
@@ -273,7 +286,66 @@ fn few_problems_are_told_and_the_rest_counted() {
 proptest! {
     #[test]
     fn hostile_texts_never_panic(text in "([-.]{3} ?|kind: (Pod|List)|spec:|[ \\[\\]{}:&*!|>%#'\"-]|[a-z]{1,3}|\n){0,40}") {
-        let state = read_text("s", &text, &[], NOW);
+        let state = read_text("s", &text, &Reading::default(), NOW);
         prop_assert_eq!(state.incomplete.is_none(), state.complete_at.is_some());
     }
+}
+
+#[test]
+fn what_people_say_of_alerts_is_read_with_the_objects() {
+    let text = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {pullproof.dev/ignore: freeze}, labels: {team: shop}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop, labels: {team: web}}
+spec: {template: {metadata: {annotations: {pullproof.dev/ignore: of the Pod}}, spec: {containers: [{name: app, image: a:1}]}}}
+---
+apiVersion: v1
+kind: List
+items:
+- apiVersion: apps/v1
+  kind: StatefulSet
+  metadata: {name: db, annotations: {pullproof.dev/ignore: mine}}
+  spec: {template: {spec: {containers: [{name: app, image: b:1}]}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: odd, annotations: [no map], labels: {team: 5}}
+spec: {containers: [{name: app, image: c:1}]}
+";
+    let reading = Reading {
+        labels: [Chosen {
+            key: "team".into(),
+            name: "team".into(),
+        }]
+        .into(),
+        ..Reading::default()
+    };
+    let state = read_text("s", text, &reading, NOW);
+    assert_eq!((state.incomplete.as_deref(), state.absent.len()), (None, 0));
+    let said = state.uses.iter().map(|it| {
+        let of = state.marks.of(&it.user);
+        let labels: Vec<_> = of.labels().collect();
+        let ignored = of.ignored().map(|reason| &**reason);
+        (&*it.user.name, ignored, labels)
+    });
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [
+            ("odd", None, vec![]),
+            ("db", Some("mine"), vec![]),
+            ("web", Some("freeze"), vec![("team", "web")]),
+        ]
+    );
+    // Who gives no reason is told.
+    let state = read_text("s", &text.replace("freeze", "''"), &reading, NOW);
+    assert_eq!((state.incomplete.as_deref(), state.absent.len()), (None, 1));
+    assert!(
+        state.absent[0].contains("Namespace shop"),
+        "{:?}",
+        state.absent
+    );
 }

@@ -1,7 +1,7 @@
 //! What another pullproof answered, read piece by piece: of a large keep-set the text is never in memory
 //! as a whole, and what many uses have in common is kept once. Pure.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::Digests;
 use super::told::ToldUse;
 use crate::inventory::completeness::Refusal;
 use crate::inventory::extract::{Interner, fitting};
+use crate::inventory::marks::{Mark, Marked, Marks, sorted};
 use crate::inventory::running::{Running, RunningUse};
 use crate::inventory::{
     Class, ImageUse, NodeConstraint, PullSecret, PullSecrets, TopOwner, User, Via, keepset,
@@ -80,6 +81,7 @@ pub(super) struct Built {
     /// By the place of the use.
     running: Vec<(usize, Box<[Running]>)>,
     kept: Vec<(Reference, Vec<Class>, Box<[Digest]>)>,
+    marks: HashMap<Arc<TopOwner>, Arc<Mark>>,
     platforms: BTreeSet<Platform>,
 }
 
@@ -154,6 +156,7 @@ impl Builder {
             pull_secrets,
             platforms,
             running,
+            ignored,
         } = told;
         if !running.is_empty() {
             let at = self.built.uses.len();
@@ -171,8 +174,18 @@ impl Builder {
             platforms: Some(platforms.unwrap_or_default()),
             ..NodeConstraint::default()
         };
+        let user = self.user(user);
+        let mark = ignored
+            .filter(|reason| !reason.trim().is_empty())
+            .map(|reason| Mark {
+                ignore: Some(self.interner.text(reason.trim())),
+                labels: Box::default(),
+            });
+        if let Some(mark) = mark.and_then(|mark| self.interner.share(mark)) {
+            self.built.marks.insert(Arc::clone(&user.owner), mark);
+        }
         ImageUse {
-            user: Arc::new(self.user(user)),
+            user: Arc::new(user),
             reference,
             pull_secrets: self.secrets(&pull_secrets),
             constraint: self.constraint(constraint),
@@ -227,6 +240,7 @@ pub(super) struct Made {
     pub(super) running: Arc<[Arc<RunningUse>]>,
     pub(super) pull_secrets: Arc<PullSecrets>,
     pub(super) platforms: Option<Arc<[Platform]>>,
+    pub(super) marks: Marks,
     pub(super) digests: Digests,
 }
 
@@ -244,13 +258,20 @@ impl Answer {
             mut uses,
             running,
             kept,
+            marks,
             platforms,
         } = builder.built;
+        let mut marked = Vec::new();
         let mut names = Names::of(name);
         let mut pull_secrets = PullSecrets::new();
         for image_use in &mut uses {
             let user = User::clone(&image_use.user);
+            let mark = marks.get(&user.owner);
             image_use.user = Arc::new(names.user(user));
+            marked.extend(mark.map(|mark| Marked {
+                owner: Arc::clone(&image_use.user.owner),
+                mark: Arc::clone(mark),
+            }));
             for secret in image_use.pull_secrets.iter() {
                 let key = (Arc::clone(&image_use.user.namespace), Arc::clone(secret));
                 let unread = || PullSecret::Unreadable(UNREAD.to_owned());
@@ -274,6 +295,7 @@ impl Answer {
             uses: uses.into(),
             pull_secrets: Arc::new(pull_secrets),
             platforms: (!platforms.is_empty()).then(|| platforms.into_iter().collect()),
+            marks: Marks::new(sorted(marked).into(), Vec::new()),
             digests: digests.collect(),
         })
     }

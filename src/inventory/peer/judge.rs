@@ -166,6 +166,7 @@ fn of_made(made: Made, mark: Mark, before: &SourceState) -> SourceState {
         running,
         pull_secrets,
         platforms,
+        marks,
         digests,
     } = made;
     let is_same = uses == before.uses && running == before.running;
@@ -179,6 +180,7 @@ fn of_made(made: Made, mark: Mark, before: &SourceState) -> SourceState {
         running,
         pull_secrets,
         platforms,
+        marks,
         peer: Some(Arc::new(Told {
             mark: Some(mark),
             digests,

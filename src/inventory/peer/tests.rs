@@ -9,6 +9,7 @@ use super::*;
 use crate::images::{self, PlatformChoice};
 use crate::inventory::completeness::{self, Refusal, RefusalCode};
 use crate::inventory::keepset::{KeepSet, LedTo};
+use crate::inventory::marks::{self, Marked, Marks, sorted};
 use crate::inventory::running::{ImageId, Place, Running, RunningUse};
 use crate::inventory::{
     Class, Idle, ImageUse, Inventory, NodeConstraint, PullSecret, TopOwner, User, references,
@@ -611,4 +612,82 @@ fn a_hundred_thousand_references_pass() {
     let list = references::read_text("keep", &names.join("\n"), at(1000));
     let state = taken(&answer(vec![list], said()), &unread("dr"), look(1000)).unwrap();
     assert_eq!((state.uses.len(), state.incomplete), (100_000, None));
+}
+
+#[test]
+fn what_is_silenced_there_is_silenced_here_under_its_name_here() {
+    let mut far = cluster();
+    let owner = |kind: &str| {
+        let mut uses = far.uses.iter();
+        let of = uses.find(|it| *it.user.kind == *kind).unwrap();
+        Arc::clone(&of.user.owner)
+    };
+    let unnamed = |owner: &TopOwner| TopOwner {
+        cluster: None,
+        ..owner.clone()
+    };
+    let mark = |reason: &str| {
+        Arc::new(marks::Mark {
+            ignore: Some(reason.into()),
+            labels: [("team".into(), "far".into())].into(),
+        })
+    };
+    let marked = sorted(vec![
+        Marked {
+            owner: owner("Deployment"),
+            mark: mark("moving"),
+        },
+        Marked {
+            owner: owner("Job"),
+            mark: mark(""),
+        },
+    ]);
+    far.marks = Marks::new(marked.into(), Vec::new());
+    let said_there = answer(vec![far.clone()], said());
+    let state = taken(&said_there, &unread("dr"), look(1000)).unwrap();
+    let of = |state: &SourceState, kind: &str| {
+        let mut uses = state.uses.iter();
+        let of = uses.find(|it| *it.user.kind == *kind).unwrap();
+        let of = state.marks.of(&of.user);
+        // Labels are this daemon's own choice.
+        assert_eq!(of.labels().count(), 0);
+        of.ignored().map(ToString::to_string)
+    };
+    assert_eq!(of(&state, "Deployment").as_deref(), Some("moving"));
+    assert_eq!(of(&state, "Job"), None);
+    // It is a part of what is told, and of nothing that is kept.
+    let silent = SourceState {
+        marks: Marks::default(),
+        ..far.clone()
+    };
+    let before = taken(&answer(vec![silent], said()), &unread("dr"), look(1000)).unwrap();
+    assert_eq!(before.uses, state.uses);
+    let content = |state: &SourceState| state.peer.as_ref().unwrap().mark.clone().unwrap().content;
+    assert_ne!(content(&before), content(&state));
+    // A cluster without a name there is called as the peer is here.
+    let uses = far.uses.iter().map(|it| {
+        let user = User {
+            owner: Arc::new(unnamed(&it.user.owner)),
+            ..User::clone(&it.user)
+        };
+        ImageUse {
+            user: Arc::new(user),
+            ..it.clone()
+        }
+    });
+    let anonymous = SourceState {
+        running: [].into(),
+        marks: Marks::new(
+            [Marked {
+                owner: Arc::new(unnamed(&owner("Deployment"))),
+                mark: mark("moving"),
+            }]
+            .into(),
+            Vec::new(),
+        ),
+        uses: uses.collect(),
+        ..far.clone()
+    };
+    let state = taken(&answer(vec![anonymous], said()), &unread("dr"), look(1000)).unwrap();
+    assert_eq!(of(&state, "Deployment").as_deref(), Some("moving"));
 }

@@ -32,6 +32,9 @@ pub struct ToldUse {
     /// What nodes say that they run of it.
     #[serde(default)]
     pub running: Box<[Running]>,
+    /// Why its alerts are silenced there.
+    #[serde(default)]
+    pub ignored: Option<Arc<str>>,
 }
 
 impl ToldUse {
@@ -51,6 +54,7 @@ impl ToldUse {
             pull_secrets: Arc::clone(&image_use.pull_secrets),
             platforms: admitted.filter(|admitted| !admitted.is_empty()),
             running: running.map_or_else(Box::default, |of_use| of_use.running.clone()),
+            ignored: source.marks.of(&image_use.user).ignored().cloned(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::drift::{Disagreement, Drift, Kind};
 use crate::images::{Image, ImageKey, Puller, PullerKey};
+use crate::inventory::marks::{AllMarks, Mark, Marked, MarkedNamespace, Marks, sorted};
 use crate::inventory::running::{Reason, Refusal};
 use crate::inventory::{Class, TopOwner, User};
 use crate::metrics::exposition::{Exposition, Format};
@@ -92,6 +93,10 @@ fn broken(findings: &[(Code, &str)]) -> Report {
 }
 
 fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
+    marked(images, AllMarks::default(), caps, format)
+}
+
+fn marked(images: Vec<ImageState>, marks: AllMarks, caps: Caps, format: Format) -> String {
     let snapshot = Snapshot {
         endpoints: vec![],
         at: Timestamp::UNIX_EPOCH,
@@ -122,6 +127,7 @@ fn scrape(images: Vec<ImageState>, caps: Caps, format: Format) -> String {
             rate_limit_remaining: None,
             requests_per_day: 99,
         }],
+        marks,
         tags: Arc::default(),
         histories: Arc::default(),
         is_ready: true,
@@ -347,4 +353,54 @@ fn drift_is_told_of_those_who_drift_and_what_a_node_disputes_of_its_workload() {
         .lines()
         .filter(|line| line.starts_with("pullproof_workload_image_pullable{"));
     assert_eq!(rows.count(), 1, "{text}");
+}
+
+#[test]
+fn what_people_say_of_alerts_are_labels_of_their_workloads_series_and_of_no_others() {
+    let mark = |ignore: Option<&str>, labels: &[(&str, &str)]| {
+        let labels = labels.iter();
+        Arc::new(Mark {
+            ignore: ignore.map(Into::into),
+            labels: labels
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
+        })
+    };
+    let owner = |name: &str| Arc::clone(&user("shop", name, Class::Runtime).owner);
+    let long = "ü".repeat(300);
+    let web = Marked {
+        owner: owner("web"),
+        mark: mark(Some("free \"text\""), &[("team", &long)]),
+    };
+    let api = Marked {
+        owner: owner("api"),
+        mark: mark(Some(""), &[("app_kubernetes_io_part_of", "a \"b\"")]),
+    };
+    let namespace = MarkedNamespace {
+        cluster: None,
+        name: "shop".into(),
+        mark: mark(None, &[("team", "shop")]),
+    };
+    let marks = Marks::new(sorted(vec![web, api]).into(), vec![namespace]);
+    let marks: AllMarks = [marks].into_iter().collect();
+    let text = marked(scene(), marks, CAPS, Format::OpenMetrics);
+    let plain = scrape(scene(), CAPS, Format::OpenMetrics);
+    let cut = "ü".repeat(128);
+    let expected: Vec<String> = plain
+        .lines()
+        .map(|line| {
+            if line.contains("workload=\"web\"") && line.contains("namespace=\"shop\"") {
+                let class = "class=\"runtime\"";
+                line.replace(class, &format!("{class},ignored=\"true\",team=\"{cut}\""))
+            } else if line.contains("workload=\"api\"") {
+                let class = "class=\"runtime\"";
+                let more = "app_kubernetes_io_part_of=\"a \\\"b\\\"\",team=\"shop\"";
+                line.replace(class, &format!("{class},{more}"))
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect();
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    assert!(!text.contains("free"), "why is no label");
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use super::desk::{Desk, until_purged};
 use crate::plan::checker::Needed;
 use crate::plan::served::can_pull;
@@ -119,6 +121,24 @@ async fn a_push_of_what_was_taken_writes_it_again() {
     }
 }
 
+/// Lets a workload name it whose alerts are silenced, as is its namespace.
+fn silenced(desk: &Desk, image: &str) {
+    let annotations = json!({"pullproof.dev/ignore": "nobody wants to know"});
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "web", "namespace": "shop", "annotations": annotations},
+        "spec": {"containers": [{"name": "app", "image": desk.at(image)}]},
+    });
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "shop", "annotations": annotations},
+    });
+    let file = desk.home().join("workloads.yaml");
+    fs::write(&file, format!("{pod}\n---\n{namespace}\n")).unwrap();
+    let manifests = json!([{"name": "workloads", "path": file}]);
+    desk.change(|it| it["inventory"]["manifests"] = manifests);
+}
+
 #[tokio::test]
 async fn each_thing_that_closes_the_gate_is_told_and_nothing_is_touched() {
     require!("registry-3.1");
@@ -150,6 +170,11 @@ async fn each_thing_that_closes_the_gate_is_told_and_nothing_is_touched() {
     fs::remove_file(desk.root().join("pullproof/proven.json")).unwrap();
     desk.keep(&["app:v1", "app:lost"]);
     refused(&["image_broken"]).await;
+    // Nor by whoever silences its alerts: it is kept all the same.
+    desk.keep(&["app:v1"]);
+    silenced(&desk, "app:lost");
+    refused(&["image_broken"]).await;
+    desk.change(|it| it["inventory"]["manifests"] = json!([]));
     desk.keep(&["app:v1", "not a reference"]);
     refused(&["inventory_incomplete"]).await;
     // A typo of somebody's that never was proven.

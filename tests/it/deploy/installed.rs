@@ -207,12 +207,13 @@ async fn beyond_reading(cluster: &Cluster, namespace: &str) -> Vec<String> {
 }
 
 /// What is listed and watched, everywhere.
-const READ: [&str; 11] = [
+const READ: [&str; 12] = [
     "controllerrevisions.apps",
     "cronjobs.batch",
     "daemonsets.apps",
     "deployments.apps",
     "jobs.batch",
+    "namespaces",
     "nodes",
     "pods",
     "podtemplates",
@@ -220,6 +221,24 @@ const READ: [&str; 11] = [
     "replicationcontrollers",
     "statefulsets.apps",
 ];
+
+/// What is said on namespaces is read with these rights.
+fn silenced_in_shop_alone(inventory: &Value) {
+    let images = inventory["images"].as_array().unwrap().iter();
+    let users = images.flat_map(|image| image["used_by"].as_array().unwrap());
+    let mut silenced = 0;
+    for user in users {
+        let is_there = user["namespace"] == "shop";
+        silenced += usize::from(is_there);
+        let expected = if is_there {
+            json!("freeze")
+        } else {
+            Value::Null
+        };
+        assert_eq!(user["ignored"], expected, "{user}");
+    }
+    assert!(silenced > 0, "{inventory:#}");
+}
 
 async fn all_is_proven_and_each_choice_of_secrets_is_what_it_says(cluster: &Cluster) {
     let stock = with_password(Version::V3).await;
@@ -232,6 +251,13 @@ async fn all_is_proven_and_each_choice_of_secrets_is_what_it_says(cluster: &Clus
         cluster.apply_yaml(&yaml).await;
         images.push(image);
     }
+    let freeze = [
+        "annotate",
+        "namespace",
+        "shop",
+        "pullproof.dev/ignore=freeze",
+    ];
+    cluster.kubectl(&freeze).await;
     for (secrets, expected) in [
         (json!({"access": "none"}), ["unknown", "unknown", "unknown"]),
         (
@@ -259,6 +285,7 @@ async fn all_is_proven_and_each_choice_of_secrets_is_what_it_says(cluster: &Clus
             (0, &json!(true)),
             "{inventory:?}"
         );
+        silenced_in_shop_alone(&inventory.json());
         let verify = told(home.path(), "verify").await.json();
         for (image, expected) in images.iter().zip(expected) {
             let of_image = verify["images"].as_array().unwrap().iter();
@@ -307,7 +334,11 @@ async fn all_is_proven_and_each_choice_of_secrets_is_what_it_says(cluster: &Clus
             assert!(complete.ends_with(" 1.0"), "{complete}");
         }
     }
-    // The pod of the Deployment was let in where only restricted ones are.
+    a_pod_was_let_in(cluster).await;
+}
+
+/// The pod of the Deployment, where only restricted ones are let in.
+async fn a_pod_was_let_in(cluster: &Cluster) {
     let made = [
         "wait",
         "--for=create",

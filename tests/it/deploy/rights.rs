@@ -220,11 +220,11 @@ async fn with_namespaces_nothing_is_granted_outside_them() {
     let rights = granted(&made, DAEMON);
     let places: BTreeSet<&str> = rights.iter().map(|it| it[0].as_str()).collect();
     assert_eq!(places, BTreeSet::from(["crm", "shop"]));
-    // In each what is granted everywhere else, but for nodes, which are nowhere.
+    // In each what is granted everywhere else, but for nodes and namespaces, which are nowhere.
     let everywhere = granted(&shipped(&["rbac.yaml"]), DAEMON);
     let everywhere: BTreeSet<Right> = everywhere
         .into_iter()
-        .filter(|it| it[2] != "nodes")
+        .filter(|it| it[2] != "nodes" && it[2] != "namespaces")
         .collect();
     for place in ["crm", "shop"] {
         let here = rights
@@ -242,8 +242,16 @@ async fn with_namespaces_nothing_is_granted_outside_them() {
     let nodes = "config.inventory.clusters[0].name=a,config.inventory.clusters[0].inCluster=true,config.inventory.clusters[0].namespaces={shop}";
     let rights = granted(&chart(&["--set", nodes]).await, DAEMON);
     let outside: Vec<&Right> = rights.iter().filter(|it| it[0] != "shop").collect();
-    let node = |verb: &str| ["", "", "nodes", "", verb].map(ToOwned::to_owned);
-    assert_eq!(outside, [&node("list"), &node("watch")]);
+    let of = |resource: &str, verb: &str| ["", "", resource, "", verb].map(ToOwned::to_owned);
+    assert_eq!(
+        outside,
+        [
+            &of("namespaces", "list"),
+            &of("namespaces", "watch"),
+            &of("nodes", "list"),
+            &of("nodes", "watch")
+        ]
+    );
 }
 
 #[tokio::test]

@@ -284,6 +284,7 @@ fn options(cluster: &Cluster, namespace: &str, group: &str) -> ClusterOptions {
             custom_resources: vec![Arc::new(resource)],
             ..Beyond::default()
         },
+        labels: [].into(),
     }
 }
 

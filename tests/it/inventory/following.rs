@@ -111,6 +111,7 @@ pub(crate) fn options(kubeconfig: PathBuf, namespaces: &[&str]) -> ClusterOption
         class: Class::Runtime,
         namespaces: namespaces.iter().map(|name| (*name).to_owned()).collect(),
         beyond: Beyond::default(),
+        labels: [].into(),
     }
 }
 

@@ -31,6 +31,7 @@ async fn read(identity: &Identity, namespaces: &[&str]) -> SourceState {
         class: Class::Runtime,
         namespaces: namespaces.iter().map(|it| (*it).to_owned()).collect(),
         beyond: Beyond::default(),
+        labels: [].into(),
     };
     let source = cluster::connect(&options).await.unwrap();
     source.read_once(Timestamp::UNIX_EPOCH).await
@@ -55,9 +56,13 @@ async fn rights_on_workloads_alone_are_enough_and_what_they_hide_is_told() {
     let state = read(&identity, &[&namespace]).await;
     assert_eq!(state.incomplete, None);
     assert_eq!((state.uses.len(), state.platforms), (2, None));
-    let [nodes, accounts, secrets] = state.absent.as_slice() else {
+    let [namespaces, nodes, accounts, secrets] = state.absent.as_slice() else {
         panic!("{:?}", state.absent);
     };
+    assert!(
+        namespaces.starts_with("namespaces is forbidden: "),
+        "{namespaces}"
+    );
     assert!(nodes.starts_with("nodes is forbidden: "), "{nodes}");
     assert!(
         accounts.starts_with("serviceaccounts is forbidden: "),
@@ -78,6 +83,7 @@ async fn rights_on_workloads_alone_are_enough_and_what_they_hide_is_told() {
     let ended = pullproof(&["--config", file, "inventory"]).await;
     assert_eq!(ended.code, 0, "{ended:?}");
     for told in [
+        "  without namespaces is forbidden: ",
         "  without nodes is forbidden: ",
         "  without pull secrets: 1 of 2 cannot be read, ",
         "  credential_unavailable: ",

@@ -25,7 +25,7 @@ impl Scene {
             cluster: None,
             class: Class::Runtime,
         };
-        let mut world = World::new(scope, &[], &Beyond::default());
+        let mut world = World::new(scope, &[], &Beyond::default(), &Arc::default());
         world.heed(IsBroken::new(move |image| image == broken));
         let events = (0..world.units()).find(|unit| *world.kind(*unit).name == *"Event");
         let mut scene = Self {

@@ -72,7 +72,7 @@ fn world(is_by_namespace: bool) -> World {
     };
     let namespaces = NAMESPACES.map(ToOwned::to_owned);
     let namespaces: &[String] = if is_by_namespace { &namespaces } else { &[] };
-    World::new(scope, namespaces, &Beyond::default())
+    World::new(scope, namespaces, &Beyond::default(), &Arc::default())
 }
 
 fn parsed((namespace, name): Name, object: &Value) -> Item {

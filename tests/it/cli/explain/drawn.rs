@@ -139,7 +139,7 @@ fn has_every_key(view: &Value) {
     shown["tree"] = none.into();
     let user = json!({"cluster": none, "namespace": string, "kind": string, "name": string,
         "container": string, "image": string, "class": string, "via": none, "since": none,
-        "idle": none});
+        "idle": none, "ignored": none});
     let exchanges = std::mem::replace(&mut shown["exchanges"], none.into());
     for exchange in exchanges.as_array().unwrap() {
         let keys: Vec<_> = exchange.as_object().unwrap().keys().collect();

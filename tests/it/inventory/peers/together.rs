@@ -85,7 +85,7 @@ impl Scene {
     fn user(&self) -> Value {
         json!({"cluster": "far", "namespace": self.namespaces[1], "kind": "Deployment",
             "name": "stays", "container": "app", "image": self.stays, "class": "runtime",
-            "via": "peer dr", "idle": null})
+            "via": "peer dr", "idle": null, "ignored": null})
     }
 
     fn names_its_user(&self, inventory: &Value) {
@@ -127,6 +127,28 @@ impl Scene {
         assert_eq!(unchanged["complete"], true);
         assert_eq!(unchanged["references"], Value::Null);
         assert!(unchanged["sequence"].as_u64() >= told["sequence"].as_u64());
+    }
+
+    /// Whoever does not want to be told of a workload there is not told of it here either.
+    async fn what_is_silenced_there_is_silenced_here(&self) {
+        let theirs = &self.namespaces[1];
+        let annotate = async |annotation: &str| {
+            let words = ["annotate", "deployment", "third", "-n", theirs, annotation];
+            self.far_cluster.kubectl(&words).await;
+        };
+        annotate("pullproof.dev/ignore=moving").await;
+        let silenced = [&*self.third, "cluster=\"far\"", "ignored=\"true\""];
+        self.near.series("workload_image_pullable", &silenced).await;
+        let ignored = |inventory: &Value| -> Value {
+            image_of(inventory, &self.third)["used_by"][0]["ignored"].clone()
+        };
+        let is_told = |inventory: &Value| ignored(inventory) == "moving";
+        self.near
+            .until("it is told why", "inventory", is_told)
+            .await;
+        annotate("pullproof.dev/ignore-").await;
+        let is_over = |inventory: &Value| ignored(inventory).is_null();
+        self.near.until("it is over", "inventory", is_over).await;
     }
 
     async fn commands_name_it(&self) {
@@ -196,6 +218,7 @@ async fn two_clusters_two_daemons_one_keep_set() {
     scene.far.start();
     scene.they_keep_the_same().await;
     scene.nothing_is_given_back().await;
+    scene.what_is_silenced_there_is_silenced_here().await;
     scene.commands_name_it().await;
     scene.one_is_away().await;
     scene.what_is_gone_is_forgotten().await;
