@@ -35,10 +35,18 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
         checker.report.add("inventory.mentions", message);
     }
     let metrics = raw.metrics.unwrap_or_default();
+    let events = raw.kubernetes_events.unwrap_or_default();
     let log = raw.log.unwrap_or_default();
     let directory = raw.state.unwrap_or_default().directory;
+    let inventory = sources::check(&mut checker, raw.inventory.unwrap_or_default());
+    let has_cluster = inventory.is_empty() || !inventory.clusters.is_empty();
+    if events.write == Some(true) && !has_cluster && !checker.report.has("inventory.clusters") {
+        let message = "no cluster is in the inventory whose workloads could get Events; add one under \
+                       `inventory.clusters`, or leave this out";
+        checker.report.add("kubernetesEvents.write", message);
+    }
     Config {
-        inventory: sources::check(&mut checker, raw.inventory.unwrap_or_default()),
+        inventory,
         registries: registry::check(
             &mut checker,
             raw.registries.unwrap_or_default(),
@@ -53,6 +61,7 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
             max_series: metrics.max_series.unwrap_or(200_000),
             max_series_per_namespace: metrics.max_series_per_namespace.unwrap_or(20_000),
         },
+        writes_events: events.write.unwrap_or(false),
         network: checker.network(raw.network.unwrap_or_default()),
         log: Log {
             format: match log.format {

@@ -45,6 +45,8 @@ pub(super) struct Config {
     pub(super) http: Option<Http>,
     /// Limits of what is exported.
     pub(super) metrics: Option<Metrics>,
+    /// Kubernetes Events on workloads, where `kubectl describe` shows them.
+    pub(super) kubernetes_events: Option<KubernetesEvents>,
     /// What pullproof has to know of the network.
     pub(super) network: Option<Network>,
     /// What is logged to stderr.
@@ -465,6 +467,17 @@ pub(super) struct Metrics {
     /// Time series of images of one namespace.
     #[schemars(extend("default" = 20_000), range(min = 1))]
     pub(super) max_series_per_namespace: Option<u32>,
+}
+
+/// Kubernetes Events on workloads. Metrics and alerts tell the same, and more reliably.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct KubernetesEvents {
+    /// Whether an Event is written on a workload of a cluster when one of its images breaks, and when it can be
+    /// pulled again. It needs the right to create Events. With `leaderElection`, whoever has the Lease of that
+    /// name with `-events` behind it writes.
+    #[schemars(extend("default" = false))]
+    pub(super) write: Option<bool>,
 }
 
 /// What pullproof has to know of the network.
