@@ -186,19 +186,32 @@ async fn write_all(
     now: Timestamp,
     stop: &CancellationToken,
 ) -> (Done, Vec<Failure>) {
-    let mut done = Done::default();
     // New each time: its credentials may have been renewed, and there is seldom anything to write.
-    let client = match reach(&options.access, "kubernetesEvents").await {
-        Ok(client) => client,
+    match reach(&options.access, "kubernetesEvents").await {
+        Ok(client) => write_by(&client, events, targets, instance, now, stop).await,
         Err(problem) => {
-            done.failed = events.len();
-            return (done, vec![Failure::Away(problem.to_string())]);
+            let done = Done {
+                failed: events.len(),
+                ..Done::default()
+            };
+            (done, vec![Failure::Away(problem.to_string())])
         }
-    };
+    }
+}
+
+async fn write_by(
+    client: &Client,
+    events: Vec<ToWrite>,
+    targets: &Targets,
+    instance: &str,
+    now: Timestamp,
+    stop: &CancellationToken,
+) -> (Done, Vec<Failure>) {
+    let mut done = Done::default();
     let mut failures = Vec::new();
     let mut events = events.into_iter();
     while let Some(event) = events.next() {
-        let write = write_with_patience(&client, &event, targets, instance, now);
+        let write = write_with_patience(client, &event, targets, instance, now);
         let result = tokio::select! {
             result = write => result,
             () = stop.cancelled() => {
@@ -368,48 +381,4 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::events::{Change, Pair, is_name};
-    use crate::inventory::TopOwner;
-    use crate::second::Second;
-
-    fn event(workload: &str, change: Change, since: i64) -> ToWrite {
-        ToWrite {
-            pair: Pair {
-                owner: Arc::new(TopOwner {
-                    cluster: None,
-                    namespace: "shop".into(),
-                    kind: "Deployment".into(),
-                    name: workload.into(),
-                }),
-                image: "r.example/web:1".into(),
-            },
-            change,
-            since: Second::new(since),
-            note: String::new(),
-        }
-    }
-
-    #[test]
-    fn each_change_of_each_object_has_a_name_of_its_own() {
-        let one = event("web", Change::Breaks, 1);
-        let first = name(&one, "uid-1");
-        assert_eq!(first, name(&one, "uid-1"));
-        assert!(first.starts_with("web.") && is_name(&first), "{first}");
-        for other in [
-            name(&one, "uid-2"),
-            name(&event("web", Change::Heals, 1), "uid-1"),
-            name(&event("web", Change::Breaks, 2), "uid-1"),
-        ] {
-            assert_ne!(other, first);
-        }
-        for long in [
-            "a".repeat(253),
-            format!("{}-.{}", "a".repeat(198), "b".repeat(40)),
-        ] {
-            let name = name(&event(&long, Change::Breaks, 1), "uid-1");
-            assert!(is_name(&name) && !name.contains("-."), "{name}");
-        }
-    }
-}
+mod tests;
