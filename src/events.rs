@@ -65,7 +65,7 @@ impl Change {
 pub struct ToWrite {
     pub pair: Pair,
     pub change: Change,
-    /// Since when it is so: the same change has the same time, also after a restart.
+    /// Since when it is so: the same change has the same time, also after a restart, and another one another.
     pub since: Second,
     /// At most [`NOTE_BYTES_MAX`] bytes.
     pub note: String,

@@ -1,7 +1,10 @@
 //! What is to be told now: what is broken against what was.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::limit::Limits;
 use super::note::note;
@@ -9,6 +12,7 @@ use super::target::{Target, Targets};
 use super::{Change, Memory, Pair, ToWrite, Told};
 use crate::inventory::{Class, TopOwner};
 use crate::metrics::workloads::doubt;
+use crate::second::Second;
 use crate::state::{ImageState, Snapshot};
 use crate::verify::finding::{Code, Verdict};
 
@@ -28,6 +32,8 @@ pub struct Decision {
 pub(super) struct Stand<'a> {
     /// The worst of all credentials' entries.
     pub(super) image: &'a ImageState,
+    /// Since when the last of those that are as bad is so.
+    since: Second,
     /// The strongest reason for which it is needed.
     pub(super) class: Class,
     pub(super) containers: BTreeSet<&'a str>,
@@ -54,13 +60,12 @@ pub fn decide(
 ) -> Decision {
     let (stands, unread) = stands(memory, snapshot, targets);
     let mut news = Vec::new();
-    let mut dropped = 0;
     for (pair, stand) in &stands {
         let before = memory.broken.get(pair).copied();
         match (stand.image.verdict(), before) {
             // A broken verdict stands until a proof.
             (Verdict::Broken, Some(_)) | (Verdict::Unknown, _) | (Verdict::Pullable, None) => {}
-            (Verdict::Broken, None) if memory.broken.len() >= BROKEN_MAX => dropped += 1,
+            (Verdict::Broken, None) if memory.broken.len() >= BROKEN_MAX => {}
             (Verdict::Broken, None) => {
                 let is_news = memory.settled.contains(&stand.key()) && is_told_of(stand, false);
                 let told = if is_news { Told::Told } else { Told::Silent };
@@ -83,13 +88,14 @@ pub fn decide(
         return Decision::default();
     }
     let mut write = Vec::new();
+    let mut dropped = 0;
     limits.forget(snapshot.at);
     for (change, pair, stand) in in_turn(news) {
         if limits.take(pair, snapshot.at) {
             write.push(ToWrite {
                 pair: pair.clone(),
                 change,
-                since: stand.image.since,
+                since: stand.since,
                 note: note(change, &pair.image, stand),
             });
             continue;
@@ -155,21 +161,34 @@ fn stands<'a>(
                     owner: Arc::clone(&user.owner),
                     image: image.reference().into(),
                 };
+                let since = since(image, snapshot.at);
                 let stand = stands.entry(pair).or_insert_with(|| Stand {
                     image,
+                    since,
                     class: user.class,
                     containers: BTreeSet::new(),
                     source: &target.source,
                 });
                 stand.class = stand.class.min(user.class);
                 stand.containers.insert(&user.container);
-                if image.verdict() > stand.image.verdict() {
-                    stand.image = image;
+                match image.verdict().cmp(&stand.image.verdict()) {
+                    Ordering::Less => {}
+                    Ordering::Equal => stand.since = stand.since.max(since),
+                    Ordering::Greater => (stand.image, stand.since) = (image, since),
                 }
             }
         }
     }
     (stands, unread)
+}
+
+/// Since when an image is what it is. Where several endpoints have it, that is known of each, and not of all together.
+fn since(image: &ImageState, now: Timestamp) -> Second {
+    if image.endpoints().is_empty() {
+        image.since
+    } else {
+        now.into()
+    }
 }
 
 /// What a cluster does not name any more, once it was read in full: an error is no reason to forget, and then to

@@ -186,6 +186,7 @@ mod tests {
         // As if it had just been used up.
         assert_eq!(taken(&mut limits, "shop", 1000, at(0)), 0);
         let refilled = i64::from(NAMESPACE.burst) * NAMESPACE.period.as_secs();
+        assert!(taken(&mut limits, "shop", 1000, at(refilled)) > 0);
         assert!(taken(&mut limits, "crm", 1000, at(refilled)) > 0);
     }
 

@@ -1,4 +1,5 @@
-//! The words of an Event. Any tenant can write an image's name, so what is shown of it is bounded and plain.
+//! The words of an Event. Any tenant can write an image's name, so what is shown of it is bounded and plain; a
+//! platform's is so by itself.
 
 use std::fmt::Write as _;
 
@@ -10,8 +11,8 @@ use crate::verify::finding::explanation::explain;
 
 /// What the API takes (`note` of events.k8s.io/v1).
 pub const NOTE_BYTES_MAX: usize = 1024;
-/// How much of an image's name is shown.
-const IMAGE_BYTES_MAX: usize = 300;
+/// How much is shown of what somebody else wrote.
+const SHOWN_BYTES_MAX: usize = 400;
 
 pub(super) fn note(change: Change, image: &str, stand: &Stand<'_>) -> String {
     let text = match change {
@@ -63,17 +64,17 @@ fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
     text.write_fmt(more).expect("a string takes everything");
 }
 
-/// An image's name fit to be shown: printable ASCII, of which references are made, and not too long. A terminal
+/// A name fit to be shown: printable ASCII, of which references are made, and not too long. A terminal
 /// obeys other characters, and some write from right to left.
-fn plain(image: &str) -> String {
+fn plain(name: &str) -> String {
     let mut shown = String::new();
-    for character in image.chars() {
+    for character in name.chars() {
         let character = if character.is_ascii_graphic() || character == ' ' {
             character
         } else {
             '\u{fffd}'
         };
-        if shown.len() + character.len_utf8() > IMAGE_BYTES_MAX {
+        if shown.len() + character.len_utf8() > SHOWN_BYTES_MAX {
             shown.push('…');
             break;
         }
@@ -103,7 +104,7 @@ mod tests {
             "a\u{fffd}\u{fffd}[2J\u{fffd}\u{fffd}"
         );
         let long = plain(&"ü".repeat(10_000));
-        assert!(long.len() <= IMAGE_BYTES_MAX + '…'.len_utf8());
+        assert!(long.len() <= SHOWN_BYTES_MAX + '…'.len_utf8());
         assert!(long.ends_with('…'));
     }
 

@@ -1,6 +1,6 @@
 //! What is told, of one image of one workload and of very many.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -9,7 +9,11 @@ use super::limit::{CLUSTER, NAMESPACE, PAIR_MAX};
 use super::*;
 use crate::images::{Image, ImageKey, Puller, PullerKey};
 use crate::inventory::{Class, User};
-use crate::state::{ImageState, Malformed, Named, Snapshot, SourceStatus};
+use crate::mirrors::Role;
+use crate::oci::platform::Platform;
+use crate::state::{
+    Detailed, Details, Endpoint, ImageState, Malformed, Named, Snapshot, SourceStatus,
+};
 use crate::verify::finding::{Code, Finding, Report, Verdict};
 use crate::verify::target::Needs;
 
@@ -410,6 +414,78 @@ fn a_registry_that_loses_everything_writes_a_bounded_number_and_everybody_is_tol
 }
 
 #[test]
+fn where_only_some_may_be_told_each_namespace_is_told_something() {
+    let mut told = Told::settled();
+    let image = |number: usize| {
+        let users = vec![user(&format!("shop-{}/web-{number}", number / 50), "app")];
+        state(
+            &format!("r.example/web-{number:03}:1"),
+            report(Broken),
+            users,
+        )
+    };
+    let decision = told.decide(&snapshot(told.second, (0..500).map(image).collect()));
+    let mut by_namespace = BTreeMap::new();
+    for event in &decision.write {
+        *by_namespace
+            .entry(&*event.pair.owner.namespace)
+            .or_insert(0) += 1;
+    }
+    assert_eq!(by_namespace.len(), 10);
+    assert!(
+        by_namespace.values().all(|count| *count == 10),
+        "{by_namespace:?}"
+    );
+}
+
+#[test]
+fn each_change_has_a_time_of_its_own_by_whichever_credential_or_endpoint() {
+    let one = |verdict, second: i64, container: &str| ImageState {
+        since: Second::new(second),
+        ..state(IMAGE, report(verdict), vec![user("shop/web", container)])
+    };
+    let mut told = Told::settled();
+    let mut times = Vec::new();
+    // The first credential's entry never changes.
+    for (verdict, second) in [
+        (Broken, 100),
+        (Pullable, 200),
+        (Broken, 300),
+        (Pullable, 400),
+    ] {
+        let images = vec![one(Pullable, 1, "app"), one(verdict, second, "init")];
+        let decision = told.decide(&snapshot(second + 7, images));
+        times.extend(decision.write.iter().map(|it| it.since.get()));
+    }
+    assert_eq!(times, [100, 200, 300, 400]);
+
+    let mut told = Told::settled();
+    let mut times = Vec::new();
+    for (verdict, second) in [(Broken, 100), (Pullable, 200), (Broken, 300)] {
+        // It has been gone from its origin for long; a mirror comes and goes.
+        let mut image = one(verdict, 1, "app");
+        let Named::Image(origin) = image.named else {
+            panic!("it is an image");
+        };
+        let endpoint = Endpoint {
+            role: Role::Origin,
+            image: Arc::clone(&origin),
+            report: Arc::new(report(Broken)),
+        };
+        image.named = Named::Detailed(Arc::new(Detailed {
+            image: origin,
+            details: Details {
+                endpoints: vec![endpoint],
+                ..Details::default()
+            },
+        }));
+        let decision = told.decide(&snapshot(second, vec![image]));
+        times.extend(decision.write.iter().map(|it| it.since.get()));
+    }
+    assert_eq!(times, [100, 200, 300]);
+}
+
+#[test]
 fn an_image_that_is_flapping_is_told_of_a_few_times_an_hour() {
     let mut told = Told::settled();
     let mut count = 0;
@@ -441,6 +517,28 @@ fn whatever_a_tenant_writes_as_an_image_the_note_is_short_and_plain() {
     let is_plain = |it: char| it.is_ascii_graphic() || [' ', '\u{fffd}', '…'].contains(&it);
     assert!(note.chars().all(is_plain), "{note}");
     assert!(!note.contains("pullproof explain"), "{note}");
+}
+
+#[test]
+fn however_long_names_are_the_note_is_short_and_plain() {
+    let mut told = Told::settled();
+    let report = Report {
+        findings: vec![Finding {
+            platform: Some(Platform::new(&"x\u{1b}".repeat(3000), "amd64", None)),
+            ..finding(Code::ChildMissing, "")
+        }]
+        .into(),
+        ..report(Broken)
+    };
+    let reference = format!("r.example/{}:{}", "a".repeat(230), "t".repeat(128));
+    let users = vec![user("shop/web", "app"), user("shop/web", "init")];
+    let images = vec![state(&reference, report, users)];
+    let decision = told.decide(&snapshot(told.second, images));
+    let note = &decision.write[0].note;
+    assert!(note.len() <= NOTE_BYTES_MAX, "{}", note.len());
+    assert!(!note.contains(char::is_control), "{note}");
+    // It does not crowd out what is the case.
+    assert!(note.contains("child_missing"), "{note}");
 }
 
 #[test]
