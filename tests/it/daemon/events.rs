@@ -365,7 +365,10 @@ async fn of_several_daemons_the_one_with_the_lease_tells_and_the_next_goes_on() 
 
     let at = daemons.iter().position(|it| is_holder(it, &first)).unwrap();
     let leader = daemons.remove(at);
-    let last = &daemons[0];
+    let last = daemons.first().unwrap();
+    // What both write in one second has one name.
+    assert!((count(&leader, "written").await - 1.0).abs() < 0.5);
+    assert!(count(last, "written").await < 0.5);
     leader.terminate().await;
     wait_until("the other has the Lease", BOUND, async || {
         is_holder(last, &holder().await?).then_some(())
@@ -379,4 +382,5 @@ async fn of_several_daemons_the_one_with_the_lease_tells_and_the_next_goes_on() 
     wait_for(cluster, &namespace, &both).await;
     rounds(last, &whole).await;
     assert_eq!(written(cluster, &namespace).await, both);
+    assert!((count(last, "written").await - 1.0).abs() < 0.5);
 }
