@@ -9,6 +9,7 @@ pub mod beside;
 pub mod collecting;
 pub mod collector;
 pub mod custody;
+pub mod events;
 pub mod executor;
 pub mod explain;
 pub mod keeper;

@@ -74,6 +74,8 @@ pub struct Config {
     pub lease: Option<Named>,
     pub http: Http,
     pub metrics: Metrics,
+    /// Whether Kubernetes Events are written on the workloads whose images break and heal.
+    pub writes_events: bool,
     pub network: Network,
     pub log: Log,
     pub state: State,

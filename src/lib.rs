@@ -38,7 +38,7 @@
 //! # Where things are
 //!
 //! The start of the program is [`cli::main`]; of the daemon, [`app::serve::serve`]; of a verdict,
-//! [`verify::round`]; of a metric, [`metrics::catalog`]; of a drawn tree, [`explain`]; of an error about the configuration,
+//! [`verify::round`]; of a metric, [`metrics::catalog`]; of an Event on a workload, [`events`]; of a drawn tree, [`explain`]; of an error about the configuration,
 //! [`config`].
 
 pub mod app;
@@ -51,6 +51,7 @@ pub mod credential_source;
 pub mod credentials;
 pub mod demo;
 pub mod drift;
+pub mod events;
 pub mod explain;
 pub mod files;
 pub mod gc;

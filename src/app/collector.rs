@@ -46,7 +46,7 @@ mod copied;
 mod ended;
 mod expired;
 pub mod journals;
-mod lease;
+pub(in crate::app) mod lease;
 mod memory;
 pub mod phase;
 mod proof;

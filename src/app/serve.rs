@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::collecting::{Collecting, Seen};
 use super::custody::Custody;
+use super::events;
 use super::keeper::{self, Memory};
 use super::kept::Watched;
 use super::pipeline::{self, SharedCustody, StateLink};
@@ -31,6 +32,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::endpoint::Listen;
 use crate::credential_source::Sources;
+use crate::events::Counts;
 use crate::http::asked::Asked;
 use crate::http::keepset::Published;
 use crate::http::tls::TlsListener;
@@ -79,16 +81,6 @@ impl Listeners {
             metrics: bind(&config.http.metrics, "http.metrics").await?,
             ui: bind(&config.http.ui, "http.ui").await?,
         })
-    }
-
-    fn tell(&self) -> anyhow::Result<()> {
-        info!(
-            metrics = %self.metrics.local_addr()?,
-            ui = %self.ui.local_addr()?,
-            version = env!("CARGO_PKG_VERSION"),
-            "pullproof serves"
-        );
-        Ok(())
     }
 }
 
@@ -174,19 +166,18 @@ pub async fn serve(
         collecting, &mut tasks, &configs, &windows, &snapshots, &stop,
     );
     let collector = of_storages.told_by(collector);
-    let OfStorages {
-        storages,
-        collections,
-        ..
-    } = of_storages;
+    let (storages, collections) = (of_storages.storages, of_storages.collections);
     let collector = collector
         .with_windows(windows.clone())
-        .with_leading(leading);
+        .with_leading(leading)
+        .with_events(of_events(
+            &mut tasks, &configs, &snapshots, &memory, &clock, &stop,
+        ));
     let series = caps(&first).series;
     let compat = compat.map(|Compat::K8sIae| CompatCollector::new(snapshots.clone(), series));
     let exposition = Arc::new(Exposition::new(collector, &stats).with_compat(compat));
     let health = Health::new(snapshots.clone(), Arc::clone(&clock));
-    listeners.tell()?;
+    say_where(&listeners)?;
 
     let metrics = http::metrics_router(exposition, health);
     tasks.spawn(http::serve(listeners.metrics, metrics, stop.clone()));
@@ -227,6 +218,16 @@ pub async fn serve(
     };
     let run = pipelines.run(configs, stop.clone());
     until_told(run, tasks, &stop, shutdown).await
+}
+
+fn say_where(listeners: &Listeners) -> anyhow::Result<()> {
+    info!(
+        metrics = %listeners.metrics.local_addr()?,
+        ui = %listeners.ui.local_addr()?,
+        version = env!("CARGO_PKG_VERSION"),
+        "pullproof serves"
+    );
+    Ok(())
 }
 
 /// Runs all parts until told to stop, and waits for their end.
@@ -319,6 +320,24 @@ fn of_storages(
         collections,
         retentions,
     }
+}
+
+/// Tells workloads what became of their images.
+fn of_events(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    configs: &watch::Receiver<Arc<Config>>,
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    memory: &Memory,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+) -> Arc<Counts> {
+    let parts = events::Parts {
+        configs: configs.clone(),
+        snapshots: snapshots.clone(),
+        directory: memory.directory.clone(),
+        clock: Arc::clone(clock),
+    };
+    events::spawn(tasks, parts, stop)
 }
 
 /// What the page looks up.

@@ -43,8 +43,15 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
         inventory.keep_seen,
     );
     let metrics = raw.metrics.unwrap_or_default();
+    let events = raw.kubernetes_events.unwrap_or_default();
     let log = raw.log.unwrap_or_default();
     let directory = raw.state.unwrap_or_default().directory;
+    let has_cluster = inventory.is_empty() || !inventory.clusters.is_empty();
+    if events.write == Some(true) && !has_cluster && !checker.report.has("inventory.clusters") {
+        let message = "no cluster is in the inventory whose workloads could get Events; add one under \
+                       `inventory.clusters`, or leave this out";
+        checker.report.add("kubernetesEvents.write", message);
+    }
     Config {
         registries: registry::check(
             &mut checker,
@@ -67,6 +74,7 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
             max_series_per_namespace: metrics.max_series_per_namespace.unwrap_or(20_000),
             labels: labels::check(&mut checker, metrics.labels.unwrap_or_default()),
         },
+        writes_events: events.write.unwrap_or(false),
         network: checker.network(raw.network.unwrap_or_default()),
         log: Log {
             format: match log.format {

@@ -49,6 +49,8 @@ pub(super) struct Config {
     pub(super) http: Option<Http>,
     /// What is exported of workloads.
     pub(super) metrics: Option<Metrics>,
+    /// Kubernetes Events on workloads, where `kubectl describe` shows them.
+    pub(super) kubernetes_events: Option<KubernetesEvents>,
     /// What pullproof has to know of the network.
     pub(super) network: Option<Network>,
     /// What is logged to stderr.
@@ -479,6 +481,17 @@ pub(super) struct Metrics {
         extend("examples" = [["team", "app.kubernetes.io/part-of"]])
     )]
     pub(super) labels: Option<Vec<String>>,
+}
+
+/// Kubernetes Events on workloads. Metrics and alerts tell the same, and more reliably.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct KubernetesEvents {
+    /// Whether an Event is written on a workload of a cluster when one of its images breaks, and when it can be
+    /// pulled again. It needs the right to create Events. With `leaderElection`, whoever has the Lease of that
+    /// name with `-events` behind it writes.
+    #[schemars(extend("default" = false))]
+    pub(super) write: Option<bool>,
 }
 
 /// What pullproof has to know of the network.

@@ -670,6 +670,23 @@ fn mentions_are_of_listed_registries() {
 }
 
 #[test]
+fn events_are_for_the_workloads_of_clusters() {
+    assert!(!Config::default().writes_events);
+    for text in [
+        "kubernetesEvents: {write: true}",
+        "{kubernetesEvents: {write: true}, inventory: {clusters: [{name: a, context: a}]}}",
+    ] {
+        assert!(parsed(text).writes_events, "{text}");
+    }
+    check(
+        "kubernetesEvents: {write: true}\ninventory: {references: [{name: keep, file: keep.txt}]}",
+        &[
+            "1:27 kubernetesEvents.write: no cluster is in the inventory whose workloads could get Events; add one under `inventory.clusters`, or leave this out",
+        ],
+    );
+}
+
+#[test]
 fn addresses_to_listen_on_and_ranges() {
     check(
         "http: {metrics: 'localhost', ui: ':8080'}\nnetwork: {clusterCIDRs: [10.0.0.0/8, 10.1.0.0/8, ten]}",

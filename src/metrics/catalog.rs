@@ -187,6 +187,8 @@ catalog! {
         "Time at which nothing is free if the storage goes on growing as it did within a week";
     LEADER = "leader", Gauge, &[],
         "Whether this process has the Lease of `leaderElection` (1) or not (0)";
+    KUBERNETES_EVENTS = "kubernetes_events", Counter, &["result"],
+        "Events on workloads whose images broke or healed, by what came of them: written, dropped (too many, or the workload is gone), failed";
     CONFIG_LAST_RELOAD_SUCCESSFUL = "config_last_reload_successful", Gauge, &[],
         "Whether the configuration on disk is the one in use";
     SERIES_DROPPED = "series_dropped", Counter, &[],

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::families::{Families, Labels, and, number, seconds, truth};
 use super::workloads::{self, Row};
 use super::{catalog, collections, retention};
+use crate::events::Counts;
 use crate::registry::hosts::Hosts;
 use crate::second::Second;
 use crate::state::collections::{Collections, Leading};
@@ -41,6 +42,7 @@ pub struct SnapshotCollector {
     collections: Option<watch::Receiver<Arc<Collections>>>,
     retentions: Option<watch::Receiver<Arc<Retentions>>>,
     leading: Option<watch::Receiver<Leading>>,
+    events: Arc<Counts>,
     dropped: AtomicU64,
 }
 
@@ -60,6 +62,7 @@ impl SnapshotCollector {
             collections: None,
             retentions: None,
             leading: None,
+            events: Arc::default(),
             dropped: AtomicU64::new(0),
         }
     }
@@ -89,6 +92,13 @@ impl SnapshotCollector {
     #[must_use]
     pub fn with_leading(mut self, leading: watch::Receiver<Leading>) -> Self {
         self.leading = Some(leading);
+        self
+    }
+
+    /// With what came of Kubernetes Events.
+    #[must_use]
+    pub fn with_events(mut self, events: Arc<Counts>) -> Self {
+        self.events = events;
         self
     }
 
@@ -132,6 +142,14 @@ impl Collector for SnapshotCollector {
         let leads = self.leading.as_ref().and_then(|it| it.borrow().is_leader());
         let leads = leads.map(|leads| (vec![], truth(leads)));
         families.gauges(&catalog::LEADER, leads)?;
+        // All results from the start: what appears with its first value shows no increase.
+        let events = self.events.all().map(|(outcome, count)| {
+            let labels: Labels<'_> = vec![("result", outcome.as_str().into())];
+            (labels, number(count))
+        });
+        families.family(&catalog::KUBERNETES_EVENTS, events, |family, value| {
+            family.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        })?;
         let is_current = truth(*self.is_config_current.borrow());
         families.gauges(
             &catalog::CONFIG_LAST_RELOAD_SUCCESSFUL,

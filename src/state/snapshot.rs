@@ -19,6 +19,8 @@ use crate::verify::finding::Verdict;
 pub struct SourceStatus {
     pub name: Arc<str>,
     pub incomplete: Option<String>,
+    /// Its first reading has neither succeeded nor failed so far.
+    pub is_awaited: bool,
     /// What is not granted or not there and does not make it incomplete.
     pub absent: Vec<String>,
     pub complete_at: Option<Timestamp>,
@@ -32,6 +34,7 @@ impl From<&SourceState> for SourceStatus {
         Self {
             name: Arc::clone(&source.name),
             incomplete: source.incomplete.clone(),
+            is_awaited: source.is_awaited,
             absent: source.absent.clone(),
             complete_at: source.complete_at,
             references: source.uses.len(),

@@ -218,6 +218,24 @@ const PURE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "events.rs",
+        &[
+            "crate::registry",
+            "crate::store",
+            "crate::app",
+            "crate::config",
+        ],
+    ),
+    (
+        "events",
+        &[
+            "crate::registry",
+            "crate::store",
+            "crate::app",
+            "crate::config",
+        ],
+    ),
+    (
         "drift.rs",
         &[
             "crate::registry",

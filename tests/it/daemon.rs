@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod certificates;
+mod events;
 pub(crate) mod faults;
 mod killed;
 mod life;

@@ -32,7 +32,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 
 /// Held until it is given back, or until it ran out.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(in crate::app) struct Lease {
     election: Arc<Election>,
     renewing: JoinHandle<()>,
     runtime: Handle,
@@ -57,7 +57,7 @@ impl fmt::Debug for Election {
 impl Lease {
     /// Waits at most until what another process wrote has run out. An error is who has it, or why that cannot
     /// be told.
-    pub(super) fn acquire(
+    pub(in crate::app) fn acquire(
         named: &Named,
         runtime: &Handle,
         clock: &Arc<dyn Clock>,
@@ -89,7 +89,7 @@ impl Lease {
     }
 
     /// Whoever comes next need not wait. One that cannot be given back runs out.
-    pub(super) fn release(self) {
+    pub(in crate::app) fn release(self) {
         self.renewing.abort();
         if let Err(failure) = self.runtime.block_on(self.election.release()) {
             let named = &self.election.named;

@@ -83,6 +83,7 @@ async fn the_chart_is_taken_grants_enough_and_no_more() {
     let cluster = cluster().await;
     every_object_is_taken_with_strict_fields_and_every_pod_is_restricted(&cluster).await;
     all_is_proven_and_each_choice_of_secrets_is_what_it_says(&cluster).await;
+    events_may_be_created_where_they_are_wanted_and_nothing_else(&cluster).await;
     less_than_the_chart_grants_is_told_of(&cluster).await;
 }
 
@@ -404,6 +405,19 @@ async fn a_job_of_the_chart_collects_started_by_the_daemon_and_both_may_do_no_mo
     let view = started::run(&cluster, &watcher, &mounted, "collect").await;
     assert_eq!(view["result"], "quarantined", "{view:#}");
     assert!(!desk.held().is_empty());
+}
+
+async fn events_may_be_created_where_they_are_wanted_and_nothing_else(cluster: &Cluster) {
+    for (write, expected) in [
+        (true, &["events.events.k8s.io [] [] [create]"][..]),
+        (false, &[]),
+    ] {
+        let values = json!({"config": {"kubernetesEvents": {"write": write}}});
+        install(cluster, &values).await;
+        for namespace in ["shop", "kube-system"] {
+            assert_eq!(beyond_reading(cluster, namespace).await, expected);
+        }
+    }
 }
 
 async fn less_than_the_chart_grants_is_told_of(cluster: &Cluster) {

@@ -146,6 +146,10 @@ async fn what_cannot_be_is_refused_with_the_way_out() {
             "set persistence.enabled: false or replicaCount: 1",
         ),
         (
+            "replicaCount=2,config.kubernetesEvents.write=true",
+            "set config.leaderElection.lease",
+        ),
+        (
             "rbac.secrets.access=named",
             "name them in rbac.secrets.named",
         ),

@@ -174,6 +174,7 @@ async fn the_rights_of_the_options_are_those_of_their_manifests_and_follow_the_c
         "rbac.yaml",
         "pull-secrets/all.yaml",
         "events-rbac.yaml",
+        "write-events-rbac.yaml",
         "mentions-rbac.yaml",
         "releases-rbac.yaml",
         "custom-resources-rbac.yaml",
@@ -183,6 +184,8 @@ async fn the_rights_of_the_options_are_those_of_their_manifests_and_follow_the_c
         lease("create", ""),
         lease("get", "pullproof"),
         lease("update", "pullproof"),
+        lease("get", "pullproof-events"),
+        lease("update", "pullproof-events"),
     ]);
     assert_eq!(granted(&made, DAEMON), expected);
 
@@ -191,6 +194,11 @@ async fn the_rights_of_the_options_are_those_of_their_manifests_and_follow_the_c
     for (values, file, is_of) in [
         ("rbac.events=true", "events-rbac.yaml", ""),
         ("config.inventory.mentions=true", "mentions-rbac.yaml", ""),
+        (
+            "config.kubernetesEvents.write=true",
+            "write-events-rbac.yaml",
+            "",
+        ),
         (
             "config.inventory.releases.argocd=true",
             "releases-rbac.yaml",

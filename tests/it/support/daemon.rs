@@ -31,6 +31,14 @@ pub(crate) fn command(home: &Path) -> Command {
     command
 }
 
+/// The daemon of a home with a configuration.
+fn process(home: &Path, words: &[&str]) -> Process {
+    let mut command = command(home);
+    let file = home.join("pullproof.yaml");
+    command.arg("serve").arg("--config").arg(&file).args(words);
+    Process::start(command, "pullproof", home, Ending::Terminate)
+}
+
 /// A running daemon.
 #[derive(Debug)]
 pub(crate) struct Daemon {
@@ -69,15 +77,19 @@ impl Daemon {
              state: {{directory: state}}\n"
         );
         std::fs::write(&file, text).expect("a writable directory");
-        let mut command = command(directory.path());
-        command.arg("serve").arg("--config").arg(&file).args(words);
-        let process = Process::start(command, "pullproof", directory.path(), Ending::Terminate);
         Self {
-            process,
+            process: process(directory.path(), words),
             directory,
             metrics,
             ui,
         }
+    }
+
+    /// Ends it as a rollout does, and starts it again: the same configuration, ports and state.
+    pub(crate) async fn restart(&mut self) {
+        self.terminate().await;
+        self.process = process(self.directory.path(), &[]);
+        self.wait_until_ready().await;
     }
 
     /// `127.0.0.1:PORT`, where metrics and health are.

@@ -111,6 +111,11 @@ impl Process {
         read(&self.output)
     }
 
+    /// What it has written to its standard error so far.
+    pub(crate) fn log(&self) -> String {
+        read(&self.log)
+    }
+
     /// The end of what it wrote, for a panic's message.
     pub(crate) fn tail(&self) -> String {
         format!("{}{}", tail(&read(&self.output)), tail(&read(&self.log)))
