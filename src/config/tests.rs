@@ -43,8 +43,8 @@ registries:
     verify:
       interval: 10 parsecs
   - host: Registry.example
+    sparse: true
 inventroy: {}
-metrics: {labels: [team]}
 ";
     assert_eq!(
         rendered(text),
@@ -55,12 +55,12 @@ pullproof.yaml:4:17: registries[0].verify.interval: `10 parsecs` is not a durati
 pullproof.yaml:5:11: registries[1].host: `Registry.example` is already the host of registries[0]; write one entry for each host
    5 |   - host: Registry.example
      |           ^
-pullproof.yaml:6:1: inventroy: unknown key `inventroy`; did you mean `inventory`?
-   6 | inventroy: {}
+pullproof.yaml:6:5: registries[1].sparse: `sparse` is known, but this version does not have it yet: it would have no effect; take it out
+   6 |     sparse: true
+     |     ^
+pullproof.yaml:7:1: inventroy: unknown key `inventroy`; did you mean `inventory`?
+   7 | inventroy: {}
      | ^
-pullproof.yaml:7:11: metrics.labels: `labels` is known, but this version does not have it yet: it would have no effect; take it out
-   7 | metrics: {labels: [team]}
-     |           ^
 4 problems in pullproof.yaml"
     );
 }
