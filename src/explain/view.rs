@@ -10,6 +10,7 @@ use crate::gc::refusal::Refusal;
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::registry::exchange::{Answered, Exchange, Fault};
+use crate::retention::class::Class;
 use crate::verify::depth::Depth;
 use crate::verify::finding::{Code, Finding, Verdict};
 use crate::view::{EndpointView, SourceView, UserView};
@@ -102,8 +103,20 @@ pub struct StorageView {
     pub garbage: Vec<GarbageView>,
     /// What named it once, and goes too.
     pub named_by: Vec<Digest>,
+    /// The tags that name it, with what they are to those who need them.
+    pub tags: Vec<TagView>,
     /// Why nothing could be planned.
     pub refusals: Vec<Refusal>,
+}
+
+/// A tag in a storage.
+#[derive(Debug, Clone, Serialize)]
+pub struct TagView {
+    pub repository: String,
+    pub tag: String,
+    /// The strongest first; `unused` where a policy would let it go.
+    pub classes: Vec<Class>,
+    pub reason: String,
 }
 
 /// A root, and the way from it.

@@ -8,6 +8,8 @@
 
 mod apply;
 mod incident;
+mod killed;
 mod listing;
+mod sample;
 mod served;
 mod shop;

@@ -1,5 +1,6 @@
 //! How a digest stands in the storages that are configured: a plan of each, and what it says of one digest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,12 +12,15 @@ use crate::cli::gc::plan::{Planned, planned};
 use crate::cli::given::GivenSources;
 use crate::clock::Clock;
 use crate::config::{Config, Registry};
-use crate::explain::view::{GarbageView, KeptBy, StorageView};
-use crate::gc::plan::Garbage;
+use crate::explain::view::{GarbageView, KeptBy, StorageView, TagView};
+use crate::gc::plan::{Garbage, Plan};
 use crate::gc::refusal::Refusal;
 use crate::gc::why::{self, Root, Standing};
 use crate::inventory::keepset::KeepSet;
 use crate::oci::digest::Digest;
+use crate::retention::class::Class;
+use crate::retention::plan::{self as retention, Input, Since};
+use crate::retention::protection::Protection;
 
 /// References that are told of those who have one digest in use.
 const REFERENCES_MAX: usize = 20;
@@ -53,7 +57,10 @@ async fn in_one(
         Err(refusal) => return Ok(unknown(registry, vec![refusal])),
     };
     let policy = planning::policy(registry, now);
-    let view = blank(registry);
+    let view = StorageView {
+        tags: tags(digest, &plan, registry, config, &set, now),
+        ..blank(registry)
+    };
     Ok(match why::why(&plan, &needed, &policy, digest) {
         Standing::Absent => StorageView {
             state: "absent",
@@ -93,8 +100,48 @@ fn blank(registry: &Registry) -> StorageView {
         kept_by: None,
         garbage: Vec::new(),
         named_by: Vec::new(),
+        tags: Vec::new(),
         refusals: Vec::new(),
     }
+}
+
+/// The tags that name it, and whether they would go by the policies of retention.
+fn tags(
+    digest: &Digest,
+    plan: &Plan,
+    registry: &Registry,
+    config: &Config,
+    set: &KeepSet,
+    now: Timestamp,
+) -> Vec<TagView> {
+    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
+    let protection = Protection::of(set, &is_own, &|host| config.registry(host).is_some());
+    let planned = retention::plan(&Input {
+        graph: plan.graph(),
+        protection: &protection,
+        policies: &registry.retention.policies,
+        doubts: &BTreeMap::new(),
+        since: Since::Pushed,
+        now,
+    });
+    let going = planned.going.iter().filter(|it| it.digest == *digest);
+    let going = going.map(|it| TagView {
+        repository: it.repository.to_string(),
+        tag: it.tag.to_string(),
+        classes: vec![Class::Unused],
+        reason: it.reason.clone(),
+    });
+    let staying = planned.staying.iter();
+    let staying = staying.filter(|it| it.digest == Some(*digest));
+    let staying = staying.map(|it| TagView {
+        repository: it.repository.to_string(),
+        tag: it.tag.to_string(),
+        classes: it.classes.iter().copied().collect(),
+        reason: it.reason.clone(),
+    });
+    let mut tags: Vec<TagView> = going.chain(staying).collect();
+    tags.sort_by(|one, other| (&one.repository, &one.tag).cmp(&(&other.repository, &other.tag)));
+    tags
 }
 
 fn unknown(registry: &Registry, refusals: Vec<Refusal>) -> StorageView {

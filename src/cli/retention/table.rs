@@ -9,6 +9,8 @@ use crate::retention::class::Class;
 use crate::retention::plan::{Going, Staying};
 use crate::view::retention::{Told, rule};
 
+/// Columns that a tag may take.
+const NAME_MAX: usize = 60;
 /// Rows that fit on a screen.
 const SHOWN: usize = 15;
 
@@ -122,9 +124,9 @@ fn going(told: &Told<'_>, is_wide: bool, paint: Paint, text: &mut String) {
     }
     all.sort_by_key(|it| (std::cmp::Reverse(it.age), &it.repository, &it.tag));
     let most = if is_wide { all.len() } else { SHOWN };
-    let name = |it: &Going| format!("{}:{}", it.repository, it.tag);
-    let names = all.iter().take(most).map(|it| name(it).len());
-    let width = names.max().unwrap_or(0).clamp(10, 60);
+    let name = |it: &Going| named(&it.repository, &it.tag);
+    let names = all.iter().take(most).map(|it| name(it).chars().count());
+    let width = names.max().unwrap_or(0).clamp(10, NAME_MAX);
     push(text, "");
     push(
         text,
@@ -159,9 +161,9 @@ fn staying(told: &Told<'_>, is_wide: bool, paint: Paint, text: &mut String) {
     }
     all.sort_by_key(|it| (it.classes.first().copied(), &it.repository, &it.tag));
     let most = if is_wide { all.len() } else { SHOWN };
-    let name = |it: &Staying| format!("{}:{}", it.repository, it.tag);
-    let names = all.iter().take(most).map(|it| name(it).len());
-    let width = names.max().unwrap_or(0).clamp(10, 60);
+    let name = |it: &Staying| named(&it.repository, &it.tag);
+    let names = all.iter().take(most).map(|it| name(it).chars().count());
+    let width = names.max().unwrap_or(0).clamp(10, NAME_MAX);
     push(text, "");
     push(
         text,
@@ -175,6 +177,18 @@ fn staying(told: &Told<'_>, is_wide: bool, paint: Paint, text: &mut String) {
         );
     }
     more(all.len(), most, paint, text);
+}
+
+/// A tag in full, unless that is wider than its column: then its end and its beginning.
+fn named(repository: &str, tag: &str) -> String {
+    let name = format!("{repository}:{tag}");
+    let length = name.chars().count();
+    if length <= NAME_MAX {
+        return name;
+    }
+    let start: String = name.chars().take(NAME_MAX - 16).collect();
+    let end: String = name.chars().skip(length - 15).collect();
+    format!("{start}…{end}")
 }
 
 fn more(all: usize, most: usize, paint: Paint, text: &mut String) {

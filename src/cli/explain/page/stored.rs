@@ -40,6 +40,14 @@ fn one(scene: &Scene<'_>, storage: &StorageView, text: &mut String) {
             push(text, &format!("  {reference}"));
         }
     }
+    for tag in storage.tags.iter().take(LINES_MAX) {
+        let classes: Vec<&str> = tag.classes.iter().map(|class| class.as_str()).collect();
+        let (name, classes) = (
+            format!("{}:{}", tag.repository, tag.tag),
+            classes.join(", "),
+        );
+        push(text, &format!("  tag {name} is {classes}: {}", tag.reason));
+    }
     for garbage in &storage.garbage {
         let place = match (&garbage.repository, &garbage.tag) {
             (Some(repository), Some(tag)) => format!("{repository}:{tag}"),
