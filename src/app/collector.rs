@@ -4,6 +4,7 @@
 //! whatever could not be found out is told as such.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -605,7 +606,7 @@ fn has_quarantine(registry: &Registry) -> bool {
 /// where somebody else collects what pullproof does not see, in a directory of its own.
 fn ground(config: &Config, registry: &Registry) -> Result<(Option<Storage>, Vault), Refusal> {
     if sees_nothing(registry) {
-        return Ok((None, notes(config, registry)?));
+        return Ok((None, notes(config, registry, "collections")?));
     }
     open(registry).map(|(storage, vault)| (Some(storage), vault))
 }
@@ -615,17 +616,27 @@ fn sees_nothing(registry: &Registry) -> bool {
     registry.gc.executor.is_foreign() && !has_quarantine(registry)
 }
 
-fn notes(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
-    let name = registry.host.replace(':', "_");
-    let directory = config.state.directory.join("collections").join(name);
+/// What is remembered of a registry where nothing may be written into its storage; `kind` is what for.
+pub(in crate::app) fn notes(
+    config: &Config,
+    registry: &Registry,
+    kind: &str,
+) -> Result<Vault, Refusal> {
+    let directory = notes_directory(config, registry, kind);
     let opened = std::fs::create_dir_all(&directory).and_then(|()| Vault::filesystem(&directory));
     opened.map_err(|error| {
         let message = format!(
-            "{}: what a collection has to remember cannot be written there: {error} (`state.directory`)",
+            "{}: what has to be remembered cannot be written there: {error} (`state.directory`)",
             directory.display()
         );
         Refusal::new(Code::StorageUnsupported, message)
     })
+}
+
+/// Where that is.
+pub(in crate::app) fn notes_directory(config: &Config, registry: &Registry, kind: &str) -> PathBuf {
+    let name = registry.host.replace(':', "_");
+    config.state.directory.join(kind).join(name)
 }
 
 /// Opens a storage for whoever collects it.
@@ -643,7 +654,7 @@ fn open(registry: &Registry) -> Result<(Storage, Vault), Refusal> {
 /// What a collection does to a registry's storage, for whoever only looks, or leaves a mark, too.
 pub fn vault(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
     if sees_nothing(registry) {
-        return notes(config, registry);
+        return notes(config, registry, "collections");
     }
     storage_vault(registry)
 }

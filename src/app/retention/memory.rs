@@ -1,43 +1,33 @@
 //! Where what is remembered of tags lies: beside the storage's journals where pullproof may write there, and
 //! else in the daemon's state.
 
-use std::path::PathBuf;
-
 use crate::app::collector;
 use crate::config::{Config, Mode, Registry};
-use crate::gc::refusal::{Code, Refusal};
+use crate::gc::refusal::Refusal;
 use crate::vault::Vault;
 
 /// Whether it lies in the storage. Under `gc.mode: plan` nothing is written there.
-fn is_in_storage(registry: &Registry) -> bool {
+pub fn is_in_storage(registry: &Registry) -> bool {
     let gc = &registry.gc;
     registry.storage.is_some() && gc.mode != Mode::Plan && !gc.executor.is_foreign()
 }
 
-fn directory(config: &Config, registry: &Registry) -> PathBuf {
-    let name = registry.host.replace(':', "_");
-    config.state.directory.join("retention").join(name)
-}
+/// Of all that is not in a storage.
+const KIND: &str = "retention";
 
 /// Opens it, and makes it if it is not there.
 pub fn open(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
     if is_in_storage(registry) {
-        return collector::vault(config, registry);
+        collector::vault(config, registry)
+    } else {
+        collector::notes(config, registry, KIND)
     }
-    let directory = directory(config, registry);
-    let opened = std::fs::create_dir_all(&directory).and_then(|()| Vault::filesystem(&directory));
-    opened.map_err(|error| {
-        let message = format!(
-            "{}: what is remembered of its tags cannot be written there: {error} (`state.directory`)",
-            directory.display()
-        );
-        Refusal::new(Code::LedgerMissing, message)
-    })
 }
 
 /// Opens it if it is there.
 pub fn find(config: &Config, registry: &Registry) -> Result<Option<Vault>, Refusal> {
-    if is_in_storage(registry) || directory(config, registry).is_dir() {
+    let is_there = || collector::notes_directory(config, registry, KIND).is_dir();
+    if is_in_storage(registry) || is_there() {
         open(config, registry).map(Some)
     } else {
         Ok(None)

@@ -218,6 +218,13 @@ pub(super) fn collected<'a>(
     chosen_of(config, host, Registry::is_collected)
 }
 
+/// The same of all in which something may be taken or deleted.
+pub(super) fn stopped<'a>(config: &'a Config, host: Option<&str>) -> Result<&'a Registry, String> {
+    chosen_of(config, host, |it| {
+        it.is_collected() || !it.retention.policies.is_empty()
+    })
+}
+
 fn chosen_of<'a>(
     config: &'a Config,
     host: Option<&str>,

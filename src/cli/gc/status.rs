@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::plan::collected;
+use super::plan::{collected, stopped};
 use super::report::waiting;
 use super::run::Common;
 use crate::app::collector;
@@ -15,6 +15,7 @@ use crate::app::collector::journals::Journals;
 use crate::app::collector::readonly::{self, Note};
 use crate::app::collector::session::foreign::{self, Note as Collection};
 use crate::app::collector::settle::{self, Waits};
+use crate::app::retention::memory;
 use crate::cli::explain::text::{counted, size};
 use crate::cli::output::structured;
 use crate::cli::terminal::{self, Paint};
@@ -24,6 +25,7 @@ use crate::collection::item::RunId;
 use crate::collection::journal::Replayed;
 use crate::collection::run::Proof;
 use crate::config::{Config, LogLevel, Registry};
+use crate::gc::refusal::Refusal;
 use crate::vault::Vault;
 
 #[derive(Debug, clap::Args)]
@@ -218,13 +220,42 @@ fn words(view: &View, paint: Paint) -> String {
 }
 
 pub async fn mark(arguments: MarkArguments, mark: Mark, global: &Global) -> anyhow::Result<Exit> {
-    let (registry, vault) = match opened(&arguments.common, global)? {
-        Ok(opened) => opened,
+    let (config, _) = match global.load() {
+        Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    let text = tokio::task::spawn_blocking(move || leave(mark, &vault)).await??;
-    terminal::print(&format!("{}: {text}\n", registry.host))?;
+    global.start_log(&config, Some(LogLevel::Warn));
+    let registry = match stopped(&config, arguments.common.storage.as_deref()) {
+        Ok(registry) => registry.clone(),
+        Err(problem) => {
+            terminal::complain(&format!("error: {problem}"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let host = registry.host.clone();
+    let leave = move || {
+        let mut text = "";
+        for vault in marked(&config, &registry)? {
+            text = leave(mark, &vault)?;
+        }
+        anyhow::Ok(text)
+    };
+    let text = tokio::task::spawn_blocking(leave).await??;
+    terminal::print(&format!("{host}: {text}\n"))?;
     Ok(Exit::Done)
+}
+
+/// Wherever whoever collects, or deletes tags, looks for a mark.
+fn marked(config: &Config, registry: &Registry) -> anyhow::Result<Vec<Vault>> {
+    let refused = |refusal: Refusal| anyhow::anyhow!("{}", refusal.message);
+    let mut vaults = Vec::new();
+    if registry.is_collected() {
+        vaults.push(collector::vault(config, registry).map_err(refused)?);
+    }
+    if !registry.retention.policies.is_empty() && !memory::is_in_storage(registry) {
+        vaults.push(memory::open(config, registry).map_err(refused)?);
+    }
+    Ok(vaults)
 }
 
 /// It blocks.
@@ -234,11 +265,11 @@ fn leave(mark: Mark, vault: &Vault) -> anyhow::Result<&'static str> {
     Ok(match mark {
         Mark::Stop => {
             vault.write("stop", content.as_bytes())?;
-            "whoever collects it stops after its batch; what was taken stays in quarantine"
+            "whoever collects it, or deletes tags, stops after its batch; what was taken stays in quarantine"
         }
         Mark::Pause => {
             vault.write("pause", content.as_bytes())?;
-            "nothing is taken or purged until `pullproof gc resume`; what is in quarantine stays there"
+            "nothing is taken, purged or deleted until `pullproof gc resume`; what is in quarantine stays there"
         }
         Mark::Resume => {
             vault.remove("pause")?;

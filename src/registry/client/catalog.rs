@@ -6,7 +6,6 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::lookup::Pages;
 use super::tags::Untold;
 use super::{Client, by_digest};
 use crate::oci::digest::Digest;
@@ -43,30 +42,16 @@ impl Client {
             right: Right::Catalog,
             ..by_digest(operation, auth, &repository, &none, Method::GET)
         };
-        let untold = |message: String| Untold {
-            code: Code::ServerError,
-            message: message.into(),
-        };
-        match self.pages(wanted, PAGES_MAX).await {
-            Pages::Listed {
-                bodies,
-                unread: None,
-            } => {
-                let mut all = BTreeSet::new();
-                for body in &bodies {
-                    all.extend(read(body).map_err(untold)?);
-                }
-                Ok(all)
-            }
-            Pages::Listed {
-                unread: Some(problem),
-                ..
-            } => Err(untold(format!(
-                "the list of repositories has a page that was not read: {problem}"
-            ))),
-            Pages::Absent => Err(untold("the registry lists no repositories".to_owned())),
-            Pages::Failed { code, message } => Err(Untold { code, message }),
+        let bodies = self.pages(wanted, PAGES_MAX).await.whole("repositories")?;
+        let mut all = BTreeSet::new();
+        for body in &bodies {
+            let page = read(body).map_err(|problem| Untold {
+                code: Code::ServerError,
+                message: problem.into(),
+            })?;
+            all.extend(page);
         }
+        Ok(all)
     }
 }
 

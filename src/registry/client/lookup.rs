@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reqwest::{Method, Response, Url, header};
 
+use super::tags::Untold;
 use super::{Client, by_digest, refused};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::MANIFEST_BYTES_MAX;
@@ -50,6 +51,31 @@ pub enum Pages {
         code: Code,
         message: Arc<str>,
     },
+}
+
+impl Pages {
+    /// All of them. Of a part of a list nothing is told: what it lacks would seem not to be there. Nor of a 404:
+    /// registries that list nothing answer that too. `what` is listed.
+    pub(super) fn whole(self, what: &str) -> Result<Vec<Bytes>, Untold> {
+        let untold = |message: String| Untold {
+            code: Code::ServerError,
+            message: message.into(),
+        };
+        match self {
+            Self::Listed {
+                bodies,
+                unread: None,
+            } => Ok(bodies),
+            Self::Listed {
+                unread: Some(problem),
+                ..
+            } => Err(untold(format!(
+                "the list of {what} has a page that was not read: {problem}"
+            ))),
+            Self::Absent => Err(untold(format!("the registry does not list its {what}"))),
+            Self::Failed { code, message } => Err(Untold { code, message }),
+        }
+    }
 }
 
 /// Most pages of one list that are read. Each is bounded as a manifest is.

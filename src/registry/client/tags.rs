@@ -8,7 +8,6 @@ use bytes::Bytes;
 use reqwest::{Method, header};
 use serde::Deserialize;
 
-use super::lookup::Pages;
 use super::{Client, by_digest, refused};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
@@ -75,30 +74,16 @@ impl Client {
             is_manifest: false,
             ..by_digest(operation, auth, repository, &Digest::of(b""), Method::GET)
         };
-        let untold = |message: String| Untold {
-            code: Code::ServerError,
-            message: message.into(),
-        };
-        match self.pages(wanted, PAGES_MAX).await {
-            Pages::Listed {
-                bodies,
-                unread: None,
-            } => {
-                let mut tags = BTreeSet::new();
-                for body in &bodies {
-                    tags.extend(read_tags(body).map_err(untold)?);
-                }
-                Ok(tags)
-            }
-            Pages::Listed {
-                unread: Some(problem),
-                ..
-            } => Err(untold(format!(
-                "the list of tags has a page that was not read: {problem}"
-            ))),
-            Pages::Absent => Err(untold("the registry does not list its tags".to_owned())),
-            Pages::Failed { code, message } => Err(Untold { code, message }),
+        let bodies = self.pages(wanted, PAGES_MAX).await.whole("tags")?;
+        let mut tags = BTreeSet::new();
+        for body in &bodies {
+            let page = read_tags(body).map_err(|problem| Untold {
+                code: Code::ServerError,
+                message: problem.into(),
+            })?;
+            tags.extend(page);
         }
+        Ok(tags)
     }
 
     /// What a tag names now; `None` where it names nothing. `last` is what it named before: a registry

@@ -234,6 +234,14 @@ async fn without_its_storage_a_registry_is_asked_and_a_tag_is_as_old_as_it_was_f
                 .starts_with("first seen ")
         );
 
+        // An operator's mark is obeyed, wherever it lies.
+        let ended = shop.run(&["gc", "pause"]).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let (code, paused) = shop.json(&["retention", "apply"]).await;
+        assert_eq!((code, codes(&paused)), (3, vec!["paused".to_owned()]));
+        let ended = shop.run(&["gc", "resume"]).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+
         let (code, applied) = shop.json(&["retention", "apply"]).await;
         assert_eq!(
             (code, &applied["result"]),
