@@ -34,6 +34,7 @@ use crate::clock::Clock;
 use crate::metrics::exposition::{Exposition, Format};
 use crate::state::Snapshot;
 use crate::state::collections::Collections;
+use crate::state::retention::Retentions;
 use crate::state::storages::Storages;
 use crate::state::windows::Windows;
 
@@ -156,6 +157,7 @@ pub struct Ui {
     pub windows: watch::Receiver<Arc<Windows>>,
     pub storages: watch::Receiver<Arc<Storages>>,
     pub collections: watch::Receiver<Arc<Collections>>,
+    pub retentions: watch::Receiver<Arc<Retentions>>,
     pub asked: Asked,
 }
 
@@ -189,6 +191,7 @@ pub fn ui_router(ui: Ui) -> Router {
         .route("/api/v1/findings", get(api::findings))
         .route("/api/v1/registries", get(api::registries))
         .route("/api/v1/gc", get(api::gc))
+        .route("/api/v1/retention", get(api::retention))
         .route("/api/v1/openapi.yaml", get(api::openapi))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n"))
         // Image strings are written by every tenant: no script runs here, whatever they hold.

@@ -22,6 +22,7 @@ mod drifting;
 mod facts;
 pub mod history;
 mod image;
+pub mod largest;
 pub mod retention;
 mod round;
 mod show;

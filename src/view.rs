@@ -30,6 +30,7 @@ mod keepset;
 pub mod plan;
 pub mod registries;
 pub mod retention;
+pub mod retentions;
 pub mod windows;
 
 /// `verify -o json`.

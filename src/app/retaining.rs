@@ -1,7 +1,7 @@
 //! Plans which tags of registries go, again and again, and deletes inside windows what was planned for long
 //! enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -83,7 +83,12 @@ impl Retaining {
             let mut registries = JoinSet::new();
             publish.send_modify(|all| {
                 let is_there = |host: &String| config.retained().any(|it| it.host == *host);
-                Arc::make_mut(all).retain(|host, _| is_there(host));
+                let all = Arc::make_mut(all);
+                all.retain(|host, _| is_there(host));
+                for registry in config.retained() {
+                    let status = all.entry(registry.host.clone()).or_default();
+                    status.terms = Some((&registry.retention).into());
+                }
             });
             for registry in config.retained() {
                 let one = One {
@@ -143,8 +148,10 @@ impl One {
                         PLAN_EVERY
                     };
             }
-            if is_read {
-                self.delete(&stop).await;
+            if is_read && self.delete(&stop).await {
+                // What went is in no plan any more.
+                due = Instant::now();
+                continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -266,28 +273,29 @@ impl One {
         doubts.collect()
     }
 
-    /// Deletes what is due, once in an opening.
-    async fn delete(&mut self, stop: &CancellationToken) {
+    /// Deletes what is due, once in an opening. Whether something went.
+    async fn delete(&mut self, stop: &CancellationToken) -> bool {
         if self.registry.retention.mode == RetentionMode::Plan {
-            return;
+            return false;
         }
         let now = self.with.with.clock.now();
         let Some(opening) = window::open_at(&self.registry.gc.windows, now) else {
-            return;
+            return false;
         };
         let is_done = self.ran_in.is_some_and(|ran| ran >= opening.start);
         if is_done || self.again_at.is_some_and(|at| Instant::now() < at) {
-            return;
+            return false;
         }
         let until = window::opening::stop_by(&opening, MARGIN);
         if until <= now {
-            return;
+            return false;
         }
         let work = self
             .with
             .with
             .work(&self.config, &self.registry, until, None);
         let stopping = Arc::clone(&work.stop);
+        self.change(|status| status.is_running = true);
         let session = tokio::task::spawn_blocking(move || collector::run(&work, &Task::Retain));
         tokio::pin!(session);
         let report = loop {
@@ -298,6 +306,7 @@ impl One {
                 }
             }
         };
+        self.change(|status| status.is_running = false);
         match report {
             Ok(report) => {
                 if report.ending == Some(Ending::Refused) {
@@ -305,39 +314,46 @@ impl One {
                 } else {
                     self.ran_in = Some(opening.start);
                 }
-                self.take(report);
+                self.take(report)
             }
             Err(panic) => {
                 error!(registry = self.registry.host, %panic, "the deletion of tags died");
                 self.ran_in = Some(opening.start);
+                true
             }
         }
     }
 
-    fn take(&self, report: Report) {
+    /// Whether something went.
+    fn take(&self, report: Report) -> bool {
         let at = self.with.with.clock.now();
-        let removed = report.removed.iter();
-        let outcomes = removed.filter_map(|it| it.outcome.as_ref());
-        let deleted = outcomes.filter(|it: &&Outcome| it.is_deleted()).count();
+        let removed = || report.removed.iter();
+        let gone: BTreeSet<_> = removed()
+            .filter(|it| it.outcome.as_ref().is_some_and(Outcome::is_deleted))
+            .map(|it| (Arc::clone(&it.repository), Arc::clone(&it.tag)))
+            .collect();
+        let deleted = gone.len();
+        let restored = removed().filter(|it| it.outcome == Some(Outcome::Restored));
+        let restored = restored.count();
         if let Some(problem) = &report.failed {
             error!(registry = self.registry.host, "deleting tags: {problem}");
         }
         self.change(|status| {
             status.deleted = status.deleted.saturating_add(deleted as u64);
             if let Some(planned) = &report.retention {
-                // What went is in no plan any more.
                 let due = planned.due.saturating_sub(deleted);
-                let mut told = Told::of(&planned.id, &planned.plan, due, at);
-                told.going = told.going.saturating_sub(deleted);
+                let told = Told::without(&planned.id, &planned.plan, due, at, &gone);
                 status.planned = Some(told);
             }
             status.last = Some(Last {
                 at,
                 deleted,
+                restored,
                 refusals: report.refusals,
                 failed: report.failed,
             });
         });
+        deleted > 0
     }
 
     fn change(&self, change: impl FnOnce(&mut RetentionStatus)) {

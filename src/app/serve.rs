@@ -166,7 +166,7 @@ pub async fn serve(
         collecting, &mut tasks, &configs, &windows, &snapshots, &stop,
     );
     let collector = of_storages.told_by(collector);
-    let (storages, collections) = (of_storages.storages, of_storages.collections);
+    let collections = of_storages.collections.clone();
     let collector = collector
         .with_windows(windows.clone())
         .with_leading(leading)
@@ -192,8 +192,9 @@ pub async fn serve(
         snapshots: snapshots.clone(),
         keepset,
         windows,
-        storages,
-        collections: collections.clone(),
+        storages: of_storages.storages,
+        collections: of_storages.collections,
+        retentions: of_storages.retentions,
         asked: asked(&manifests, &stats, clock.now()),
     });
     serve_ui(&mut tasks, listeners.ui, &first, ui, &stop)?;

@@ -34,7 +34,7 @@ fn chosen<'a>(config: &'a Config, host: Option<&str>) -> Result<&'a Registry, St
                 [{newest: 10}, {youngerThan: 90d}]}]";
     if let Some(host) = host {
         return match config.registry(host) {
-            Some(registry) if !registry.retention.policies.is_empty() => Ok(registry),
+            Some(registry) if registry.is_retained() => Ok(registry),
             Some(_) => Err(format!("no policy is for {host}; {none}")),
             None => Err(format!("no entry of `registries` has the host {host}")),
         };

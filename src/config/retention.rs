@@ -39,7 +39,14 @@ impl Config {
     /// Registries whose tags are decided about.
     pub fn retained(&self) -> impl Iterator<Item = &Registry> {
         let registries = self.registries.iter();
-        registries.filter(|it| !it.retention.policies.is_empty())
+        registries.filter(|it| it.is_retained())
+    }
+}
+
+impl Registry {
+    /// Whether anything decides about its tags.
+    pub fn is_retained(&self) -> bool {
+        !self.retention.policies.is_empty()
     }
 }
 

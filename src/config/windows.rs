@@ -8,7 +8,7 @@ use jiff::tz::{self, TimeZone};
 use super::check::Checker;
 use super::problem::quoted;
 use super::suggest::nearest;
-use super::{Config, raw};
+use super::{Config, Registry, raw};
 use crate::gc::window::{LONGEST, Window, too_long};
 
 const NAME_BYTES_MAX: usize = 128;
@@ -34,14 +34,16 @@ impl WindowsOf<'_> {
 
 impl Config {
     /// The windows that hold for all registries without windows of their own first, then those of each registry
-    /// that is collected and has others; with the hosts of the storages for which they hold.
+    /// that is collected, or whose tags are decided about, and has others; with the hosts of the storages for
+    /// which they hold.
     pub fn windows(&self) -> Vec<(WindowsOf<'_>, Vec<&str>)> {
         let shared = WindowsOf {
             own: None,
             windows: &self.gc.windows,
         };
         let mut all = vec![(shared, Vec::new())];
-        for registry in self.registries.iter().filter(|it| it.is_collected()) {
+        let is_changed = |it: &&Registry| it.is_collected() || it.is_retained();
+        for registry in self.registries.iter().filter(is_changed) {
             let host = registry.host.as_str();
             if registry.gc.windows == self.gc.windows {
                 if let Some((_, storages)) = all.first_mut() {

@@ -14,6 +14,7 @@ use crate::state::{ImageState, Snapshot};
 use crate::view::collections::CollectionsView;
 use crate::view::findings::FindingsView;
 use crate::view::registries::RegistriesView;
+use crate::view::retentions::RetentionsView;
 use crate::view::windows::WindowsView;
 use crate::view::{DaemonInventoryView, ImagesView, StatusView};
 
@@ -88,6 +89,14 @@ pub(super) async fn gc(State(state): State<UiState>, headers: HeaderMap) -> Resp
     let collections = Arc::clone(&state.ui.collections.borrow());
     let view = CollectionsView::of(&storages, &collections, SystemClock.now());
     tagged::json(&headers, &view)
+}
+
+pub(super) async fn retention(State(state): State<UiState>, headers: HeaderMap) -> Response {
+    let retentions = Arc::clone(&state.ui.retentions.borrow());
+    tagged::json(
+        &headers,
+        &RetentionsView::of(&retentions, SystemClock.now()),
+    )
 }
 
 pub(super) fn bad_query(rejection: &QueryRejection) -> Response {

@@ -104,10 +104,12 @@ pub(super) async fn collection(State(state): State<UiState>) -> Response {
         let windows = Arc::clone(&state.ui.windows.borrow());
         let storages = Arc::clone(&state.ui.storages.borrow());
         let collections = Arc::clone(&state.ui.collections.borrow());
+        let retentions = Arc::clone(&state.ui.retentions.borrow());
         let told = Told {
             windows: &windows,
             storages: &storages,
             collections: &collections,
+            retentions: &retentions,
             at: state.snapshot().at,
         };
         render(&CollectionPage::of(&told, SystemClock.now()))

@@ -1,23 +1,50 @@
 //! How it stands with the tags of each registry, as a daemon that decides about them knows. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::largest::Largest;
+use crate::config::{Retention, RetentionMode};
 use crate::gc::refusal::Refusal;
 use crate::retention::class::Class;
-use crate::retention::plan::Plan;
+use crate::retention::plan::{LeftAlone, Plan};
+
+/// Repositories that are left alone and told one by one.
+const LEFT_ALONE_MAX: usize = 20;
 
 /// By the registry's host.
 pub type Retentions = BTreeMap<String, RetentionStatus>;
 
+/// What may be done to tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    pub mode: RetentionMode,
+    /// Only what was in every plan for so long is deleted.
+    pub rehearsal: Duration,
+}
+
+impl From<&Retention> for Terms {
+    fn from(retention: &Retention) -> Self {
+        Self {
+            mode: retention.mode,
+            rehearsal: retention.rehearsal,
+        }
+    }
+}
+
 /// One registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetentionStatus {
+    pub terms: Option<Terms>,
     /// The last plan; it stands while a later one cannot be made.
     pub planned: Option<Planned>,
     /// Why there was no plan the last time; empty if there was one.
     pub refused: Vec<Refusal>,
+    /// Whether a run is under way.
+    pub is_running: bool,
     /// Tags that were deleted since the start.
     pub deleted: u64,
     /// What came of the last run in a window.
@@ -34,22 +61,45 @@ pub struct Planned {
     /// Of them, those that are planned for long enough.
     pub due: usize,
     pub bytes: u64,
+    /// By repository. Data that several tags have is counted once.
+    pub repositories: Largest,
     /// Tags that stay, each by its strongest class.
     pub staying: BTreeMap<Class, usize>,
-    /// Repositories of which nothing goes, since something about them is not known.
-    pub left_alone: usize,
+    /// The first repositories of which nothing goes, since something about them is not known.
+    pub left_alone: Vec<LeftAlone>,
+    /// All of them.
+    pub left_alone_count: usize,
 }
 
 impl Planned {
     pub fn of(id: &str, plan: &Plan, due: usize, at: Timestamp) -> Self {
+        Self::without(id, plan, due, at, &BTreeSet::new())
+    }
+
+    /// What is left of a plan of which some tags are gone, by repository and tag; `due` are those that were due
+    /// and are not gone.
+    pub fn without(
+        id: &str,
+        plan: &Plan,
+        due: usize,
+        at: Timestamp,
+        gone: &BTreeSet<(Arc<str>, Arc<str>)>,
+    ) -> Self {
+        let going = || {
+            let all = plan.going.iter();
+            all.filter(|it| !gone.contains(&(Arc::clone(&it.repository), Arc::clone(&it.tag))))
+        };
+        let left_alone = plan.left_alone.iter();
         Self {
             at,
             id: id.to_owned(),
-            going: plan.going.len(),
+            going: going().count(),
             due,
-            bytes: plan.bytes(),
+            bytes: going().map(|it| it.bytes).sum(),
+            repositories: Largest::of(going().map(|it| (&*it.repository, it.bytes))),
             staying: plan.by_class(),
-            left_alone: plan.left_alone.len(),
+            left_alone: left_alone.take(LEFT_ALONE_MAX).cloned().collect(),
+            left_alone_count: plan.left_alone.len(),
         }
     }
 }
@@ -59,6 +109,8 @@ impl Planned {
 pub struct Last {
     pub at: Timestamp,
     pub deleted: usize,
+    /// Tags that were gone and are there again, since something that is kept got worse.
+    pub restored: usize,
     pub refusals: Vec<Refusal>,
     pub failed: Option<String>,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::largest::{Going, Largest};
 use crate::config::{Gc, Mode};
 use crate::gc::plan::{Counts, Plan};
 use crate::gc::refusal::Refusal;
@@ -14,9 +15,6 @@ use crate::gc::refusal::Refusal;
 const GROWTH_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Less says nothing of growth.
 const GROWTH_LEAST: SignedDuration = SignedDuration::from_hours(1);
-
-/// Repositories of a plan that are told one by one: those of which most goes.
-const REPOSITORIES_MAX: usize = 12;
 
 /// What a collection of a storage may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,42 +65,18 @@ pub struct Planned {
 pub struct Outline {
     /// The plan's ID.
     pub id: String,
-    /// Those of which most goes first. Data that several have is counted once.
-    pub repositories: Vec<Going>,
-    /// All others together.
-    pub others: Going,
-    pub other_repositories: usize,
+    /// By repository. Data that several have is counted once.
+    pub repositories: Largest,
     /// By kind and reason, in words.
     pub reasons: Vec<Going>,
 }
 
-/// So much of it goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Going {
-    /// A repository, empty for data that none links; or a kind and a reason.
-    pub name: String,
-    /// Rows of the plan.
-    pub count: usize,
-    pub bytes: u64,
-}
-
 impl Outline {
     pub fn of(storage: &str, plan: &Plan) -> Self {
-        let mut by_name: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
-        for row in plan.garbage() {
+        let rows = plan.garbage().map(|row| {
             let name = row.repository.map(|name| &**name).unwrap_or_default();
-            let (count, bytes) = by_name.entry(name).or_default();
-            *count += 1;
-            *bytes = bytes.saturating_add(row.bytes);
-        }
-        let going = by_name.into_iter().map(|(name, (count, bytes))| Going {
-            name: name.to_owned(),
-            count,
-            bytes,
+            (name, row.bytes)
         });
-        let mut repositories: Vec<Going> = going.collect();
-        repositories.sort_by_key(|it| std::cmp::Reverse((it.bytes, it.count)));
-        let rest = repositories.split_off(repositories.len().min(REPOSITORIES_MAX));
         let reasons = plan.reasons().into_iter().map(|of| Going {
             name: format!("{}: {}", of.kind.as_str(), of.reason.words()),
             count: of.count,
@@ -110,13 +84,7 @@ impl Outline {
         });
         Self {
             id: plan.id(storage),
-            repositories,
-            others: Going {
-                name: String::new(),
-                count: rest.iter().map(|it| it.count).sum(),
-                bytes: rest.iter().map(|it| it.bytes).sum(),
-            },
-            other_repositories: rest.len(),
+            repositories: Largest::of(rows),
             reasons: reasons.collect(),
         }
     }

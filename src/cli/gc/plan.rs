@@ -220,9 +220,7 @@ pub(super) fn collected<'a>(
 
 /// The same of all in which something may be taken or deleted.
 pub(super) fn stopped<'a>(config: &'a Config, host: Option<&str>) -> Result<&'a Registry, String> {
-    chosen_of(config, host, |it| {
-        it.is_collected() || !it.retention.policies.is_empty()
-    })
+    chosen_of(config, host, |it| it.is_collected() || it.is_retained())
 }
 
 fn chosen_of<'a>(

@@ -252,7 +252,7 @@ fn marked(config: &Config, registry: &Registry) -> anyhow::Result<Vec<Vault>> {
     if registry.is_collected() {
         vaults.push(collector::vault(config, registry).map_err(refused)?);
     }
-    if !registry.retention.policies.is_empty() && !memory::is_in_storage(registry) {
+    if registry.is_retained() && !memory::is_in_storage(registry) {
         vaults.push(memory::open(config, registry).map_err(refused)?);
     }
     Ok(vaults)

@@ -68,7 +68,8 @@ fn only(windows: &mut Windows, host: &str, config: &Config) -> Result<(), String
     windows.groups.retain(|group| !group.storages.is_empty());
     if windows.groups.is_empty() {
         return Err(format!(
-            "the entry of {host} has no storage; add `storage: {{filesystem: {{root: DIRECTORY}}}}`"
+            "the entry of {host} has no storage, and no `retention.policies`: nothing is collected or deleted there; \
+             add `storage: {{filesystem: {{root: DIRECTORY}}}}`"
         ));
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! How the collection of each storage stands: when it may run, what speaks against it, what would go, what
-//! is in quarantine and what the last runs did. Pure.
+//! is in quarantine and what the last runs did; and which tags of each registry would go. Pure.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +9,19 @@ use jiff::Timestamp;
 use self::gate::Gate;
 use self::plan::PlanCard;
 use self::run::RunRow;
+use self::tags::TagsCard;
 use self::week::Week;
 use super::words::{self, Moment, Piece};
 use crate::config::Mode;
 use crate::state::collections::{CollectionStatus, Collections};
+use crate::state::retention::Retentions;
 use crate::state::storages::{StorageStatus, Storages, Terms};
 use crate::state::windows::Windows;
 
 mod gate;
 mod plan;
 mod run;
+mod tags;
 mod week;
 
 /// What the page is made of.
@@ -27,6 +30,7 @@ pub(super) struct Told<'a> {
     pub(super) windows: &'a Windows,
     pub(super) storages: &'a Storages,
     pub(super) collections: &'a Collections,
+    pub(super) retentions: &'a Retentions,
     pub(super) at: Timestamp,
 }
 
@@ -50,7 +54,9 @@ struct StorageCard {
     week: Week,
     /// Of what is only planned for nothing is asked.
     gate: Option<Gate>,
-    plan: PlanCard,
+    /// `None` where only its tags are decided about.
+    plan: Option<PlanCard>,
+    tags: Option<TagsCard>,
     quarantine: Option<Quarantine>,
     runs: Vec<RunRow>,
     read_only_since: Option<Moment>,
@@ -82,7 +88,9 @@ impl CollectionPage {
         let windowed = windows.flat_map(|group| group.storages.iter().map(String::as_str));
         let planned = told.storages.keys().map(String::as_str);
         let collected = told.collections.keys().map(String::as_str);
-        let hosts: BTreeSet<&str> = windowed.chain(planned).chain(collected).collect();
+        let retained = told.retentions.keys().map(String::as_str);
+        let hosts = windowed.chain(planned).chain(collected).chain(retained);
+        let hosts: BTreeSet<&str> = hosts.collect();
         let cards = hosts.iter().enumerate();
         let cards = cards.map(|(number, host)| StorageCard::of(host, number, told, now));
         let storages: Vec<StorageCard> = cards.collect();
@@ -107,10 +115,18 @@ impl StorageCard {
         let terms = storage.terms.or_else(|| status.and_then(|it| it.terms));
         let week = Week::of(host, told.windows, now);
         let gate = status.map(|status| Gate::of(&status.gate));
-        let (tone, sign, sentence) = sentence(status, gate.as_ref(), &week, terms);
+        let tags = told.retentions.get(host);
+        let tags = tags.map(|status| TagsCard::of(host, status, &week, now));
+        let has_tags_only = tags.is_some() && !told.storages.contains_key(host) && status.is_none();
+        let (tone, sign, sentence) = if has_tags_only {
+            ("none", "", String::new())
+        } else {
+            sentence(status, gate.as_ref(), &week, terms)
+        };
         let moved = status.and_then(|it| it.recent.iter().find(|last| last.has_moved()));
         let ran_at = moved.map(|last| last.at);
         let plan = PlanCard::of(storage, terms, ran_at, &week, now);
+        let plan = Some(plan).filter(|_| !has_tags_only);
         Self {
             host: host.to_owned(),
             number,
@@ -120,6 +136,7 @@ impl StorageCard {
             mode: terms.map(|terms| mode(terms.mode)),
             gate,
             plan,
+            tags,
             quarantine: status.map(|status| Quarantine::of(host, status, terms, now)),
             runs: status.map(|it| run::rows(it, now)).unwrap_or_default(),
             read_only_since: status

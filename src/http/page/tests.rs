@@ -22,6 +22,7 @@ use crate::inventory::{Class, TopOwner, User};
 use crate::mirrors::Role;
 use crate::oci::digest::Digest;
 use crate::state::collections::Collections;
+use crate::state::retention::Retentions;
 use crate::state::storages::Storages;
 use crate::state::windows::Windows;
 use crate::state::{
@@ -444,6 +445,7 @@ struct Beside {
     windows: Windows,
     storages: Storages,
     collections: Collections,
+    retentions: Retentions,
     asked: Asked,
 }
 
@@ -453,6 +455,7 @@ impl Default for Beside {
             windows: Windows::default(),
             storages: Storages::default(),
             collections: Collections::default(),
+            retentions: Retentions::default(),
             asked: Asked::nothing(ago(3600)),
         }
     }
@@ -483,6 +486,7 @@ impl Site {
                 windows: watch::channel(Arc::new(told.windows)).1,
                 storages: watch::channel(Arc::new(told.storages)).1,
                 collections: watch::channel(Arc::new(told.collections)).1,
+                retentions: watch::channel(Arc::new(told.retentions)).1,
                 asked: told.asked,
             }),
             CancellationToken::new(),

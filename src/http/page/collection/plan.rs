@@ -6,7 +6,8 @@ use super::super::picture::{self, Segment};
 use super::super::words::{self, Moment, Piece};
 use super::week::Week;
 use crate::config::Mode;
-use crate::state::storages::{Going, Planned, StorageStatus, Terms};
+use crate::state::largest::{Going, Largest};
+use crate::state::storages::{Planned, StorageStatus, Terms};
 
 pub(in crate::http::page) struct PlanCard {
     pub(in crate::http::page) planned: Option<PlanView>,
@@ -71,20 +72,10 @@ impl PlanView {
             recalled: _,
         } = planned;
         let kept = counts.bytes.saturating_sub(counts.garbage_bytes);
-        let mut repositories = rows(&outline.repositories, |it| match it.name.as_str() {
+        let repositories = largest(&outline.repositories, |it| match it.name.as_str() {
             "" => "data that no repository links".to_owned(),
             name => name.to_owned(),
         });
-        if outline.other_repositories > 0 {
-            let largest = outline.repositories.first().map(|it| it.bytes);
-            let others = words::number(outline.other_repositories);
-            let name = |_: &Going| format!("{others} others together");
-            let mut row = rows(std::slice::from_ref(&outline.others), name);
-            for row in &mut row {
-                row.share = picture::seen(outline.others.bytes, largest.unwrap_or_default());
-            }
-            repositories.append(&mut row);
-        }
         Self {
             id: outline.id.clone(),
             at: Moment::of(*at, now),
@@ -97,10 +88,26 @@ impl PlanView {
             repositories,
             reasons: rows(&outline.reasons, |it| it.name.replace('_', " ")),
             is_before_run: false,
-            is_nothing: outline.repositories.is_empty(),
+            is_nothing: outline.repositories.first.is_empty(),
             free: free(terms, week, now),
         }
     }
+}
+
+/// The largest, and then all others together.
+pub(super) fn largest(largest: &Largest, name: impl Fn(&Going) -> String) -> Vec<GoingRow> {
+    let mut all = rows(&largest.first, name);
+    if largest.other_names > 0 {
+        let others = words::number(largest.other_names);
+        let most = largest.first.first().map(|it| it.bytes);
+        let name = |_: &Going| format!("{others} others together");
+        let row = rows(std::slice::from_ref(&largest.others), name);
+        all.extend(row.into_iter().map(|row| GoingRow {
+            share: picture::seen(largest.others.bytes, most.unwrap_or_default()),
+            ..row
+        }));
+    }
+    all
 }
 
 fn rows(all: &[Going], name: impl Fn(&Going) -> String) -> Vec<GoingRow> {

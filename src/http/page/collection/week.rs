@@ -65,6 +65,11 @@ impl Week {
         week
     }
 
+    /// Whether a window is open now.
+    pub(super) fn is_open(&self) -> bool {
+        self.rows.iter().any(|row| row.is_open)
+    }
+
     /// By openings alone, the earliest first.
     pub(super) fn drawn(all: Vec<Opening>, now: Timestamp) -> Self {
         let today = now

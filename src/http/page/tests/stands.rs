@@ -6,9 +6,14 @@ use super::*;
 use crate::collection::gate::Facts;
 use crate::gc::plan::Counts;
 use crate::gc::refusal::{Code as Condition, Refusal as Closed};
+use crate::retention::plan::LeftAlone;
 use crate::state::State;
 use crate::state::collections::{Amount, CollectionStatus, Did, Last};
-use crate::state::storages::{Going, Outline, Planned, StorageStatus, Terms};
+use crate::state::largest::{Going, Largest};
+use crate::state::retention::{
+    Last as Ended, Planned as PlannedTags, RetentionStatus, Terms as TagTerms,
+};
+use crate::state::storages::{Outline, Planned, StorageStatus, Terms};
 use crate::traffic::Traffic;
 
 const HOST: &str = "registry.example";
@@ -112,12 +117,14 @@ fn planned() -> StorageStatus {
         },
         outline: Arc::new(Outline {
             id: "0123456789abcdef".to_owned(),
-            repositories: vec![
-                going("team/app", 400, 20 << 30),
-                going(HOSTILE, 12, 5 << 30),
-            ],
-            others: going("", 3, 1024),
-            other_repositories: 2,
+            repositories: Largest {
+                first: vec![
+                    going("team/app", 400, 20 << 30),
+                    going(HOSTILE, 12, 5 << 30),
+                ],
+                others: going("", 3, 1024),
+                other_names: 2,
+            },
             reasons: vec![going("layer_link: nothing needs it", 9, 0)],
         }),
     }));
@@ -228,6 +235,138 @@ async fn a_storage_says_when_why_not_what_how_much_and_how_to_put_it_back() {
             "list 12.0 s, prove 60 s",
         ],
     );
+}
+
+fn of_tags(mode: crate::config::RetentionMode) -> RetentionStatus {
+    use crate::inventory::Class as Need;
+    use crate::retention::class::Class;
+    let going = |name: &str, count, bytes| Going {
+        name: name.to_owned(),
+        count,
+        bytes,
+    };
+    RetentionStatus {
+        terms: Some(TagTerms {
+            mode,
+            rehearsal: Duration::from_hours(7 * 24),
+        }),
+        planned: Some(PlannedTags {
+            at: ago(900),
+            id: "fedcba9876543210".to_owned(),
+            going: 812,
+            due: 640,
+            bytes: 25 << 30,
+            repositories: Largest {
+                first: vec![going("team/app", 800, 20 << 30), going(HOSTILE, 4, 5 << 30)],
+                others: going("", 8, 1024),
+                other_names: 3,
+            },
+            staying: [(Class::Needed(Need::Runtime), 27), (Class::Release, 8)].into(),
+            left_alone: vec![LeftAlone {
+                repository: "team/shop".into(),
+                reason: format!("whether `{HOSTILE}` can be pulled is not known"),
+            }],
+            left_alone_count: 2,
+        }),
+        deleted: 1_200,
+        last: Some(Ended {
+            at: ago(86_400),
+            deleted: 1_200,
+            restored: 0,
+            refusals: Vec::new(),
+            failed: None,
+        }),
+        ..RetentionStatus::default()
+    }
+}
+
+#[tokio::test]
+async fn a_registry_says_which_of_its_tags_go_and_which_stay() {
+    use crate::config::RetentionMode::{Delete, Plan};
+    let beside = |status: RetentionStatus, nights: &str| Beside {
+        windows: windows(nights),
+        retentions: [(HOST.to_owned(), status)].into(),
+        ..Beside::default()
+    };
+    let site = Site::with(snapshot(shop()), beside(of_tags(Delete), NIGHTLY)).await;
+    let html = site.page("collection-tags", "/collection").await;
+    check(&html);
+    follow(
+        &html,
+        &[
+            "nightly",
+            "<h3>Tags <span class=\"tag\">mode delete</span></h3>",
+            "<strong>812 tags</strong> would go, 95.8 % of 847: 25.0 GiB",
+            "plan fedcba9876543210",
+            "What was in every plan for 7 d is deleted in the next window",
+            "640 tags",
+            "27 <span class=\"tag\">runtime</span>",
+            "8 <span class=\"tag\">release</span>",
+            "2 repositories",
+            "1,200 tags deleted",
+            "1,200 tags since the start",
+            "pullproof gc restore --storage registry.example --tag REPOSITORY:TAG",
+            "Tags that would go, by repository",
+            "team/app",
+            "3 others together",
+            "Why 2 repositories are left alone",
+            "team/shop",
+            "&#60;script&#62;",
+            "and 1 more",
+            "pullproof retention plan --registry registry.example",
+        ],
+    );
+    // Nothing is said of a storage that is not looked at.
+    assert!(!html.contains("<h3>Plan</h3>") && !html.contains("Nothing is known of it yet"));
+
+    let refused = RetentionStatus {
+        planned: None,
+        refused: vec![Closed::new(
+            Condition::InventoryIncomplete,
+            "prod: forbidden",
+        )],
+        ..of_tags(Plan)
+    };
+    let lost = Ended {
+        deleted: 0,
+        restored: 3,
+        at: ago(5),
+        refusals: Vec::new(),
+        failed: None,
+    };
+    let put_back = RetentionStatus {
+        last: Some(lost.clone()),
+        ..of_tags(Delete)
+    };
+    let failed = RetentionStatus {
+        last: Some(Ended {
+            failed: Some("the registry answered 500".to_owned()),
+            ..lost
+        }),
+        ..of_tags(Delete)
+    };
+    let running = RetentionStatus {
+        is_running: true,
+        ..of_tags(Delete)
+    };
+    for (status, nights, sentence) in [
+        (refused.clone(), "", "prod: forbidden"),
+        (refused, "", "There is no plan yet"),
+        (
+            of_tags(Plan),
+            "",
+            "Nothing is deleted: retention.mode is plan",
+        ),
+        (of_tags(Delete), "", "No window is configured"),
+        (put_back, NIGHTLY, "3 tags put back, since something"),
+        (failed, NIGHTLY, "the registry answered 500"),
+        (running, NIGHTLY, "A run is under way"),
+    ] {
+        let site = Site::with(snapshot(shop()), beside(status, nights)).await;
+        let html = site.page("collection-tags-more", "/collection").await;
+        check(&html);
+        assert!(html.contains(sentence), "{sentence}: {html}");
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ use crate::support::s3::{ACCESS_KEY, BUCKET, SECRET_KEY};
 
 /// 2026-01-01T00:00:00Z, when all was pushed.
 const OLD: u64 = 1_767_225_600;
+/// How often a bucket is looked at that changes meanwhile.
+const LOOKS: usize = 20;
 
 /// Objects with their bytes.
 pub(crate) type Content = BTreeMap<String, Vec<u8>>;
@@ -234,13 +236,23 @@ impl Store {
 
     /// Every object of the registry's own, with its content.
     pub(crate) async fn content(&self) -> Content {
+        for _ in 0..LOOKS {
+            if let Some(content) = self.look().await {
+                return content;
+            }
+        }
+        panic!("what was listed was gone each of {LOOKS} times");
+    }
+
+    /// `None` where something was listed and gone when it was read: the bucket carries out the last request of
+    /// whoever was killed after that one is gone.
+    async fn look(&self) -> Option<Content> {
         let mut content = Content::new();
         for file in self.s3.files("docker/").await.unwrap() {
             let object = self.s3.get(&file.path, 64 << 20).await.unwrap();
-            let bytes = object.expect("it was listed").bytes;
-            content.insert(file.path, bytes);
+            content.insert(file.path, object?.bytes);
         }
-        content
+        Some(content)
     }
 
     /// A copy on a disk, for whoever reads files.
