@@ -33,8 +33,10 @@ pub mod removing;
 #[derive(Debug)]
 pub struct Planned {
     pub plan: Plan,
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     pub protection: Protection,
+    /// Repositories about which something is not known, each with what that is.
+    pub doubts: BTreeMap<Box<str>, String>,
     pub since: Since,
     /// When what there is was looked at first.
     pub at: Timestamp,
@@ -42,6 +44,28 @@ pub struct Planned {
     pub id: String,
     /// When tags were seen first, where that is what counts.
     pub first_seen: Option<FirstSeen>,
+}
+
+impl Planned {
+    /// Decides again about what there was, by what is needed now and by more that is not known.
+    pub fn again(
+        &mut self,
+        registry: &Registry,
+        protection: Option<Protection>,
+        doubts: BTreeMap<Box<str>, String>,
+    ) {
+        self.protection = protection.unwrap_or_else(|| std::mem::take(&mut self.protection));
+        self.doubts.extend(doubts);
+        self.plan = plan::plan(&Input {
+            graph: &self.graph,
+            protection: &self.protection,
+            policies: &registry.retention.policies,
+            doubts: &self.doubts,
+            since: self.since,
+            now: self.at,
+        });
+        self.id = self.plan.id(&registry.host, &registry.retention.policies);
+    }
 }
 
 /// Of whom it is planned, and by what.
@@ -77,7 +101,13 @@ pub async fn asker(registries: &Registries, host: &str) -> anyhow::Result<Asker>
 
 /// What of a registry is needed.
 pub fn protection(config: &Config, registry: &Registry, kept: &Kept) -> Protection {
-    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
+    // Two entries may be of one storage.
+    let shares =
+        |other: &&Registry| registry.storage.is_some() && other.storage == registry.storage;
+    let entries = config.registries.iter().filter(shares);
+    let names = entries.chain([registry]).flat_map(Registry::names);
+    let names: Vec<&String> = names.collect();
+    let is_own = |host: &str| names.iter().any(|name| name.eq_ignore_ascii_case(host));
     Protection::of(&kept.set, &is_own, &|host| config.registry(host).is_some())
 }
 
@@ -112,24 +142,18 @@ pub async fn plan(of: Of<'_>, kept: &Kept, first_seen: FirstSeen) -> Result<Plan
         None => Since::Pushed,
         Some(_) => Since::FirstSeen,
     };
-    let policies = &of.registry.retention.policies;
-    let plan = plan::plan(&Input {
-        graph: &graph,
-        protection: &protection,
-        policies,
-        doubts: &doubts,
-        since,
-        now: at,
-    });
-    Ok(Planned {
-        id: plan.id(&of.registry.host, policies),
-        plan,
-        graph,
+    let mut planned = Planned {
+        id: String::new(),
+        plan: Plan::default(),
+        graph: Arc::new(graph),
         protection,
+        doubts: BTreeMap::new(),
         since,
         at,
         first_seen,
-    })
+    };
+    planned.again(of.registry, None, doubts);
+    Ok(planned)
 }
 
 /// What the storage has, on a thread of its own.

@@ -339,9 +339,14 @@ impl<'a> Planning<'a> {
             // The newest first; what has no time is of now.
             selected.sort_by_key(|(_, tag)| std::cmp::Reverse((rank(tag), &tag.name)));
             let mut images: HashSet<ObjectId> = HashSet::new();
+            let mut last = None;
+            // All that were seen first in one look are equally new as far as anybody knows: of them none is
+            // chosen by its name.
+            let is_told = self.input.since == Since::Pushed;
             for (_, tag) in &*selected {
-                if images.len() < newest as usize {
+                if images.len() < newest as usize || (!is_told && last == Some(rank(tag))) {
                     images.extend(tag.current);
+                    last = Some(rank(tag));
                 }
             }
             selected.retain(|(_, tag)| tag.current.is_some_and(|it| images.contains(&it)));

@@ -32,6 +32,8 @@ pub struct Protection {
     tags: HashMap<Box<str>, HashMap<Box<str>, Need>>,
     /// Whatever host names them: a tag that leads to one of them is needed.
     digests: HashMap<Digest, Need>,
+    /// The same by the registry's repositories of which it is told.
+    by_repository: HashMap<Box<str>, BTreeSet<Digest>>,
     /// Repositories whose path a host names that no entry has, each with one such reference.
     foreign: BTreeMap<Box<str>, String>,
 }
@@ -51,13 +53,18 @@ impl Protection {
             }
             let repository = reference.repository();
             if is_own(reference.host()) {
+                let digests = protection.by_repository.entry(repository.into());
+                digests.or_default().extend(&kept.digests);
                 if let Some(tag) = reference.tag() {
                     let tags = protection.tags.entry(repository.into()).or_default();
                     tags.entry(tag.into()).or_default().add(reference, kept);
                 }
             } else if !is_listed(reference.host()) {
-                let foreign = protection.foreign.entry(repository.into());
-                foreign.or_insert_with(|| reference.to_string());
+                // A cache, or a proxy with projects, puts something before a repository's path.
+                for path in suffixes(repository) {
+                    let foreign = protection.foreign.entry(path.into());
+                    foreign.or_insert_with(|| reference.to_string());
+                }
             }
         }
         protection
@@ -79,8 +86,22 @@ impl Protection {
         self.digests.iter()
     }
 
+    /// What is needed of one repository by its digest.
+    pub fn of_repository(&self, repository: &str) -> impl Iterator<Item = Digest> {
+        let digests = self.by_repository.get(repository).into_iter();
+        digests.flatten().copied()
+    }
+
     /// A reference that may mean this repository, by a host that no entry has.
     pub fn foreign(&self, repository: &str) -> Option<&str> {
         self.foreign.get(repository).map(String::as_str)
     }
+}
+
+/// A path, and what is left of it without its first parts.
+fn suffixes(path: &str) -> impl Iterator<Item = &str> {
+    let parts = path
+        .match_indices('/')
+        .filter_map(|(at, _)| path.get(at + 1..));
+    std::iter::once(path).chain(parts)
 }

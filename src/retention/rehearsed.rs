@@ -14,6 +14,10 @@ use super::policy::Policy;
 use crate::oci::digest::Digest;
 use crate::second::Second;
 
+/// From one plan to the next no more than this counts, in seconds: a day, and an hour for a plan that is late. So
+/// a clock that jumps makes nothing due, nor do weeks in which nothing was planned.
+const GAP_MAX: i64 = 25 * 3600;
+
 /// What is remembered of the tags that would go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rehearsed {
@@ -28,7 +32,11 @@ struct Row {
     digest: Digest,
     /// The digest of what the policy says.
     policy: String,
+    /// When it was planned first.
     since: Second,
+    /// For how long it was in every plan by the last one, in seconds.
+    #[serde(default)]
+    lasted: i64,
 }
 
 impl Rehearsed {
@@ -36,6 +44,7 @@ impl Rehearsed {
     #[must_use]
     pub fn with(&self, plan: &Plan, policies: &[Policy], now: Timestamp) -> Self {
         let now = Second::from(now);
+        let passed = self.passed(now);
         let hashes: Vec<String> = policies.iter().map(Policy::hash).collect();
         let mut rows: BTreeMap<String, BTreeMap<String, Row>> = BTreeMap::new();
         for it in &plan.going {
@@ -48,8 +57,8 @@ impl Rehearsed {
             let row = Row {
                 digest: it.digest,
                 policy: policy.clone(),
-                // A clock that was set back makes nothing older.
-                since: same.map_or(now, |row| row.since.min(now)),
+                since: same.map_or(now, |row| row.since),
+                lasted: same.map_or(0, |row| row.lasted.saturating_add(passed)),
             };
             let tags = rows.entry(it.repository.to_string()).or_default();
             tags.insert(it.tag.to_string(), row);
@@ -57,6 +66,19 @@ impl Rehearsed {
         Self {
             rows,
             at: Some(now),
+        }
+    }
+
+    /// What counts of the time since the last plan, in seconds. Of a clock that was set back, nothing.
+    fn passed(&self, now: Second) -> i64 {
+        let passed = self.at.map_or(0, |at| now.get().saturating_sub(at.get()));
+        passed.clamp(0, GAP_MAX)
+    }
+
+    /// Without a tag that was deleted, or put back.
+    pub fn forget(&mut self, repository: &str, tag: &str) {
+        if let Some(tags) = self.rows.get_mut(repository) {
+            tags.remove(tag);
         }
     }
 
@@ -68,8 +90,9 @@ impl Rehearsed {
     /// Whether a tag is in every plan for so long.
     pub fn is_due(&self, repository: &str, tag: &str, long: Duration, now: Timestamp) -> bool {
         let long = i64::try_from(long.as_secs()).unwrap_or(i64::MAX);
-        let since = self.since(repository, tag);
-        since.is_some_and(|since| now.as_second().saturating_sub(since.get()) >= long)
+        let row = self.rows.get(repository).and_then(|tags| tags.get(tag));
+        let passed = self.passed(now.into());
+        row.is_some_and(|row| row.lasted.saturating_add(passed) >= long)
     }
 
     /// Since when the tag that is in the plans for the longest is.
@@ -85,6 +108,9 @@ impl Rehearsed {
 pub struct FirstSeen {
     /// By repository and tag.
     tags: BTreeMap<String, BTreeMap<String, (Digest, Second)>>,
+    /// The latest time at which anything was seen.
+    #[serde(default)]
+    at: Option<Second>,
 }
 
 impl FirstSeen {
@@ -95,11 +121,13 @@ impl FirstSeen {
         tags: impl Iterator<Item = (&'a str, Digest)>,
         now: Timestamp,
     ) {
-        let now = Second::from(now);
+        // While a clock is set back nothing is older than what was seen before it was.
+        let now = Second::from(now).max(self.at.unwrap_or(Second::from(now)));
+        self.at = Some(now);
         let before = self.tags.remove(repository).unwrap_or_default();
         let seen = tags.map(|(tag, digest)| {
             let before = before.get(tag).filter(|(known, _)| *known == digest);
-            let since = before.map_or(now, |(_, since)| (*since).min(now));
+            let since = before.map_or(now, |(_, since)| *since);
             (tag.to_owned(), (digest, since))
         });
         let seen = seen.collect();
@@ -193,12 +221,38 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_nothing_older() {
-        let day = Duration::from_hours(24);
-        let first = Rehearsed::default().with(&plan(&[("a", "1")]), &[policy(1)], at(1_000_000));
-        let back = first.with(&plan(&[("a", "1")]), &[policy(1)], at(0));
-        assert_eq!(back.since("team/app", "a"), Some(Second::new(0)));
-        assert!(!back.is_due("team/app", "a", day, at(86_399)));
+    fn a_clock_that_jumps_makes_nothing_due() {
+        let (week, hour) = (Duration::from_hours(7 * 24), 3600);
+        let (plan, policies) = (plan(&[("a", "1")]), [policy(1)]);
+        let is_due = |rehearsed: &Rehearsed, now| rehearsed.is_due("team/app", "a", week, at(now));
+        let began = 1_000_000;
+        let first = Rehearsed::default().with(&plan, &policies, at(began));
+        // Set back for one plan, and right again for the next.
+        let back = first.with(&plan, &policies, at(0));
+        assert!(!is_due(&back, 0));
+        let right = back.with(&plan, &policies, at(began + hour));
+        assert!(!is_due(&right, began + 2 * hour));
+        assert_eq!(right.since("team/app", "a"), Some(Second::new(began)));
+        // Or set forward by a year.
+        let ahead = first.with(&plan, &policies, at(began + 8760 * hour));
+        assert!(!is_due(&ahead, began + 8760 * hour));
+        assert!(!is_due(&ahead, began + 8784 * hour));
+    }
+
+    #[test]
+    fn weeks_without_a_plan_are_a_day() {
+        let (week, day) = (Duration::from_hours(7 * 24), 86_400);
+        let (plan, policies) = (plan(&[("a", "1")]), [policy(1)]);
+        let is_due = |rehearsed: &Rehearsed, now| rehearsed.is_due("team/app", "a", week, at(now));
+        let first = Rehearsed::default().with(&plan, &policies, at(0));
+        let mut last = first.with(&plan, &policies, at(30 * day));
+        assert!(!is_due(&last, 30 * day));
+        for more in 1..=6 {
+            last = last.with(&plan, &policies, at((30 + more) * day));
+            assert_eq!(is_due(&last, (30 + more) * day), more == 6, "{more}");
+        }
+        last.forget("team/app", "a");
+        assert!(!is_due(&last, 36 * day));
     }
 
     #[test]
@@ -211,6 +265,11 @@ mod tests {
         assert_eq!(seen.since("a", "v2"), Some(Second::new(20)));
         seen.see("a", [("v2", two)].into_iter(), at(30));
         assert_eq!(seen.since("a", "v1"), None);
+        // A clock that is set back makes nothing older, nor what is seen by it.
+        let both = [("v2", two), ("v3", one)];
+        seen.see("a", both.into_iter(), at(1));
+        assert_eq!(seen.since("a", "v2"), Some(Second::new(20)));
+        assert_eq!(seen.since("a", "v3"), Some(Second::new(30)));
         seen.retain(&|repository| repository == "b");
         assert_eq!(seen.since("a", "v2"), None);
     }

@@ -7,9 +7,11 @@
 )]
 
 mod apply;
+mod gateway;
 mod incident;
 mod killed;
 mod listing;
+mod meanwhile;
 mod sample;
 mod served;
 mod shop;

@@ -1,6 +1,7 @@
 //! Each effect of the machine, carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::collection::proven::Memory;
 use crate::collection::run::{Entry, Outcome, Run};
 use crate::collection::select::Selection;
 use crate::config::{PurgeBy, ReadOnlyMode};
+use crate::gc::graph::Graph;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::opening::OpeningId;
@@ -75,6 +77,8 @@ pub(super) struct Session<'a> {
     memory: Memory,
     kept: Option<Kept>,
     plan: Option<Plan>,
+    /// What a plan of tags was made of.
+    tags: Option<Arc<Graph>>,
     selection: Selection,
     /// When the listing began from which it was selected.
     listed_at: Second,
@@ -120,6 +124,7 @@ impl<'a> Session<'a> {
             memory: Memory::default(),
             kept: None,
             plan: None,
+            tags: None,
             selection: Selection::default(),
             listed_at: work.clock.now().into(),
             spared: BTreeSet::new(),

@@ -15,6 +15,7 @@ use crate::gc::graph::{Builder, Graph};
 use crate::gc::refusal::{Code, Refusal};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
+use crate::oci::referrer::DigestTag;
 use crate::pattern::Pattern;
 use crate::retention::listing;
 use crate::retention::protection::Protection;
@@ -157,15 +158,25 @@ async fn fill(
     if let Some(doubt) = listing::doubt(&listed, there) {
         return Err(doubt);
     }
-    manifests(asker, name, found).await
+    // What runs may have no tag any more, and what is signed neither: then it belongs to none of the tags, and
+    // what refers to it does not go.
+    let signed = found.tags.keys().filter_map(|tag| DigestTag::parse(tag));
+    let signed = signed.map(|tag| tag.subject);
+    let untagged: HashSet<Digest> = signed.chain(protection.of_repository(name)).collect();
+    manifests(asker, name, found, untagged).await
 }
 
-/// Everything that the tags lead to.
-async fn manifests(asker: &Asker, name: &Arc<str>, found: &mut Found) -> Result<(), String> {
+/// Everything that the tags lead to, and these digests, as far as they are there.
+async fn manifests(
+    asker: &Asker,
+    name: &Arc<str>,
+    found: &mut Found,
+    untagged: HashSet<Digest>,
+) -> Result<(), String> {
     let client = asker.prover.client();
     let tagged: HashSet<Digest> = found.tags.values().copied().collect();
-    let mut seen = tagged.clone();
-    let mut level: Vec<Digest> = tagged.iter().copied().collect();
+    let mut seen: HashSet<Digest> = tagged.union(&untagged).copied().collect();
+    let mut level: Vec<Digest> = seen.iter().copied().collect();
     while !level.is_empty() {
         let asked = stream::iter(std::mem::take(&mut level)).map(async |digest| {
             let body = client.stored_manifest(asker.auth, name, &digest).await;
@@ -180,7 +191,7 @@ async fn manifests(asker: &Asker, name: &Arc<str>, found: &mut Found) -> Result<
                     level.extend(below.filter(|child| seen.insert(*child)));
                     found.manifests.insert(digest, body);
                 }
-                // A child may be left out of a copy.
+                // A child may be left out of a copy; what runs may be told by its config.
                 Ok(None) if !tagged.contains(&digest) => {}
                 Ok(None) => return Err(format!("{digest}, which a tag names, is not there")),
                 Err(untold) => {

@@ -12,6 +12,9 @@ use crate::vault::Vault;
 
 /// Since when each tag was planned, and seen.
 const PLANNED: &str = "tags.json";
+/// The number of the last batch of tags that were deleted. Apart from what plans write: they are made by whoever
+/// plans, and this only by whoever has the lock.
+const LAST: &str = "tags-last";
 
 /// What is remembered of a registry's tags.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -19,8 +22,6 @@ const PLANNED: &str = "tags.json";
 pub struct Remembered {
     pub rehearsed: Rehearsed,
     pub first_seen: FirstSeen,
-    /// So many batches of tags were deleted so far, each in a file of its own.
-    pub batches: u32,
 }
 
 /// Reads it; nothing is remembered where nothing was written.
@@ -46,7 +47,6 @@ pub fn with(before: &Remembered, planned: &Planned, registry: &Registry) -> Reme
     Remembered {
         rehearsed: before.rehearsed.with(&planned.plan, policies, planned.at),
         first_seen: first_seen.unwrap_or_default(),
-        batches: before.batches,
     }
 }
 
@@ -78,7 +78,39 @@ fn name(batch: u32) -> String {
     format!("tags-{batch:06}.json")
 }
 
-/// Writes a batch of tags that are deleted; the number is one more than that of the last.
+/// The number of the last batch; 0 where there is none. No file of a batch has a higher one.
+fn last_batch(vault: &Vault) -> Result<u32, String> {
+    let problem = |problem: &dyn std::fmt::Display| {
+        format!(
+            "pullproof/{LAST} cannot be read: {problem}; write the number of the last pullproof/tags-*.json into it"
+        )
+    };
+    let text = vault.read(LAST).map_err(|error| problem(&error))?;
+    let text = text.map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+    let mut last = match text {
+        None => 0,
+        Some(text) => text.parse::<u32>().map_err(|error| problem(&error))?,
+    };
+    // Whoever was killed may not have counted its last one.
+    while vault
+        .has(&name(last + 1))
+        .map_err(|error| problem(&error))?
+    {
+        last += 1;
+    }
+    Ok(last)
+}
+
+/// Writes down a batch of tags before they are deleted; the result is its number. Nothing is overwritten.
+pub fn begin_batch(vault: &Vault, batch: &Batch) -> Result<u32, String> {
+    let number = last_batch(vault)? + 1;
+    write_batch(vault, number, batch)?;
+    let counted = vault.write(LAST, number.to_string().as_bytes());
+    counted.map_err(|error| format!("pullproof/{LAST} cannot be written: {error}"))?;
+    Ok(number)
+}
+
+/// Writes what came of a batch.
 pub fn write_batch(vault: &Vault, number: u32, batch: &Batch) -> Result<(), String> {
     let name = name(number);
     let text = serde_json::to_vec_pretty(batch).expect("it is text");
@@ -88,8 +120,7 @@ pub fn write_batch(vault: &Vault, number: u32, batch: &Batch) -> Result<(), Stri
 
 /// The newest batch in which a tag was deleted, with its number; `None` where it was in none.
 pub fn find(vault: &Vault, repository: &str, tag: &str) -> Result<Option<(u32, Batch)>, String> {
-    let remembered = read(Some(vault)).map_err(|refusal| refusal.message)?;
-    for number in (1..=remembered.batches).rev() {
+    for number in (1..=last_batch(vault)?).rev() {
         let name = name(number);
         let text = vault.read(&name);
         let text = text.map_err(|error| format!("pullproof/{name} cannot be read: {error}"))?;

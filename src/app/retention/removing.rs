@@ -25,8 +25,19 @@ pub struct By<'a> {
 /// What a repository's tags name.
 pub type Names = BTreeMap<Arc<str>, Digest>;
 
-/// What each tag of a repository names now.
+/// What each tag of a repository names now. One that is listed and names nothing is an error.
 pub async fn names(asker: &Asker, repository: &Arc<str>) -> Result<Names, String> {
+    let (names, dangling) = looked(asker, repository).await?;
+    match dangling.first() {
+        None => Ok(names),
+        Some(tag) => Err(format!(
+            "{repository}:{tag} is listed, and what it names is not there"
+        )),
+    }
+}
+
+/// What each tag names, and those that name nothing.
+async fn looked(asker: &Asker, repository: &Arc<str>) -> Result<(Names, Vec<Arc<str>>), String> {
     let client = asker.prover.client();
     let told = |what: &str, message: &str| format!("{repository}: {what}: {message}");
     let tags = client.tags(asker.auth, repository).await;
@@ -41,12 +52,15 @@ pub async fn names(asker: &Asker, repository: &Arc<str>) -> Result<Names, String
         .buffer_unordered(client.concurrency().max(1))
         .collect()
         .await;
-    let mut names = Names::new();
+    let (mut names, mut dangling) = (Names::new(), Vec::new());
     for (tag, tagged) in asked {
         let tagged = tagged.map_err(|untold| told(&tag, &untold.message))?;
-        names.extend(tagged.map(|tagged| (tag, tagged.digest)));
+        match tagged {
+            Some(tagged) => drop(names.insert(tag, tagged.digest)),
+            None => dangling.push(tag),
+        }
     }
-    Ok(names)
+    Ok((names, dangling))
 }
 
 /// What is needed to put tags back, read before any of them goes. One of whom it cannot be had is kept.
@@ -100,6 +114,88 @@ async fn tree(
     Ok(())
 }
 
+/// What went with manifests that were deleted by their digests, though it was to stay, in words: a tag, or an index,
+/// that was pushed in the very moment. `before` is what the tags named just before, `with` those that were to go.
+pub async fn lost_with(
+    asker: &Asker,
+    planned: &Planned,
+    repository: &Arc<str>,
+    (before, with): (&Names, &BTreeSet<&str>),
+    deleted: &BTreeSet<Digest>,
+) -> Result<Vec<String>, String> {
+    let (after, dangling) = looked(asker, repository).await?;
+    let mut lost: Vec<String> = dangling
+        .iter()
+        .map(|tag| format!("`{tag}` names nothing any more"))
+        .collect();
+    let gone = before.iter().filter(|(tag, _)| {
+        !with.contains(&***tag) && !after.contains_key(*tag) && !dangling.contains(*tag)
+    });
+    lost.extend(gone.map(|(tag, digest)| {
+        let digest = digest.short();
+        format!("`{tag}`, which named {digest}, is gone: it may have been moved to one of them, or somebody deleted it")
+    }));
+    for (index, children) in new_indexes(asker, planned, repository, &after).await? {
+        let child = children.into_iter().find(|it| deleted.contains(it));
+        lost.extend(child.map(|child| {
+            let (index, child) = (index.short(), child.short());
+            format!("the index {index} lacks {child}")
+        }));
+    }
+    Ok(lost)
+}
+
+/// What tags name that the plan does not know of, with the manifests below each: whoever pushed it may have used
+/// what is there.
+async fn new_indexes(
+    asker: &Asker,
+    planned: &Planned,
+    repository: &Arc<str>,
+    names: &Names,
+) -> Result<BTreeMap<Digest, Vec<Digest>>, String> {
+    let client = asker.prover.client();
+    let is_new = |digest: &Digest| planned.graph.find(digest).is_none();
+    let mut waiting: Vec<Digest> = names.values().copied().filter(is_new).collect();
+    let mut indexes = BTreeMap::new();
+    while let Some(digest) = waiting.pop() {
+        if indexes.contains_key(&digest) {
+            continue;
+        }
+        let body = client
+            .stored_manifest(asker.auth, repository, &digest)
+            .await;
+        let body = body.map_err(|untold| {
+            let short = digest.short();
+            format!("{repository}: {short} cannot be read: {}", untold.message)
+        })?;
+        let children = body.map_or_else(Vec::new, |body| removal::children(&body));
+        waiting.extend(children.iter().copied().filter(is_new));
+        indexes.insert(digest, children);
+    }
+    Ok(indexes)
+}
+
+/// Puts manifests back by their digests, with all below them. They have no tags then.
+pub async fn put_manifests_back(
+    asker: &Asker,
+    repository: &Arc<str>,
+    batch: &Batch,
+    digests: &BTreeSet<Digest>,
+) -> Result<(), String> {
+    let client = asker.prover.client();
+    for digest in digests.iter().flat_map(|digest| batch.in_order(*digest)) {
+        let Some(body) = batch.manifests.get(&digest) else {
+            continue;
+        };
+        let (name, body) = (digest.to_string(), Bytes::from(body.clone()));
+        let put = client
+            .put_manifest(asker.auth, repository, &name, body)
+            .await;
+        put.map_err(|problem| format!("{}: {problem}", digest.short()))?;
+    }
+    Ok(())
+}
+
 /// Deletes a tag that is remembered. An error is that nobody knows what came of it.
 pub async fn remove(
     asker: &Asker,
@@ -133,11 +229,17 @@ pub async fn remove(
     let permit = (by.permit, by.epoch, by.now);
     let (answer, outcome) = match client.delete(permit, auth, repository, &it.tag).await {
         Err(NotDeleted::Unsupported(_)) => {
-            if names.is_none() {
-                *names = Some(self::names(asker, repository).await?);
-            }
-            let now = names.as_ref().expect("they were just asked for");
-            if let Some(problem) = by_digest(planned, it, with, now) {
+            // Just before each: what is deleted by its digest goes with every tag that names it by then.
+            let now = names.insert(self::names(asker, repository).await?);
+            let new = new_indexes(asker, planned, repository, now).await?;
+            let new = new
+                .iter()
+                .find(|(_, children)| children.contains(&it.digest));
+            let new = new.map(|(index, _)| {
+                let index = index.short();
+                format!("the index {index}, which was pushed since, names it")
+            });
+            if let Some(problem) = new.or_else(|| by_digest(planned, it, with, now)) {
                 return Ok(Outcome::Kept(format!(
                     "the registry deletes no tags, and by its digest it may not go: {problem}"
                 )));
@@ -154,7 +256,14 @@ pub async fn remove(
             "the registry deletes nothing (it answers {status}): distribution has to be told \
              `storage: {{delete: {{enabled: true}}}}`"
         ),
-        Err(NotDeleted::Failed(problem)) => problem,
+        Err(NotDeleted::Refused(problem)) => problem,
+        // What is there now may be gone in a moment.
+        Err(NotDeleted::Unknown(problem)) => {
+            return Err(format!(
+                "whether {repository}:{} is deleted is not known: {problem}",
+                it.tag
+            ));
+        }
     };
     // Whatever was answered: what is there now counts.
     Ok(match named().await? {

@@ -110,10 +110,11 @@ async fn missing(
     accepted: Option<&str>,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Vec<Refusal>> {
-    let (planned, remembered, mut refusals) = match planned(given, config, registry, clock).await? {
+    let (planned, remembered) = match planned(given, config, registry, clock).await? {
         Ok(planned) => planned,
         Err(refusals) => return Ok(refusals),
     };
+    let mut refusals = Vec::new();
     if accepted != Some(&planned.id) {
         refusals.extend(retention::too_much(&planned, registry));
     }

@@ -49,7 +49,7 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let planned = planned(&arguments.given, &config, &registry, &clock).await?;
-    let (planned, remembered, mut refusals) = match planned {
+    let (planned, remembered) = match planned {
         Ok(planned) => planned,
         Err(refusals) => {
             print(&arguments, &registry, None, &refusals)?;
@@ -59,7 +59,9 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
             return Ok(Exit::Unknown);
         }
     };
-    refusals.extend(retention::too_much(&planned, &registry));
+    let mut refusals: Vec<Refusal> = retention::too_much(&planned, &registry)
+        .into_iter()
+        .collect();
     if registry.retention.mode == RetentionMode::Plan {
         let message = "`retention.mode` is `plan`: nothing is deleted";
         refusals.push(Refusal::new(Code::PlanOnly, message));
@@ -99,9 +101,9 @@ pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Ex
     Ok(Exit::Done)
 }
 
-type Made = (Planned, record::Remembered, Vec<Refusal>);
+type Made = (Planned, record::Remembered);
 
-/// The plan, what was remembered before it, and what speaks against it; the inner error is why there is none.
+/// The plan, and what was remembered before it; the inner error is why there is none.
 pub(super) async fn planned(
     given: &GivenSources,
     config: &Config,
@@ -112,6 +114,10 @@ pub(super) async fn planned(
         Ok(kept) => kept,
         Err(refusals) => return Ok(Err(refusals)),
     };
+    // By a part of what is needed nothing is planned.
+    if !kept.refusals.is_empty() {
+        return Ok(Err(kept.refusals));
+    }
     let remembered = {
         let (config, registry) = (config.clone(), registry.clone());
         let work = move || {
@@ -133,7 +139,7 @@ pub(super) async fn planned(
     };
     let planned = retention::plan(of, &kept, remembered.first_seen.clone()).await;
     Ok(match planned {
-        Ok(planned) => Ok((planned, remembered, kept.refusals)),
+        Ok(planned) => Ok((planned, remembered)),
         Err(refusal) => Err(vec![refusal]),
     })
 }

@@ -23,8 +23,10 @@ pub enum NotDeleted {
     /// The registry does not do it: distribution 2.8 deletes no tags, and none deletes anything without
     /// `storage.delete.enabled`.
     Unsupported(u16),
-    /// It was refused, or there was no answer: whether it was done is not known then.
-    Failed(String),
+    /// It was refused, and was not done.
+    Refused(String),
+    /// There was no answer, or one that does not say: it may be done still.
+    Unknown(String),
 }
 
 impl Client {
@@ -44,7 +46,7 @@ impl Client {
         let (permit, epoch, now) = permit;
         if !permit.holds(epoch, now) {
             let problem = "the permit does not hold any more";
-            return Err(NotDeleted::Failed(problem.to_owned()));
+            return Err(NotDeleted::Refused(problem.to_owned()));
         }
         let (operation, none) = (Operation::Delete, Digest::of(b""));
         let wanted = Wanted {
@@ -65,13 +67,18 @@ impl Client {
                 status: status @ (400 | 405 | 501),
                 ..
             }) => Err(NotDeleted::Unsupported(status)),
-            Ok(Outcome::Refused { status, .. }) => Err(NotDeleted::Failed(format!(
-                "the registry answered {status} to the deletion"
-            ))),
-            Ok(Outcome::Redirect(_) | Outcome::NotModified) => Err(NotDeleted::Failed(
+            Ok(Outcome::Refused { status, .. }) => {
+                let problem = format!("the registry answered {status} to the deletion");
+                // A gateway that waits no longer answers 5xx too, and a client's time-out is 408.
+                Err(match status {
+                    408 | 500.. => NotDeleted::Unknown(problem),
+                    _ => NotDeleted::Refused(problem),
+                })
+            }
+            Ok(Outcome::Redirect(_) | Outcome::NotModified) => Err(NotDeleted::Refused(
                 "it answers a deletion with a redirect".to_owned(),
             )),
-            Err(failure) => Err(NotDeleted::Failed(failure.message.to_string())),
+            Err(failure) => Err(NotDeleted::Unknown(failure.message.to_string())),
         }
     }
 

@@ -116,7 +116,8 @@ impl Client {
                     }));
                 }
             }
-            Err((Meaning::MethodRefused, _)) => {}
+            // An answer to HEAD has no body that says who it is from: an ingress in front answers 404 too.
+            Err((Meaning::MethodRefused | Meaning::Absent, _)) => {}
             Err((meaning, status)) => return absent_or_untold(refused(&meaning, status)),
         }
         // A registry that does no HEAD, or omits the digest: the body has to be hashed.

@@ -321,6 +321,44 @@ fn a_child_of_what_stays_keeps_a_tag_and_signatures_follow_their_images() {
     assert!(plan.staying.is_empty(), "{:?}", staying(&plan));
 }
 
+/// By its names alone `build-100` would be older than `build-99`.
+#[test]
+fn of_tags_that_were_seen_first_together_none_is_chosen_by_its_name() {
+    let mut shop = Shop::default();
+    for (name, seen) in [
+        ("99", 900),
+        ("100", 900),
+        ("101", 900),
+        ("1", 800),
+        ("2", 800),
+    ] {
+        let digest = shop.image(name, None);
+        shop.tag("app", &format!("build-{name}"), digest, seen);
+    }
+    let graph = shop.graph();
+    let newest = |count| Rule {
+        newest: Some(count),
+        ..Rule::default()
+    };
+    let going_of = |count, since| {
+        let policies = [policy("**", vec![newest(count)])];
+        going(&plan(&Input {
+            graph: &graph,
+            protection: &Protection::default(),
+            policies: &policies,
+            doubts: &BTreeMap::new(),
+            since,
+            now: day(TODAY),
+        }))
+    };
+    let old = ["app:build-1", "app:build-2"];
+    assert_eq!(going_of(2, Since::FirstSeen), old);
+    assert_eq!(going_of(3, Since::FirstSeen), old);
+    assert_eq!(going_of(4, Since::FirstSeen), [""; 0]);
+    // When each was pushed is known to the second.
+    assert_eq!(going_of(2, Since::Pushed).len(), 3);
+}
+
 #[test]
 fn of_what_is_unclear_nothing_goes() {
     let mut shop = Shop::default();

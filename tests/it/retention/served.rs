@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::shop::{Shop, outcomes};
 use crate::support::certificates::Authority;
 use crate::support::daemon::Daemon;
+use crate::support::http::{client, get_json};
 use crate::support::parts::require;
 use crate::support::registry::{Options, Registry, Version};
 use crate::support::tokens::TokenServer;
@@ -32,6 +33,7 @@ fn planned_earlier(shop: &Shop, seconds: i64) {
     for row in tags.flat_map(|tags| tags.as_object_mut().unwrap().values_mut()) {
         let since: jiff::Timestamp = row["since"].as_str().unwrap().parse().unwrap();
         row["since"] = json!((since - jiff::SignedDuration::from_secs(seconds)).to_string());
+        row["lasted"] = json!(seconds);
     }
     std::fs::write(file, text.to_string()).unwrap();
 }
@@ -69,6 +71,14 @@ async fn the_daemon_plans_and_deletes_what_stood_long_enough_once_a_window() {
     daemon
         .wait_for_series("retention_planned_tags", &planned)
         .await;
+    let told = get_json(&client(), &daemon.ui("/api/v1/retention")).await;
+    let told = told.unwrap();
+    let of = &told["registries"][0];
+    assert_eq!((&of["mode"], &of["deleted"]), (&json!("delete"), &json!(2)));
+    assert_eq!(of["plan"]["delete"], 0, "{of:#}");
+    assert_eq!(of["plan"]["keep"], json!({"listed": 1, "retained": 1}));
+    assert_eq!(of["last_run"]["deleted"], 2);
+    assert_eq!(of["last_run"]["failed"], Value::Null);
     daemon.terminate().await;
 }
 

@@ -15,6 +15,7 @@ use crate::app::plan::Kept;
 use crate::collection::gate::{self, Facts, Permit};
 use crate::collection::proven::{self, Found, Memory, Proofs};
 use crate::config::{Cache, Executor, Gc, Registry};
+use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
 use crate::gc::window::{self, Window};
 use crate::oci::digest::Digest;
@@ -153,11 +154,11 @@ impl Session<'_> {
     }
 
     pub(super) fn proofs(&self, kept: &Kept) -> Proofs {
-        let plan = self.plan.as_ref();
+        let graph = self.plan.as_ref().map(Plan::graph);
+        let graph = graph.or(self.tags.as_deref());
         // A digest that runs may be a config's: whoever asks for that as a manifest is told nothing of it.
         let stored = |digest: &Digest| {
-            plan.is_some_and(|plan| {
-                let graph = plan.graph();
+            graph.is_some_and(|graph| {
                 let found = graph.find(digest);
                 found
                     .is_some_and(|id| graph.object(id).size().is_some() && graph.node(id).is_some())

@@ -3,7 +3,7 @@
 //! Content is not touched. What a tag named stays until a collection finds that nothing leads to it, and its
 //! manifests are written down before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
@@ -18,12 +18,17 @@ use crate::app::retention::{self, Asker, Of, Planned, asker, memory, record};
 use crate::collection::gate::{self, Permit};
 use crate::collection::item::RunId;
 use crate::collection::machine::{Ending, Event, Guarded};
-use crate::collection::proven::{self, Memory};
+use crate::collection::proven::{self, Found, Memory, Proofs};
 use crate::config::{RetentionMode, duration};
 use crate::gc::refusal::{Code, Refusal};
+use crate::oci::digest::Digest;
+use crate::oci::reference::Reference;
 use crate::retention::plan::Going;
 use crate::retention::removal::{Batch, Outcome, Removed};
 use crate::vault::Lock;
+
+/// A repository and a tag.
+type Name = (Arc<str>, Arc<str>);
 
 /// So many tags are written of at once, or as many as name one manifest.
 const BATCH: usize = 50;
@@ -64,9 +69,9 @@ impl Session<'_> {
         let decided = gate::decide(&self.facts, epoch, self.work.until.into());
         self.report.facts = self.facts.clone();
         match (decided, found) {
-            (Ok(permit), Some((asker, planned, remembered))) => {
+            (Ok(permit), Some((asker, mut planned, remembered))) => {
                 self.report.is_permitted = true;
-                self.remove_due(&permit, &asker, &planned, remembered)
+                self.remove_due(&permit, &asker, &mut planned, remembered)
             }
             (Err(refusals), _) => {
                 self.refuse(refusals);
@@ -80,8 +85,6 @@ impl Session<'_> {
     fn look(&mut self) -> Option<(Asker, Planned, record::Remembered)> {
         self.standing_of_tags();
         let kept = self.read_kept(Reading::New)?;
-        let proofs = self.proofs(&kept);
-        self.judge(&proofs);
         let remembered = match record::read(Some(&self.vault)) {
             Ok(remembered) => remembered,
             Err(refusal) => {
@@ -89,7 +92,16 @@ impl Session<'_> {
                 return None;
             }
         };
-        let planned = self.planned_tags(&kept, &remembered)?;
+        let mut planned = self.planned_tags(&kept, &remembered)?;
+        // What runs is proven too, as far as it was listed.
+        self.tags = Some(Arc::clone(&planned.graph));
+        let proofs = self.proofs(&kept);
+        self.judge(&proofs);
+        let doubts = doubts(&proofs);
+        if !doubts.is_empty() {
+            planned.again(&self.work.registry, None, doubts);
+        }
+        let is_known = kept.refusals.is_empty();
         self.kept = Some(kept);
         let is_accepted = self.work.accepted.as_deref() == Some(&*planned.id);
         match retention::too_much(&planned, &self.work.registry) {
@@ -97,7 +109,8 @@ impl Session<'_> {
             _ => self.facts.met(Code::ShareExceeded),
         }
         let after = record::with(&remembered, &planned, &self.work.registry);
-        if let Err(refusal) = record::write(&self.vault, &after) {
+        // A plan by a part of what is needed is none.
+        if is_known && let Err(refusal) = record::write(&self.vault, &after) {
             self.facts.refused(refusal);
         }
         let now = self.work.clock.now();
@@ -199,7 +212,7 @@ impl Session<'_> {
         &mut self,
         permit: &Permit,
         asker: &Asker,
-        planned: &Planned,
+        planned: &mut Planned,
         mut remembered: record::Remembered,
     ) -> Ending {
         let now = self.work.clock.now();
@@ -214,13 +227,14 @@ impl Session<'_> {
         let rehearsed = &remembered.rehearsed;
         let going = planned.plan.going.iter();
         let due = going.filter(|it| rehearsed.is_due(&it.repository, &it.tag, long, now));
-        let due: Vec<&Going> = due.collect();
+        let due: Vec<Going> = due.cloned().collect();
         let mut with: HashMap<&str, BTreeSet<&str>> = HashMap::new();
         for it in &due {
             with.entry(&it.repository).or_default().insert(&it.tag);
         }
-        let mut batches: Vec<Batch> = Vec::new();
-        for all in packed(due) {
+        // Of each batch its number.
+        let mut batches: Vec<(u32, Batch)> = Vec::new();
+        for all in packed(due.iter().collect()) {
             match self.goes_on() {
                 Guarded::Go => {}
                 Guarded::Stop => {
@@ -231,25 +245,50 @@ impl Session<'_> {
                 }
                 Guarded::Lost => break,
             }
+            let still = match self.needed_again(planned) {
+                Ok(still) => still,
+                Err(problem) => {
+                    self.fail(problem);
+                    break;
+                }
+            };
+            if let Some(still) = still {
+                for (repository, tags) in &mut with {
+                    tags.retain(|tag| still.contains(&((*repository).into(), (*tag).into())));
+                }
+                self.return_needed(asker, &still, &mut batches);
+            }
+            let goes = |it: &&Going| {
+                with.get(&*it.repository)
+                    .is_some_and(|tags| tags.contains(&*it.tag))
+            };
+            let all: Vec<&Going> = all.into_iter().filter(goes).collect();
             let remembering = removing::remember(asker, &all, &name, now);
             let mut batch = self.work.runtime.block_on(remembering);
             // Before anything goes: what is not written down could not be put back.
-            remembered.batches += 1;
-            let written = record::write_batch(&self.vault, remembered.batches, &batch);
-            let counted = record::write(&self.vault, &remembered);
-            if let Err(problem) = written.and(counted.map_err(|refusal| refusal.message)) {
-                self.fail(problem);
-                break;
-            }
+            let number = match record::begin_batch(&self.vault, &batch) {
+                Ok(number) => number,
+                Err(problem) => {
+                    self.fail(problem);
+                    break;
+                }
+            };
             let goes_on = self.remove(permit, asker, planned, (&all, &with), &mut batch);
-            let written = record::write_batch(&self.vault, remembered.batches, &batch);
-            batches.push(batch);
+            let written = record::write_batch(&self.vault, number, &batch);
+            batches.push((number, batch));
             if let Err(problem) = written {
                 self.fail(problem);
                 break;
             }
             if !goes_on {
                 break;
+            }
+        }
+        if !batches.is_empty() {
+            match self.needed_again(planned) {
+                Ok(None) => {}
+                Ok(Some(still)) => self.return_needed(asker, &still, &mut batches),
+                Err(problem) => self.fail(problem),
             }
         }
         let lost = self.prove_after_removal();
@@ -259,9 +298,105 @@ impl Session<'_> {
         } else {
             Ending::Done
         };
-        let removed = batches.into_iter().flat_map(|batch| batch.removed);
+        let removed = batches.into_iter().flat_map(|(_, batch)| batch.removed);
         self.report.removed = removed.collect();
+        self.forget_removed(&mut remembered);
         ending
+    }
+
+    /// What was deleted, or put back, or may be gone, is rehearsed anew should it be there again.
+    fn forget_removed(&mut self, remembered: &mut record::Remembered) {
+        let removed = self.report.removed.iter();
+        let kept = |it: &&Removed| matches!(it.outcome, Some(Outcome::Kept(_)));
+        let mut is_changed = false;
+        for it in removed.filter(|it| !kept(it)) {
+            remembered.rehearsed.forget(&it.repository, &it.tag);
+            is_changed = true;
+        }
+        if is_changed && let Err(refusal) = record::write(&self.vault, remembered) {
+            self.fail(refusal.message);
+        }
+    }
+
+    /// Looks again at what is needed; where that is not what it was, the result is what goes by it, of all that was
+    /// planned. An error: it is not known any more, and nothing more goes.
+    fn needed_again(&mut self, planned: &mut Planned) -> Result<Option<HashSet<Name>>, String> {
+        let kept = self.read_kept(Reading::Known);
+        let refused = kept.as_ref().and_then(|kept| kept.refusals.first());
+        let refused = refused.map(ToString::to_string);
+        let (Some(kept), None) = (kept, refused.as_ref()) else {
+            let problem = refused.unwrap_or_else(|| "it cannot be read".to_owned());
+            return Err(format!(
+                "what is needed is not known any more, and nothing more is deleted: {problem}"
+            ));
+        };
+        let before = self.kept.as_ref().map(|before| before.set.references());
+        let is_same = before == Some(kept.set.references());
+        let going = (!is_same).then(|| {
+            let (config, registry) = (&self.work.registries.config, &self.work.registry);
+            let protection = retention::protection(config, registry, &kept);
+            planned.again(registry, Some(protection), BTreeMap::new());
+            let going = planned.plan.going.iter();
+            going
+                .map(|it| (Arc::clone(&it.repository), Arc::clone(&it.tag)))
+                .collect()
+        });
+        self.kept = Some(kept);
+        Ok(going)
+    }
+
+    /// Puts back what was deployed after it was deleted.
+    fn return_needed(
+        &mut self,
+        asker: &Asker,
+        going: &HashSet<Name>,
+        batches: &mut [(u32, Batch)],
+    ) {
+        let is_needed = |it: &Removed| {
+            let name = (Arc::clone(&it.repository), Arc::clone(&it.tag));
+            !going.contains(&name)
+        };
+        let why = "it is needed since it was deleted";
+        self.put_back_those(asker, batches, &is_needed, why);
+    }
+
+    fn put_back_those(
+        &mut self,
+        asker: &Asker,
+        batches: &mut [(u32, Batch)],
+        is_wanted: &dyn Fn(&Removed) -> bool,
+        why: &str,
+    ) {
+        let storage = &self.work.registry.host;
+        let mut problems = Vec::new();
+        for (number, batch) in batches {
+            let whole = batch.clone();
+            // What nobody knows of may be gone too.
+            let is_gone = |it: &&mut Removed| it.outcome.as_ref().is_none_or(Outcome::is_deleted);
+            let gone = batch.removed.iter_mut().filter(is_gone);
+            let mut is_changed = false;
+            for it in gone.filter(|it| is_wanted(it)) {
+                let tag = format!("{}:{}", it.repository, it.tag);
+                let putting = removing::put_back(asker, &whole, it);
+                match self.work.runtime.block_on(putting) {
+                    Ok(()) => {
+                        let digest = it.digest;
+                        info!(target: "pullproof::audit", storage, what = "tag put back", tag, %digest, why);
+                        it.outcome = Some(Outcome::Restored);
+                        is_changed = true;
+                    }
+                    Err(problem) => {
+                        problems.push(format!("{tag} could not be put back: {problem}"));
+                    }
+                }
+            }
+            if is_changed && let Err(problem) = record::write_batch(&self.vault, *number, batch) {
+                problems.push(problem);
+            }
+        }
+        for problem in problems {
+            self.fail(problem);
+        }
     }
 
     /// Deletes the tags of a batch. False where nothing more is to be deleted.
@@ -306,7 +441,7 @@ impl Session<'_> {
         for (repository, before) in names {
             let Some(before) = before else { continue };
             let with = with.get(repository).unwrap_or(&none);
-            goes_on &= self.look_for_others(asker, (repository, &before, with), batch);
+            goes_on &= self.look_for_others(asker, planned, (repository, &before, with), batch);
         }
         goes_on
     }
@@ -331,46 +466,40 @@ impl Session<'_> {
         }
     }
 
-    /// A tag that was pushed in the very moment may have gone with a manifest that was deleted by its digest. It is
-    /// put back at once.
+    /// What was pushed in the very moment may have gone with a manifest that was deleted by its digest: then all of
+    /// them are put back at once.
     fn look_for_others(
         &mut self,
         asker: &Asker,
+        planned: &Planned,
         (repository, before, with): (&str, &Names, &BTreeSet<&str>),
         batch: &Batch,
     ) -> bool {
-        let name: Arc<str> = repository.into();
-        let after = match self.work.runtime.block_on(removing::names(asker, &name)) {
-            Ok(after) => after,
-            Err(problem) => {
-                self.fail(problem);
-                return false;
-            }
-        };
-        let lost = before.iter().filter(|(tag, _)| !with.contains(&***tag));
-        let lost: Vec<_> = lost.filter(|(tag, _)| !after.contains_key(*tag)).collect();
-        let mut goes_on = true;
-        for (tag, digest) in lost {
-            // Somebody else may have deleted it.
-            let Some(like) = batch.removed.iter().find(|it| it.digest == *digest) else {
-                continue;
-            };
-            goes_on = false;
-            let removed = Removed {
-                tag: Arc::clone(tag),
-                ..like.clone()
-            };
-            let putting = removing::put_back(asker, batch, &removed);
-            let told = match self.work.runtime.block_on(putting) {
-                Ok(()) => "it was put back".to_owned(),
-                Err(problem) => format!("it could not be put back: {problem}"),
-            };
-            self.fail(format!(
-                "{repository}:{tag} was to stay, and went with {}, which was deleted: {told}",
-                digest.short()
-            ));
+        let by_digest = batch.removed.iter().filter(|it| {
+            &*it.repository == repository
+                && matches!(it.outcome, Some(Outcome::DeletedByDigest) | None)
+        });
+        let deleted: BTreeSet<Digest> = by_digest.map(|it| it.digest).collect();
+        if deleted.is_empty() {
+            return true;
         }
-        goes_on
+        let name: Arc<str> = repository.into();
+        let runtime = &self.work.runtime;
+        let looking = removing::lost_with(asker, planned, &name, (before, with), &deleted);
+        let lost = match runtime.block_on(looking) {
+            Ok(lost) if lost.is_empty() => return true,
+            Ok(lost) => lost.join("; "),
+            Err(problem) => problem,
+        };
+        let putting = removing::put_manifests_back(asker, &name, batch, &deleted);
+        let told = match runtime.block_on(putting) {
+            Ok(()) => "they are put back, without their tags".to_owned(),
+            Err(problem) => format!("they could not be put back: {problem}"),
+        };
+        self.fail(format!(
+            "{repository}: after manifests were deleted by their digests: {lost}; {told}"
+        ));
+        false
     }
 
     /// Whether something that is kept got worse.
@@ -405,28 +534,28 @@ impl Session<'_> {
         !broken.is_empty()
     }
 
-    fn put_all_back(&mut self, asker: &Asker, batches: &mut [Batch]) {
+    fn put_all_back(&mut self, asker: &Asker, batches: &mut [(u32, Batch)]) {
         let first = self.report.lost.first().cloned().unwrap_or_default();
         self.fail(format!(
             "an image that is kept got worse, and all tags of this run go back: {first}"
         ));
-        for batch in batches {
-            let whole = batch.clone();
-            for it in &mut batch.removed {
-                if !it.outcome.as_ref().is_some_and(Outcome::is_deleted) {
-                    continue;
-                }
-                let putting = removing::put_back(asker, &whole, it);
-                match self.work.runtime.block_on(putting) {
-                    Ok(()) => it.outcome = Some(Outcome::Restored),
-                    Err(problem) => error!(
-                        storage = self.work.registry.host,
-                        "{}:{} could not be put back: {problem}", it.repository, it.tag
-                    ),
-                }
-            }
-        }
+        let why = "an image that is kept got worse";
+        self.put_back_those(asker, batches, &|_| true, why);
     }
+}
+
+/// Repositories with an image of which nobody can tell whether it can be pulled.
+fn doubts(proofs: &Proofs) -> BTreeMap<Box<str>, String> {
+    let unknown = proofs.iter().filter_map(|(reference, found)| match found {
+        Found::Unknown(problem) => Some((reference, problem)),
+        Found::Proven | Found::Broken { .. } => None,
+    });
+    let doubts = unknown.filter_map(|(reference, problem)| {
+        let parsed: Reference = reference.parse().ok()?;
+        let doubt = format!("whether `{reference}` can be pulled is not known: {problem}");
+        Some((Box::from(parsed.repository()), doubt))
+    });
+    doubts.collect()
 }
 
 /// In batches, in each of which are all tags of a manifest: they may go together.

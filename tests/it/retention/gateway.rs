@@ -1,0 +1,81 @@
+//! A gateway in front of a registry that answers 504 to deletions, and passes each on when it is let go.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{Method, StatusCode};
+use tokio::sync::Mutex;
+
+use crate::support::http::client;
+use crate::support::server::Server;
+
+#[derive(Debug, Clone)]
+struct Behind {
+    host: String,
+    held: Arc<Mutex<Vec<String>>>,
+}
+
+pub(super) struct Gateway {
+    server: Server,
+    behind: Behind,
+}
+
+impl Gateway {
+    pub(super) fn start(host: &str) -> Self {
+        let behind = Behind {
+            host: host.to_owned(),
+            held: Arc::default(),
+        };
+        let router = Router::new().fallback(pass).with_state(behind.clone());
+        Self {
+            server: Server::start(router),
+            behind,
+        }
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.server.url()
+    }
+
+    /// What was to be deleted.
+    pub(super) async fn held(&self) -> Vec<String> {
+        self.behind.held.lock().await.clone()
+    }
+
+    pub(super) async fn let_go(&self) {
+        for url in self.behind.held.lock().await.drain(..) {
+            let answer = client().delete(url).send().await.unwrap();
+            assert!(answer.status().is_success(), "{answer:?}");
+        }
+    }
+}
+
+async fn pass(State(behind): State<Behind>, request: Request) -> Response {
+    let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+    let url = format!("http://{}{path}", behind.host);
+    if request.method() == Method::DELETE {
+        behind.held.lock().await.push(url);
+        let answer = Response::builder().status(StatusCode::GATEWAY_TIMEOUT);
+        return answer.body(Body::from("upstream timed out\n")).unwrap();
+    }
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 16 << 20).await.unwrap();
+    let mut headers = parts.headers;
+    headers.remove(http::header::HOST);
+    let answer = client()
+        .request(parts.method, url)
+        .headers(headers)
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    let mut passed = Response::builder().status(answer.status());
+    for (name, value) in answer.headers() {
+        passed = passed.header(name, value);
+    }
+    let body = Body::from_stream(answer.bytes_stream());
+    passed.body(body).unwrap()
+}
