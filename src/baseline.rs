@@ -41,6 +41,15 @@ pub struct Entry {
     pub until: Option<Timestamp>,
 }
 
+/// On which terms something is accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Who looks after it.
+    pub owner: Option<String>,
+    /// From then on it is an ordinary breakage.
+    pub until: Option<Timestamp>,
+}
+
 impl Baseline {
     pub fn knows(&self, reference: &str, now: Timestamp) -> bool {
         self.images
@@ -48,17 +57,35 @@ impl Baseline {
             .is_some_and(|entry| entry.until.is_none_or(|until| now < until))
     }
 
-    /// Takes what is broken now and was never proven. Entries that stand keep their owner and dates.
-    pub fn accept<'a>(&mut self, broken: impl Iterator<Item = &'a str>, now: Timestamp) {
+    /// Takes what is broken now and was never proven, on these terms. Entries that stand keep what they say, and
+    /// take from the terms what they do not say; one that has ended is made anew. Tells how many were added.
+    pub fn accept<'a>(
+        &mut self,
+        broken: impl Iterator<Item = &'a str>,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> usize {
+        let mut added = 0;
         for reference in broken {
-            let entry = Entry {
-                since: now,
-                owner: None,
-                until: None,
-            };
-            self.images.entry(reference.to_owned()).or_insert(entry);
+            if self.knows(reference, now)
+                && let Some(entry) = self.images.get_mut(reference)
+            {
+                entry.owner = entry.owner.take().or_else(|| terms.owner.clone());
+                entry.until = entry.until.or(terms.until);
+            } else {
+                let Terms { owner, until } = terms.clone();
+                let since = now;
+                let entry = Entry {
+                    since,
+                    owner,
+                    until,
+                };
+                self.images.insert(reference.to_owned(), entry);
+                added += 1;
+            }
         }
         self.made_at.get_or_insert(now);
+        added
     }
 }
 
@@ -110,17 +137,44 @@ mod tests {
     #[test]
     fn accepting_again_keeps_what_stands_and_an_end_date_ends_it() {
         let at = |second| Timestamp::from_second(second).unwrap();
+        let until = |second| Terms {
+            owner: None,
+            until: Some(at(second)),
+        };
+        let none = Terms::default();
         let mut baseline = Baseline::default();
-        baseline.accept(["a", "b"].into_iter(), at(1));
-        baseline.images.get_mut("a").unwrap().until = Some(at(10));
-        baseline.accept(["a", "c"].into_iter(), at(5));
-        assert_eq!(baseline.images["a"].since, at(1));
-        assert_eq!(baseline.images["c"].since, at(5));
+        assert_eq!(baseline.accept(["a"].into_iter(), &until(10), at(1)), 1);
+        assert_eq!(baseline.accept(["b"].into_iter(), &none, at(1)), 1);
+        let more = ["a", "b", "c"].into_iter();
+        assert_eq!(baseline.accept(more, &until(20), at(5)), 1);
+        let entry = |name: &str| (baseline.images[name].since, baseline.images[name].until);
+        assert_eq!(entry("a"), (at(1), Some(at(10))));
+        assert_eq!(entry("b"), (at(1), Some(at(20))));
+        assert_eq!(entry("c"), (at(5), Some(at(20))));
         assert!(
             baseline.knows("a", at(9))
                 && !baseline.knows("a", at(10))
                 && !baseline.knows("d", at(1))
         );
+        // What has ended is accepted anew, and for as long as is said then.
+        assert_eq!(baseline.accept(["a"].into_iter(), &none, at(12)), 1);
+        let entry = &baseline.images["a"];
+        assert_eq!((entry.since, entry.until), (at(12), None));
+    }
+
+    #[test]
+    fn an_owner_is_nobody_elses_to_change() {
+        let of = |owner: &str| Terms {
+            owner: Some(owner.to_owned()),
+            until: None,
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let mut baseline = Baseline::default();
+        baseline.accept(["a"].into_iter(), &of("shop"), now);
+        baseline.accept(["b"].into_iter(), &Terms::default(), now);
+        baseline.accept(["a", "b"].into_iter(), &of("crm"), now);
+        let owners: Vec<_> = baseline.images.values().map(|it| &it.owner).collect();
+        assert_eq!(owners, [&Some("shop".to_owned()), &Some("crm".to_owned())]);
     }
 
     #[test]
@@ -128,7 +182,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert!(load(directory.path()).unwrap().is_none());
         let mut baseline = Baseline::default();
-        baseline.accept(["a"].into_iter(), Timestamp::UNIX_EPOCH);
+        baseline.accept(["a"].into_iter(), &Terms::default(), Timestamp::UNIX_EPOCH);
         save(directory.path(), &baseline).unwrap();
         assert_eq!(load(directory.path()).unwrap(), Some(baseline));
         std::fs::write(directory.path().join(FILE), "{").unwrap();

@@ -24,6 +24,7 @@ use crate::verify::finding::{Code, Finding, Verdict};
 
 pub use self::keepset::{ForPeer, KeepSetAnswer, Said};
 
+pub mod answers;
 pub mod collections;
 pub mod findings;
 mod keepset;

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::baseline::{self, Baseline};
+use crate::baseline::{self, Baseline, Terms};
 use crate::clock::Clock;
 use crate::drift::tags::HostTags;
 use crate::images::Images;
@@ -193,7 +193,8 @@ impl Keeper {
             .filter(|image| image.registry().is_empty());
         let malformed = malformed.map(|image| image.reference());
         let mut made = Baseline::default();
-        made.accept(broken.iter().map(String::as_str).chain(malformed), now);
+        let broken = broken.iter().map(String::as_str).chain(malformed);
+        made.accept(broken, &Terms::default(), now);
         match baseline::save(directory, &made) {
             Ok(()) => {
                 info!(

@@ -67,6 +67,17 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// Whether it says what images are for, and not only which.
+    pub fn names_workloads(&self) -> bool {
+        match self {
+            Self::Cluster { .. }
+            | Self::Peer(_)
+            | Self::Manifests { .. }
+            | Self::ManifestsText { .. } => true,
+            Self::References { .. } | Self::ReferencesText { .. } | Self::Arguments(_) => false,
+        }
+    }
+
     pub fn name(&self) -> &str {
         match self {
             Self::Cluster { options, .. } => &options.source_name,

@@ -1,5 +1,7 @@
 //! Results as a person reads them in a terminal. Pure: views in, text out.
 
+mod answers;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -10,6 +12,8 @@ use crate::inventory::{Class, User};
 use crate::oci::platform::Platform;
 use crate::verify::finding::Verdict;
 use crate::view::{Image, InventoryView, PlatformView, Summary, UserView};
+
+pub use self::answers::answers;
 
 /// Names of users shown in a row; the rest is counted.
 const USERS_SHOWN: usize = 2;

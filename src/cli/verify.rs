@@ -30,6 +30,7 @@ use crate::oci::reference::Reference;
 use crate::registry::manifest_cache::{InMemory, ManifestCache};
 use crate::registry::stats::{Requests, Stats};
 use crate::remembered::Remembered;
+use crate::state::answers::Answers;
 use crate::state::{RoundResult, State};
 use crate::store::{Store, StoreError};
 use crate::verify::depth::Depth;
@@ -185,12 +186,17 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     let snapshot = state.snapshot(clock.now());
     let mut view = view::Verify::of(depth, &snapshot, stats.totals(), seconds);
     view.tell_foreign_layers(&foreign_layers);
-    terminal::print(&shown(&view, &inventory, &wanted, output, fail_on)?)?;
+    let answers = wanted.iter().any(Wanted::names_workloads);
+    let answers = answers.then(|| Answers::of(&snapshot));
+    let text = shown(&view, answers, &inventory, &wanted, output, fail_on)?;
+    terminal::print(&text)?;
     Ok(exit(fail_on, view.summary, inventory.is_complete()))
 }
 
+/// `answers` where somebody asked about workloads: of images that were only named, nobody knows what they are for.
 fn shown(
     view: &view::Verify,
+    answers: Option<Answers>,
     inventory: &Inventory,
     wanted: &[Wanted],
     form: Form,
@@ -200,7 +206,11 @@ fn shown(
         let (sum, requests) = (view.summary, total(view.requests));
         let seconds = view.duration_seconds;
         let paint = Paint::for_stdout();
-        table::verify(&view.images, sum, seconds, requests, breadth, paint)
+        let mut text = table::verify(&view.images, sum, seconds, requests, breadth, paint);
+        if let Some(answers) = answers {
+            text += &table::answers(&answers, &view.images, breadth, paint);
+        }
+        text
     };
     let as_script = |output| Ok(structured(output, view)?.unwrap_or_default());
     let sources = SourceView::all(inventory);

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
+use crate::baseline::Terms;
 use crate::images::{PlatformChoice, collect};
 use crate::inventory::{Class, ImageUse, SourceState, TopOwner, User};
 use crate::oci::digest::Digest;
@@ -205,7 +206,9 @@ fn known_is_what_was_broken_from_the_start_and_never_whole() {
         &[Report::only(Code::TagMissing, "gone".to_owned())],
     ));
     let mut baseline = Baseline::default();
-    baseline.accept(state.never_whole().iter().map(String::as_str), at(11));
+    let broken = state.never_whole();
+    let broken = broken.iter().map(String::as_str);
+    baseline.accept(broken, &Terms::default(), at(11));
     state.set_baseline(Some(baseline));
     assert!(one(&mut state, 12).is_known);
     state.record(round(&images, 20, &[pullable(20, 2000)]));

@@ -6,6 +6,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod answers;
 mod beside;
 mod explain;
 mod foreign;

@@ -55,6 +55,7 @@ struct RuleGroup {
 #[derive(Deserialize)]
 struct Rule {
     alert: String,
+    expr: String,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 }
@@ -66,7 +67,38 @@ struct TestFile {
 
 #[derive(Deserialize)]
 struct TestCase {
+    interval: String,
+    input_series: Vec<Series>,
     alert_rule_test: Vec<Expectation>,
+}
+
+#[derive(Deserialize)]
+struct Series {
+    series: String,
+    values: String,
+}
+
+impl Series {
+    fn metric(&self) -> &str {
+        self.series.split('{').next().unwrap_or_default()
+    }
+
+    /// The number of its last step with a value, if it is known to end: what ends without `stale` is only not
+    /// written down any further.
+    fn last(&self) -> Option<u32> {
+        let values = self.values.strip_suffix(" stale")?;
+        let steps = values.split(' ').map(|value| {
+            let times = value.rsplit_once('x').map(|(_, times)| times);
+            let times = times.map(|it| it.parse::<u32>().expect("a number of steps"));
+            // `1x3` is four of them, and `_x3` three.
+            match times {
+                Some(times) if value.starts_with('_') => times,
+                Some(times) => times + 1,
+                None => 1,
+            }
+        });
+        steps.sum::<u32>().checked_sub(1)
+    }
 }
 
 #[derive(Deserialize)]
@@ -383,6 +415,49 @@ fn every_alert_is_seen_to_fire_to_stay_silent_and_to_resolve() {
                 .iter()
                 .any(|course| !course.is_empty() && !course.contains(&true)),
             "no test sees {name} ({severity}) stay silent"
+        );
+    }
+}
+
+/// It is the one that fires when everything is gone.
+const OF_WHAT_IS_GONE: &str = "PullproofDown";
+
+/// What a pullproof, a storage or an image that is gone leaves behind: nothing for ever. For each alert there is a case in
+/// which it fires, all that it is made of ends, and it is asked about after that, and silent.
+#[test]
+fn every_alert_is_seen_to_resolve_when_its_series_are_gone() {
+    let cases: Vec<TestCase> = test_files()
+        .iter()
+        .flat_map(|file| parse::<TestFile>(file).tests)
+        .collect();
+    for rule in rules().iter().filter(|rule| rule.alert != OF_WHAT_IS_GONE) {
+        let severity = rule.labels.get("severity");
+        let is_seen = cases.iter().any(|case| {
+            let metrics: BTreeSet<&str> = words(&rule.expr).collect();
+            let of_rule = case.input_series.iter();
+            let of_rule = of_rule.filter(|series| metrics.contains(series.metric()));
+            // One without an end stays, and a case without any is of something else.
+            let ends: Option<Vec<u32>> = of_rule.map(Series::last).collect();
+            let Some(end) = ends.and_then(|ends| ends.into_iter().max()) else {
+                return false;
+            };
+            let end = end * minutes(&case.interval);
+            let asked = case
+                .alert_rule_test
+                .iter()
+                .filter(|asked| asked.alertname == rule.alert);
+            let (before, after): (Vec<_>, Vec<_>) =
+                asked.partition(|asked| minutes(&asked.eval_time) <= end);
+            let fires = |asked: &&Expectation| {
+                let mut alerts = asked.exp_alerts.iter();
+                alerts.any(|alert| alert.exp_labels.get("severity") == severity)
+            };
+            before.iter().any(fires) && after.iter().any(|asked| !fires(asked))
+        });
+        assert!(
+            is_seen,
+            "no test sees {} ({severity:?}) fire, all of its series end, and it resolve",
+            rule.alert
         );
     }
 }

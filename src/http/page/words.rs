@@ -7,6 +7,8 @@ use crate::oci::reference::Reference;
 use crate::second::Second;
 use crate::verify::finding::Verdict;
 
+pub(super) use crate::view::answers::{counted, number};
+
 /// A point in time, seen from another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Moment {
@@ -92,19 +94,6 @@ pub(super) fn day(second: Second) -> String {
     Timestamp::from(second).strftime("%F").to_string()
 }
 
-/// A count with its thousands apart.
-pub(super) fn number(count: usize) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `99.9 %`; what is not all is never said to be.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     let tenths = u128::from(part) * 1000 / u128::from(whole.max(1));
@@ -113,12 +102,6 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
         _ if tenths % 10 == 0 => format!("{} %", tenths / 10),
         _ => format!("{}.{} %", tenths / 10, tenths % 10),
     }
-}
-
-/// `1 image`, `2 images`.
-pub(super) fn counted(count: usize, one: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {one}{plural}", number(count))
 }
 
 /// A part of a message.
@@ -270,14 +253,6 @@ mod tests {
             (u64::MAX, "15.9 EiB"),
         ] {
             assert_eq!(bytes(value), expected);
-        }
-        for (value, expected) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (100_000, "100,000"),
-        ] {
-            assert_eq!(number(value), expected);
         }
         assert_eq!(percent(99_999, 100_000), "99.9 %");
         assert_eq!(percent(1, 100_000), "less than 0.1 %");

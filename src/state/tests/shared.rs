@@ -1,6 +1,7 @@
 //! What snapshots share, and what they must not.
 
 use super::*;
+use crate::baseline::Terms;
 use crate::mirrors::{self, Location, Rule};
 
 /// How many images of the second are the very same allocation as in the first, by reference.
@@ -153,7 +154,11 @@ fn a_baseline_shows_in_what_it_knows_and_nowhere_else() {
     state.record(round(&images, 10, &[gone, pullable(10, 2000)]));
     let before = state.snapshot(at(11));
     let mut baseline = Baseline::default();
-    baseline.accept(["r.example/a:v1", "r.example/b:v1"].into_iter(), at(11));
+    baseline.accept(
+        ["r.example/a:v1", "r.example/b:v1"].into_iter(),
+        &Terms::default(),
+        at(11),
+    );
     baseline.images.get_mut("r.example/a:v1").unwrap().until = Some(at(20));
     state.set_baseline(Some(baseline));
     let known = state.snapshot(at(12));
@@ -173,7 +178,7 @@ fn a_proof_by_any_credential_is_one_of_the_reference() {
     let both = Arc::new(both);
     let mut state = State::default();
     let mut baseline = Baseline::default();
-    baseline.accept(["r.example/a:v1"].into_iter(), at(1));
+    baseline.accept(["r.example/a:v1"].into_iter(), &Terms::default(), at(1));
     state.set_baseline(Some(baseline));
     state.set_inventory(&inventory, Arc::clone(&both));
     let gone = || Report::only(Code::TagMissing, "gone".to_owned());

@@ -62,6 +62,25 @@ async fn commands_work_beside_the_daemon_and_take_over_what_it_remembers() {
     let shown = run(&["baseline", "show", "-o", "json"]).await.json();
     let names: Vec<_> = shown["images"].as_object().unwrap().keys().collect();
     assert_eq!(json!(names), json!([broken]));
+    let terms = ["--owner", "payments", "--until", "2999-01-01"];
+    for terms in [
+        &terms[..],
+        &["--owner", "nobody-else", "--until", "3000-01-01"],
+    ] {
+        let accepted = run(&[&["baseline", "accept"], terms].concat()).await;
+        assert_eq!(accepted.stdout, "0 images added, 1 known\n", "{accepted:?}");
+        let shown = run(&["baseline", "show"]).await;
+        let said = "  owner payments  until 2999-01-01T00:00:00Z\n";
+        assert!(shown.stdout.contains(said), "{shown:?}");
+    }
+    for (until, why) in [
+        ("2001-01-01", "--until 2001-01-01T00:00:00Z is over"),
+        ("soon", "expected a date as 2026-12-31"),
+    ] {
+        let refused = run(&["baseline", "accept", "--until", until]).await;
+        assert_eq!(refused.code, 64, "{refused:?}");
+        assert!(refused.stderr.contains(why), "{refused:?}");
+    }
     assert_eq!(run(&["baseline", "clear"]).await.code, 0);
     daemon
         .wait_for_series("workload_image_failure", &["known=\"false\""])

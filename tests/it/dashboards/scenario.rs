@@ -50,6 +50,7 @@ async fn shop(cluster: &Cluster, namespace: &str, stock: &Stock, rationed: &Scri
     ];
     let daemon = Daemon::start(&format!(
         "inventory: {{clusters: [{{name: prod, kubeconfig: {}, namespaces: [{namespace}], scopeIsAll: true}}]}}\n\
+         kubernetesEvents: {{write: true}}\n\
          registries:\n{}",
         cluster.admin().kubeconfig.display(),
         registries.concat()

@@ -202,6 +202,31 @@ async fn what_cannot_be_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn deleting_tags_is_a_choice_of_its_own() {
+    require!("helm");
+    let of_one = "config.registries[0].host=a,config.registries[1].host=b,config.registries[1].retention.mode=";
+    for values in [
+        "config.retention.mode=delete",
+        &format!("{of_one}delete"),
+        &format!("config.retention.mode=plan,{of_one}delete"),
+    ] {
+        let refused = template(&["--set", values]).await.unwrap_err();
+        let told = "set collection.enabled: true (with collection.by: daemon where no storage is collected), or leave \
+                    retention.mode at plan";
+        assert!(refused.contains(told), "{values}: {refused}");
+    }
+    let by_daemon = "persistence.enabled=true,collection.enabled=true,collection.by=daemon";
+    for values in [
+        "config.retention.mode=plan",
+        &format!("config.retention.mode=plan,{of_one}plan"),
+        &format!("{by_daemon},config.retention.mode=delete"),
+    ] {
+        template(&["--set", values]).await.unwrap();
+    }
+    collecting("config.retention.mode=delete").await.unwrap();
+}
+
+#[tokio::test]
 async fn the_collectors_pod_is_that_of_the_manifests() {
     require!("helm");
     let pod_of = |job: &Value| {
