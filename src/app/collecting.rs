@@ -372,7 +372,7 @@ impl One {
     }
 
     fn take(&mut self, report: Report, is_run: bool) {
-        let result = report.result();
+        let (result, unsettled) = (report.result(), report.unsettled());
         if report.is_permitted {
             self.last.clone_from(&report.standing.opening);
         }
@@ -386,15 +386,10 @@ impl One {
             failed,
             facts,
             drilled_at,
-            mut unsettled,
-            waits,
             standing,
             took,
             ..
         } = report;
-        for wait in waits {
-            *unsettled.entry(wait.replica).or_default() += wait.objects;
-        }
         let at = self.with.clock.now();
         // What was merely tended is no run.
         let counts = is_run || matches!(ending, Some(Ending::Restored | Ending::Failed));
@@ -430,7 +425,7 @@ impl One {
             status.purged.add(did.purged);
             status.restored.add(did.restored);
             status.took.extend(&did.took);
-            if is_run {
+            if let Some(unsettled) = unsettled.filter(|_| is_run) {
                 status.unsettled = unsettled;
             }
             if counts {
@@ -448,20 +443,18 @@ impl One {
 
     /// Tells what the gate would say.
     async fn tell_gate(&self, open: Option<&Opening>) {
-        let looked = match self.registry.gc.collector {
+        let mut facts = match self.registry.gc.collector {
             Collector::InProcess => {
                 let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
                 let looked =
                     tokio::task::spawn_blocking(move || collector::look(&config, &registry)).await;
-                looked.unwrap_or_default()
+                let looked = looked.unwrap_or_default();
+                self.change(|status| status.read_only_since = looked.read_only_since);
+                looked.facts
             }
-            // The storage is not this process's to look at.
-            Collector::Job(_) => collector::Looked::default(),
+            // The storage is not this process's to look at, and how the registry was left Jobs tell.
+            Collector::Job(_) => Facts::default(),
         };
-        let collector::Looked {
-            mut facts,
-            read_only_since,
-        } = looked;
         facts.met(Code::PlanOnly);
         if let Some(problem) = &self.problem {
             facts.refused(Refusal::new(Code::StorageUnsupported, problem.clone()));
@@ -513,10 +506,7 @@ impl One {
                 facts.refused(refusal);
             }
         }
-        self.change(|status| {
-            status.gate = facts;
-            status.read_only_since = read_only_since;
-        });
+        self.change(|status| status.gate = facts);
     }
 
     /// What the last verification says of this registry's images.

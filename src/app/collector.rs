@@ -44,7 +44,7 @@ mod asked;
 pub(in crate::app) mod cluster;
 mod conflicts;
 mod copied;
-mod ended;
+pub mod ended;
 mod expired;
 pub mod journals;
 pub(in crate::app) mod lease;
@@ -180,6 +180,8 @@ pub struct Report {
     pub lost: Vec<String>,
     /// Who has the storage's lock, where it is somebody else.
     pub holder: Option<String>,
+    /// Whether somebody else had the lock, also where nothing more than a look was wanted.
+    pub is_locked_out: bool,
     /// Tags that were to be deleted, with what came of each.
     pub removed: Vec<Removed>,
     /// Which tags would go, where that was planned.

@@ -17,9 +17,10 @@ use tracing::{error, info, warn};
 use super::{GATE_EVERY, LOOK_EVERY, One, READING_MAX};
 use crate::app::collector::cluster::{self, Failure, answer};
 use crate::collection::jobs::manifest::{self, JOB};
+use crate::collection::jobs::switched::Switched;
 use crate::collection::jobs::told::{self, Told};
 use crate::collection::jobs::{self, Ended, Name, Purpose, Seen, Standing, Start, State};
-use crate::config::CollectorJob;
+use crate::config::{CollectorJob, ReadOnlyMode};
 use crate::state::collections::{Amount, Did, Last, RESULTS};
 
 /// One that could not be started is tried again after so long.
@@ -36,6 +37,8 @@ struct Followed {
     /// Those of which was told what came of them. `None` before the first look: what ended before it was told
     /// by whoever started it.
     told: Option<BTreeSet<Name>>,
+    /// Whether they left the registry read-only.
+    switched: Switched,
 }
 
 impl One {
@@ -53,6 +56,7 @@ impl One {
             seen: Vec::new(),
             ended: BTreeMap::new(),
             told: None,
+            switched: Switched::default(),
         };
         let begun = Instant::now();
         let mut looked_at: Option<Instant> = None;
@@ -143,6 +147,7 @@ impl One {
         ended.sort_by_key(|it| (it.created_at, &it.name));
         let is_running = ended.iter().any(|it| it.state == State::Running);
         let is_first = followed.told.is_none();
+        let is_managed = self.registry.gc.read_only.mode == ReadOnlyMode::Managed;
         let told = followed.told.get_or_insert_default();
         let mut is_news = false;
         for seen in ended {
@@ -150,15 +155,22 @@ impl One {
                 continue;
             };
             if told.insert(seen.name.clone()) {
-                self.take_ended(&seen.name, ended, !is_first);
+                let is_doubt = followed.switched.is_in_doubt(seen, is_managed);
+                followed.switched = followed.switched.after(seen, is_managed);
+                self.take_ended(&seen.name, ended, !is_first, is_doubt);
                 is_news = true;
             }
         }
-        self.change(|status| status.is_running = is_running);
+        let read_only_since = followed.switched.since.map(Timestamp::from);
+        self.change(|status| {
+            status.is_running = is_running;
+            status.read_only_since = read_only_since;
+        });
         is_news
     }
 
-    fn take_ended(&mut self, name: &Name, ended: &Ended, is_new: bool) {
+    /// `is_doubt`: nobody knows whether it left the registry read-only.
+    fn take_ended(&mut self, name: &Name, ended: &Ended, is_new: bool, is_doubt: bool) {
         let said = ended.told.as_deref();
         let result = said.and_then(|said| RESULTS.into_iter().find(|it| *it == said.result));
         // What says nothing and ended well did what was to be done, whatever that was.
@@ -172,10 +184,16 @@ impl One {
             None if ended.is_complete => None,
             None => {
                 let why = ended.why.as_deref().unwrap_or("its pod says nothing");
-                Some(format!(
+                let mut failed = format!(
                     "the Job {name} failed ({why}): look at the log of its pod; what it took is in quarantine, or \
                      goes back with the next run"
-                ))
+                );
+                if is_doubt {
+                    failed.push_str(
+                        "; it may have left the registry read-only, which is taken for so until a later Job tells",
+                    );
+                }
+                Some(failed)
             }
         };
         if is_new {
@@ -201,6 +219,14 @@ impl One {
                 status.returns_at = said.returns_at.map(Timestamp::from);
             }
             status.drilled_at = said.drilled_at.map(Timestamp::from).or(status.drilled_at);
+            if name.purpose == Purpose::Collect
+                && let Some(unsettled) = &said.unsettled
+            {
+                let all = unsettled.iter();
+                let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+                let all = all.map(|(replica, it)| (replica.clone(), count(*it)));
+                status.unsettled = all.collect();
+            }
             if is_new {
                 status.purged.add(amount(said.purged));
                 status.restored.add(amount(said.restored));
