@@ -183,6 +183,7 @@ impl Collecting {
                     tended_at: None,
                     returned_at: None,
                     problem: None,
+                    paused: None,
                     obeyed_recall: None,
                 };
                 match one.registry.gc.collector.clone() {
@@ -226,6 +227,8 @@ struct One {
     returned_at: Option<Timestamp>,
     /// What keeps a Job from being started or followed.
     problem: Option<String>,
+    /// That an operator paused the Jobs.
+    paused: Option<Refusal>,
     /// The plan that had asked something back when the last session began.
     obeyed_recall: Option<Timestamp>,
 }
@@ -453,7 +456,13 @@ impl One {
                 looked.facts
             }
             // The storage is not this process's to look at, and how the registry was left Jobs tell.
-            Collector::Job(_) => Facts::default(),
+            Collector::Job(_) => {
+                let mut facts = Facts::default();
+                if let Some(paused) = &self.paused {
+                    facts.refused(paused.clone());
+                }
+                facts
+            }
         };
         facts.met(Code::PlanOnly);
         if let Some(problem) = &self.problem {

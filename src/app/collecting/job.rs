@@ -2,6 +2,7 @@
 //! touched from here, and no Job is ever removed or changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,11 +17,13 @@ use tracing::{error, info, warn};
 
 use super::{GATE_EVERY, LOOK_EVERY, One, READING_MAX};
 use crate::app::collector::cluster::{self, Failure, answer};
+use crate::app::collector::marks;
 use crate::collection::jobs::manifest::{self, JOB};
 use crate::collection::jobs::switched::Switched;
 use crate::collection::jobs::told::{self, Told};
 use crate::collection::jobs::{self, Ended, Name, Purpose, Seen, Standing, Start, State};
 use crate::config::{CollectorJob, ReadOnlyMode};
+use crate::gc::refusal::{Code, Refusal};
 use crate::state::collections::{Amount, Did, Last, RESULTS};
 
 /// One that could not be started is tried again after so long.
@@ -77,6 +80,9 @@ impl One {
                     told_at = None;
                 }
             }
+            if self.look_for_pause().await {
+                told_at = None;
+            }
             // What is there already is not known before.
             let may_start = failed_at.is_none_or(|at| at.elapsed() >= START_EVERY);
             if looked_at.is_some() && may_start {
@@ -106,6 +112,28 @@ impl One {
         }
     }
 
+    /// Whether what an operator said of pausing is something else than before.
+    async fn look_for_pause(&mut self) -> bool {
+        let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
+        let looked = tokio::task::spawn_blocking(move || marks::paused(&config, &registry)).await;
+        let paused = looked.unwrap_or_else(|panic| {
+            let message = format!("whether it is paused cannot be told: {panic}");
+            Some(Refusal::new(Code::Paused, message))
+        });
+        if paused == self.paused {
+            return false;
+        }
+        match &paused {
+            Some(refusal) => info!(
+                storage = self.registry.host,
+                "no Job that takes anything is started: {}", refusal.message
+            ),
+            None => info!(storage = self.registry.host, "Jobs are started again"),
+        }
+        self.paused = paused;
+        true
+    }
+
     fn next(&self, followed: &Followed, begun: Instant) -> Option<Start> {
         let open = self.opening();
         let worse = self.worse(jobs::held_since(&followed.seen));
@@ -115,7 +143,7 @@ impl One {
         let is_known = || self.with.watched.known(&self.registry, Vec::new()).is_ok();
         let standing = Standing {
             // Without a whole inventory the Job would be refused.
-            collects: open.is_some() && is_read && is_known(),
+            collects: open.is_some() && self.paused.is_none() && is_read && is_known(),
             open: open.as_ref(),
             jobs: &followed.seen,
             worse: worse.as_ref().map(|(_, since)| *since).or(returns_at),

@@ -191,6 +191,20 @@ impl Watcher {
         watcher
     }
 
+    /// A command in its pod: what it said, and to whom.
+    pub(crate) async fn gc(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = daemon::command(self.home.path());
+        command.arg("gc").args(words);
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let ended = ended.await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            ended.status.code(),
+            text(&ended.stdout),
+            text(&ended.stderr),
+        )
+    }
+
     fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.ui)
     }

@@ -18,6 +18,7 @@ use crate::support::registry::Version;
 use crate::support::wait::wait_until;
 
 mod died;
+mod paused;
 
 /// The daemon's: a window that is open, and the Job in place of a storage.
 pub(crate) fn gc() -> Value {
