@@ -183,6 +183,7 @@ impl Collecting {
                     tended_at: None,
                     returned_at: None,
                     problem: None,
+                    paused: None,
                     obeyed_recall: None,
                 };
                 match one.registry.gc.collector.clone() {
@@ -226,6 +227,8 @@ struct One {
     returned_at: Option<Timestamp>,
     /// What keeps a Job from being started or followed.
     problem: Option<String>,
+    /// That an operator paused the Jobs.
+    paused: Option<Refusal>,
     /// The plan that had asked something back when the last session began.
     obeyed_recall: Option<Timestamp>,
 }
@@ -372,7 +375,7 @@ impl One {
     }
 
     fn take(&mut self, report: Report, is_run: bool) {
-        let result = report.result();
+        let (result, unsettled) = (report.result(), report.unsettled());
         if report.is_permitted {
             self.last.clone_from(&report.standing.opening);
         }
@@ -386,15 +389,10 @@ impl One {
             failed,
             facts,
             drilled_at,
-            mut unsettled,
-            waits,
             standing,
             took,
             ..
         } = report;
-        for wait in waits {
-            *unsettled.entry(wait.replica).or_default() += wait.objects;
-        }
         let at = self.with.clock.now();
         // What was merely tended is no run.
         let counts = is_run || matches!(ending, Some(Ending::Restored | Ending::Failed));
@@ -430,7 +428,7 @@ impl One {
             status.purged.add(did.purged);
             status.restored.add(did.restored);
             status.took.extend(&did.took);
-            if is_run {
+            if let Some(unsettled) = unsettled.filter(|_| is_run) {
                 status.unsettled = unsettled;
             }
             if counts {
@@ -448,20 +446,24 @@ impl One {
 
     /// Tells what the gate would say.
     async fn tell_gate(&self, open: Option<&Opening>) {
-        let looked = match self.registry.gc.collector {
+        let mut facts = match self.registry.gc.collector {
             Collector::InProcess => {
                 let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
                 let looked =
                     tokio::task::spawn_blocking(move || collector::look(&config, &registry)).await;
-                looked.unwrap_or_default()
+                let looked = looked.unwrap_or_default();
+                self.change(|status| status.read_only_since = looked.read_only_since);
+                looked.facts
             }
-            // The storage is not this process's to look at.
-            Collector::Job(_) => collector::Looked::default(),
+            // The storage is not this process's to look at, and how the registry was left Jobs tell.
+            Collector::Job(_) => {
+                let mut facts = Facts::default();
+                if let Some(paused) = &self.paused {
+                    facts.refused(paused.clone());
+                }
+                facts
+            }
         };
-        let collector::Looked {
-            mut facts,
-            read_only_since,
-        } = looked;
         facts.met(Code::PlanOnly);
         if let Some(problem) = &self.problem {
             facts.refused(Refusal::new(Code::StorageUnsupported, problem.clone()));
@@ -513,10 +515,7 @@ impl One {
                 facts.refused(refusal);
             }
         }
-        self.change(|status| {
-            status.gate = facts;
-            status.read_only_since = read_only_since;
-        });
+        self.change(|status| status.gate = facts);
     }
 
     /// What the last verification says of this registry's images.

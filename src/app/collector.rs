@@ -44,10 +44,11 @@ mod asked;
 pub(in crate::app) mod cluster;
 mod conflicts;
 mod copied;
-mod ended;
+pub mod ended;
 mod expired;
 pub mod journals;
 pub(in crate::app) mod lease;
+pub mod marks;
 mod memory;
 pub mod phase;
 mod proof;
@@ -180,6 +181,8 @@ pub struct Report {
     pub lost: Vec<String>,
     /// Who has the storage's lock, where it is somebody else.
     pub holder: Option<String>,
+    /// Whether somebody else had the lock, also where nothing more than a look was wanted.
+    pub is_locked_out: bool,
     /// Tags that were to be deleted, with what came of each.
     pub removed: Vec<Removed>,
     /// Which tags would go, where that was planned.
@@ -641,11 +644,8 @@ pub(in crate::app) fn notes_directory(config: &Config, registry: &Registry, kind
 
 /// Opens a storage for whoever collects it.
 fn open(registry: &Registry) -> Result<(Storage, Vault), Refusal> {
-    let unsupported = |message: String| Refusal::new(Code::StorageUnsupported, message);
     let Some(storage) = &registry.storage else {
-        return Err(unsupported(
-            "the registry's entry has no storage".to_owned(),
-        ));
+        return Err(marks::no_storage(registry));
     };
     let opened = planning::open(storage)?;
     Ok((opened, storage_vault(registry)?))
@@ -662,9 +662,7 @@ pub fn vault(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
 fn storage_vault(registry: &Registry) -> Result<Vault, Refusal> {
     let unsupported = |message: String| Refusal::new(Code::StorageUnsupported, message);
     let Some(storage) = &registry.storage else {
-        return Err(unsupported(
-            "the registry's entry has no storage".to_owned(),
-        ));
+        return Err(marks::no_storage(registry));
     };
     match storage {
         crate::config::Storage::Filesystem(root) => Vault::filesystem(root).map_err(|error| {

@@ -14,6 +14,7 @@ use crate::oci::digest::Digest;
 use crate::second::Second;
 
 pub mod manifest;
+pub mod switched;
 pub mod told;
 
 /// A Job that was refused is started again, in the same opening, after so long; one that was to put back and

@@ -2,6 +2,7 @@
 //! touched from here, and no Job is ever removed or changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,10 +17,13 @@ use tracing::{error, info, warn};
 
 use super::{GATE_EVERY, LOOK_EVERY, One, READING_MAX};
 use crate::app::collector::cluster::{self, Failure, answer};
+use crate::app::collector::marks;
 use crate::collection::jobs::manifest::{self, JOB};
+use crate::collection::jobs::switched::Switched;
 use crate::collection::jobs::told::{self, Told};
 use crate::collection::jobs::{self, Ended, Name, Purpose, Seen, Standing, Start, State};
-use crate::config::CollectorJob;
+use crate::config::{CollectorJob, ReadOnlyMode};
+use crate::gc::refusal::{Code, Refusal};
 use crate::state::collections::{Amount, Did, Last, RESULTS};
 
 /// One that could not be started is tried again after so long.
@@ -36,6 +40,8 @@ struct Followed {
     /// Those of which was told what came of them. `None` before the first look: what ended before it was told
     /// by whoever started it.
     told: Option<BTreeSet<Name>>,
+    /// Whether they left the registry read-only.
+    switched: Switched,
 }
 
 impl One {
@@ -53,6 +59,7 @@ impl One {
             seen: Vec::new(),
             ended: BTreeMap::new(),
             told: None,
+            switched: Switched::default(),
         };
         let begun = Instant::now();
         let mut looked_at: Option<Instant> = None;
@@ -72,6 +79,9 @@ impl One {
                 if looked_at.is_some() && self.tell_ended(&mut followed) {
                     told_at = None;
                 }
+            }
+            if self.look_for_pause().await {
+                told_at = None;
             }
             // What is there already is not known before.
             let may_start = failed_at.is_none_or(|at| at.elapsed() >= START_EVERY);
@@ -102,6 +112,28 @@ impl One {
         }
     }
 
+    /// Whether what an operator said of pausing is something else than before.
+    async fn look_for_pause(&mut self) -> bool {
+        let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
+        let looked = tokio::task::spawn_blocking(move || marks::paused(&config, &registry)).await;
+        let paused = looked.unwrap_or_else(|panic| {
+            let message = format!("whether it is paused cannot be told: {panic}");
+            Some(Refusal::new(Code::Paused, message))
+        });
+        if paused == self.paused {
+            return false;
+        }
+        match &paused {
+            Some(refusal) => info!(
+                storage = self.registry.host,
+                "no Job that takes anything is started: {}", refusal.message
+            ),
+            None => info!(storage = self.registry.host, "Jobs are started again"),
+        }
+        self.paused = paused;
+        true
+    }
+
     fn next(&self, followed: &Followed, begun: Instant) -> Option<Start> {
         let open = self.opening();
         let worse = self.worse(jobs::held_since(&followed.seen));
@@ -111,7 +143,7 @@ impl One {
         let is_known = || self.with.watched.known(&self.registry, Vec::new()).is_ok();
         let standing = Standing {
             // Without a whole inventory the Job would be refused.
-            collects: open.is_some() && is_read && is_known(),
+            collects: open.is_some() && self.paused.is_none() && is_read && is_known(),
             open: open.as_ref(),
             jobs: &followed.seen,
             worse: worse.as_ref().map(|(_, since)| *since).or(returns_at),
@@ -143,6 +175,7 @@ impl One {
         ended.sort_by_key(|it| (it.created_at, &it.name));
         let is_running = ended.iter().any(|it| it.state == State::Running);
         let is_first = followed.told.is_none();
+        let is_managed = self.registry.gc.read_only.mode == ReadOnlyMode::Managed;
         let told = followed.told.get_or_insert_default();
         let mut is_news = false;
         for seen in ended {
@@ -150,15 +183,22 @@ impl One {
                 continue;
             };
             if told.insert(seen.name.clone()) {
-                self.take_ended(&seen.name, ended, !is_first);
+                let is_doubt = followed.switched.is_in_doubt(seen, is_managed);
+                followed.switched = followed.switched.after(seen, is_managed);
+                self.take_ended(&seen.name, ended, !is_first, is_doubt);
                 is_news = true;
             }
         }
-        self.change(|status| status.is_running = is_running);
+        let read_only_since = followed.switched.since.map(Timestamp::from);
+        self.change(|status| {
+            status.is_running = is_running;
+            status.read_only_since = read_only_since;
+        });
         is_news
     }
 
-    fn take_ended(&mut self, name: &Name, ended: &Ended, is_new: bool) {
+    /// `is_doubt`: nobody knows whether it left the registry read-only.
+    fn take_ended(&mut self, name: &Name, ended: &Ended, is_new: bool, is_doubt: bool) {
         let said = ended.told.as_deref();
         let result = said.and_then(|said| RESULTS.into_iter().find(|it| *it == said.result));
         // What says nothing and ended well did what was to be done, whatever that was.
@@ -172,10 +212,16 @@ impl One {
             None if ended.is_complete => None,
             None => {
                 let why = ended.why.as_deref().unwrap_or("its pod says nothing");
-                Some(format!(
+                let mut failed = format!(
                     "the Job {name} failed ({why}): look at the log of its pod; what it took is in quarantine, or \
                      goes back with the next run"
-                ))
+                );
+                if is_doubt {
+                    failed.push_str(
+                        "; it may have left the registry read-only, which is taken for so until a later Job tells",
+                    );
+                }
+                Some(failed)
             }
         };
         if is_new {
@@ -201,6 +247,14 @@ impl One {
                 status.returns_at = said.returns_at.map(Timestamp::from);
             }
             status.drilled_at = said.drilled_at.map(Timestamp::from).or(status.drilled_at);
+            if name.purpose == Purpose::Collect
+                && let Some(unsettled) = &said.unsettled
+            {
+                let all = unsettled.iter();
+                let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+                let all = all.map(|(replica, it)| (replica.clone(), count(*it)));
+                status.unsettled = all.collect();
+            }
             if is_new {
                 status.purged.add(amount(said.purged));
                 status.restored.add(amount(said.restored));

@@ -364,6 +364,7 @@ impl<'a> Session<'a> {
                 let (code, message) = match &error {
                     LockError::Held(holder) => {
                         self.report.holder = Some(holder.clone());
+                        self.report.is_locked_out = true;
                         (Code::NotLeader, format!("{error}: wait for it, or stop it"))
                     }
                     LockError::Io(_) | LockError::Damaged(_) => {

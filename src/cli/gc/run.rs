@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use super::keep;
 use super::plan;
 use super::report;
+use crate::app::collector::ended::LeftAs;
 use crate::app::collector::{self, Only, Reading, Report, Restore, Task, Work};
 use crate::app::registries::Registries;
 use crate::cli::given::GivenSources;
@@ -100,11 +101,13 @@ struct Starter {
 
 impl Starter {
     /// What it cannot be told it finds out by itself: it looks at how the process ended.
-    fn tell(&self, report: &Report) {
+    async fn tell(&self, report: &Report, config: Config, registry: Registry) {
         let Some(file) = &self.termination_log else {
             return;
         };
-        if let Err(error) = std::fs::write(file, report.to_starter().to_text()) {
+        let left = tokio::task::spawn_blocking(move || LeftAs::seen(&config, &registry));
+        let left = left.await.unwrap_or_default();
+        if let Err(error) = std::fs::write(file, report.to_starter(left).to_text()) {
             terminal::complain(&format!(
                 "{}: it cannot be written: {error}",
                 file.display()
@@ -202,6 +205,7 @@ async fn session(
         },
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let known = config.clone();
     let is_restore = matches!(task, Task::Restore(_));
     let closed = closed(&registry, clock.now()).filter(|_| !is_restore);
     let report = match closed {
@@ -223,7 +227,7 @@ async fn session(
         }
     };
     let text = report::text(&registry, &report, common.output, Paint::for_stdout())?;
-    starter.tell(&report);
+    starter.tell(&report, known, registry).await;
     terminal::print(&text)?;
     Ok(match report.ending {
         Some(Ending::Done) => Exit::Done,

@@ -12,6 +12,7 @@ use super::report::waiting;
 use super::run::Common;
 use crate::app::collector;
 use crate::app::collector::journals::Journals;
+use crate::app::collector::marks;
 use crate::app::collector::readonly::{self, Note};
 use crate::app::collector::session::foreign::{self, Note as Collection};
 use crate::app::collector::settle::{self, Waits};
@@ -116,8 +117,8 @@ fn view(registry: &Registry, vault: &Vault) -> anyhow::Result<View> {
     Ok(View {
         schema: "pullproof.dev/gc-status/v1",
         storage: registry.host.clone(),
-        paused: vault.has("pause")?,
-        stopping: vault.has("stop")?,
+        paused: vault.has(marks::PAUSE)?,
+        stopping: vault.has(marks::STOP)?,
         read_only: noted(vault, readonly::NOTE)?,
         executor: noted(vault, foreign::NOTE)?,
         waits: noted(vault, settle::NOTE)?.unwrap_or_default(),
@@ -234,11 +235,15 @@ pub async fn mark(arguments: MarkArguments, mark: Mark, global: &Global) -> anyh
     };
     let host = registry.host.clone();
     let leave = move || {
-        let mut text = "";
-        for vault in marked(&config, &registry)? {
-            text = leave(mark, &vault)?;
-        }
-        anyhow::Ok(text)
+        // Where one cannot be left, the others are all the same.
+        let left = marked(&config, &registry, mark).into_iter();
+        let left = left.map(|vault| {
+            let vault = vault.map_err(|refusal| anyhow::anyhow!("{}", refusal.message))?;
+            leave(mark, &vault)
+        });
+        let left: Vec<anyhow::Result<()>> = left.collect();
+        left.into_iter().collect::<anyhow::Result<()>>()?;
+        anyhow::Ok(words_of(mark, &registry))
     };
     let text = tokio::task::spawn_blocking(leave).await??;
     terminal::print(&format!("{host}: {text}\n"))?;
@@ -246,37 +251,58 @@ pub async fn mark(arguments: MarkArguments, mark: Mark, global: &Global) -> anyh
 }
 
 /// Wherever whoever collects, or deletes tags, looks for a mark.
-fn marked(config: &Config, registry: &Registry) -> anyhow::Result<Vec<Vault>> {
-    let refused = |refusal: Refusal| anyhow::anyhow!("{}", refusal.message);
+fn marked(config: &Config, registry: &Registry, mark: Mark) -> Vec<Result<Vault, Refusal>> {
     let mut vaults = Vec::new();
     if registry.is_collected() {
-        vaults.push(collector::vault(config, registry).map_err(refused)?);
+        match mark {
+            Mark::Stop => vaults.push(collector::vault(config, registry)),
+            Mark::Pause | Mark::Resume => vaults.extend(marks::paused_at(config, registry)),
+        }
     }
     if registry.is_retained() && !memory::is_in_storage(registry) {
-        vaults.push(memory::open(config, registry).map_err(refused)?);
+        vaults.push(memory::open(config, registry));
     }
-    Ok(vaults)
+    vaults
 }
 
 /// It blocks.
-fn leave(mark: Mark, vault: &Vault) -> anyhow::Result<&'static str> {
+fn leave(mark: Mark, vault: &Vault) -> anyhow::Result<()> {
     // For whoever finds it there.
     let content = format!("since {:.0}\n", SystemClock.now());
-    Ok(match mark {
-        Mark::Stop => {
-            vault.write("stop", content.as_bytes())?;
-            "whoever collects it, or deletes tags, stops after its batch; what was taken stays in quarantine"
-        }
-        Mark::Pause => {
-            vault.write("pause", content.as_bytes())?;
-            "nothing is taken, purged or deleted until `pullproof gc resume`; what is in quarantine stays there"
-        }
+    match mark {
+        Mark::Stop => vault.write(marks::STOP, content.as_bytes())?,
+        Mark::Pause => vault.write(marks::PAUSE, content.as_bytes())?,
         Mark::Resume => {
-            vault.remove("pause")?;
-            vault.remove("stop")?;
-            "collections go on in their windows"
+            vault.remove(marks::PAUSE)?;
+            vault.remove(marks::STOP)?;
         }
-    })
+    }
+    Ok(())
+}
+
+/// What a mark that was left means.
+fn words_of(mark: Mark, registry: &Registry) -> String {
+    let job = registry.gc.collector.job();
+    match (mark, job) {
+        (Mark::Stop, _) => {
+            "whoever collects it, or deletes tags, stops after its batch; what was taken stays in quarantine".to_owned()
+        }
+        (Mark::Pause, None) => {
+            "nothing is taken, purged or deleted until `pullproof gc resume`; what is in quarantine stays there"
+                .to_owned()
+        }
+        (Mark::Pause, Some(job)) => format!(
+            "the daemon whose state this is starts no Job that takes or purges anything until `pullproof gc resume`; \
+             what is in quarantine stays there. A Job that runs goes on: to stop it say `gc stop`, and {}",
+            marks::beside(job, &registry.host)
+        ),
+        (Mark::Resume, None) => "collections go on in their windows".to_owned(),
+        (Mark::Resume, Some(_)) => {
+            "the daemon starts Jobs in their windows again; a mark that lies in the storage goes by the same command \
+             in a Job"
+                .to_owned()
+        }
+    }
 }
 
 /// The storage, for whoever only looks, or leaves a mark.

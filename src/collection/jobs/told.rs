@@ -13,6 +13,8 @@ use crate::second::Second;
 const BYTES_MAX: usize = 4096;
 /// Of a sentence, where all of them do not fit.
 const SHORT: usize = 120;
+/// Stands for replicas that do not fit one by one.
+const OTHERS: &str = "others";
 
 /// Blobs and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +45,24 @@ pub struct Told {
     pub failed: Option<String>,
     /// When a canary was taken and put back.
     pub drilled_at: Option<Second>,
+    /// Whether it is known if the registry was left read-only: not by one that is older than these words, nor
+    /// while another process has the storage's lock.
+    pub knows_read_only: bool,
+    /// Since when it is, in the end.
+    pub read_only_since: Option<Second>,
+    /// Whether its configuration lets it switch the registry (`gc.readOnly.mode: managed`).
+    pub switches: bool,
+    /// Objects that each replica still answered for, or that wait for it to start again; `None` from whoever
+    /// did not look.
+    pub unsettled: Option<BTreeMap<String, u64>>,
 }
 
 /// Names what this is, for whoever else reads it.
 pub const SCHEMA: &str = "pullproof.dev/gc-ended/v1";
 
 impl Told {
-    /// In a line of at most 4 KiB: of what does not fit the sentences are cut, then left out.
+    /// In a line of at most 4 KiB: of what does not fit the sentences are cut, then left out, and then replicas
+    /// are told together.
     pub fn to_text(&self) -> String {
         let mut told = self.clone();
         SCHEMA.clone_into(&mut told.schema);
@@ -65,7 +78,14 @@ impl Told {
         }
         // A condition has as many refusals as it likes.
         while text(&told).len() >= BYTES_MAX && told.refusals.pop().is_some() {}
+        while text(&told).len() >= BYTES_MAX && told.unsettled.as_mut().is_some_and(told_together) {
+        }
         text(&told)
+    }
+
+    /// Whether it began, and so put right what another left.
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.result.as_str(), "refused" | "failed")
     }
 
     /// The last line that is one; containers may say other things.
@@ -105,6 +125,18 @@ impl Told {
     }
 }
 
+/// One replica less by its own name; whether there was one.
+fn told_together(unsettled: &mut BTreeMap<String, u64>) -> bool {
+    let mut named = unsettled.keys().rev();
+    let Some(last) = named.find(|it| *it != OTHERS).cloned() else {
+        return false;
+    };
+    let count = unsettled.remove(&last).unwrap_or_default();
+    let others = unsettled.entry(OTHERS.to_owned()).or_default();
+    *others = others.saturating_add(count);
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +173,43 @@ mod tests {
         told.refusals.truncate(2);
         let read = Told::parse(&told.to_text()).unwrap();
         assert_eq!(read.refusals, told.refusals);
+    }
+
+    #[test]
+    fn replicas_that_do_not_fit_are_told_together() {
+        let replica = |number: u64| format!("registry-7d4b9c6f5d-{number:05}.registry:5000");
+        let told = Told {
+            knows_read_only: true,
+            read_only_since: Some(Second::new(1000)),
+            unsettled: Some((0..200).map(|number| (replica(number), 3)).collect()),
+            ..Told::default()
+        };
+        let text = told.to_text();
+        assert!(text.len() < BYTES_MAX, "{}", text.len());
+        let read = Told::parse(&text).unwrap();
+        assert_eq!(read.read_only_since, told.read_only_since);
+        let unsettled = read.unsettled.unwrap();
+        assert_eq!(unsettled.values().sum::<u64>(), 600);
+        assert!(unsettled.len() > 10, "{}", unsettled.len());
+        assert!(unsettled.contains_key(&replica(0)) && unsettled.contains_key(OTHERS));
+        // A few are told one by one.
+        let few = Told {
+            unsettled: Some([(replica(0), 1), (replica(1), 2)].into()),
+            ..told
+        };
+        assert_eq!(
+            Told::parse(&few.to_text()).unwrap().unsettled,
+            few.unsettled
+        );
+    }
+
+    #[test]
+    fn an_older_job_is_understood() {
+        let words = r#"{"schema":"pullproof.dev/gc-ended/v1","result":"quarantined","knows_held":true,"held":{"blobs":3,"bytes":71},"held_since":"2026-11-22T03:02:55Z","returns_at":null,"restored":{"blobs":0,"bytes":0},"purged":{"blobs":0,"bytes":0},"conditions":{"paused":true},"refusals":[],"failed":null,"drilled_at":null}"#;
+        let told = Told::parse(words).unwrap();
+        assert_eq!((told.result.as_str(), told.held.blobs), ("quarantined", 3));
+        assert!(!told.knows_read_only && !told.switches);
+        assert_eq!((told.read_only_since, told.unsettled), (None, None));
     }
 
     #[test]

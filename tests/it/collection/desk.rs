@@ -8,6 +8,7 @@ use std::process::Command;
 
 use jiff::{SignedDuration, Unit};
 use pullproof::clock::{Clock as _, SystemClock};
+use pullproof::collection::jobs::told::Told;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -181,6 +182,15 @@ impl Desk {
 
     pub(crate) async fn gc(&self, words: &[&str]) -> Answered {
         self.gc_below(&[], words).await
+    }
+
+    /// What it says last, for whoever started it, besides.
+    pub(crate) async fn gc_with_last_words(&self, words: &[&str]) -> (Answered, Told) {
+        let file = self.home.path().join("termination-log");
+        let words = [words, &["--termination-log", file.to_str().unwrap()]].concat();
+        let ran = self.gc(&words).await;
+        let text = fs::read_to_string(&file).unwrap();
+        (ran, Told::parse(&text).unwrap())
     }
 
     /// What it says to people.

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Unit};
@@ -149,13 +150,7 @@ impl Watcher {
 
     /// The same once more, with all that it remembers.
     pub(crate) async fn start_again(self) -> Self {
-        self.process.stop();
-        let watcher = Self {
-            process: serve(self.home.path()),
-            ..self
-        };
-        watcher.until_it_tells().await;
-        watcher
+        self.meanwhile(async |_| {}).await
     }
 
     /// Waits until a scrape has this series with this value.
@@ -171,6 +166,43 @@ impl Watcher {
         };
         let what = format!("{series} is {value}");
         self.process.wait_until(&what, BOUND, told).await;
+    }
+
+    /// Waits until a scrape has no such series.
+    pub(crate) async fn until_gone(&self, series: &str) {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics);
+        let told = async || {
+            let text = client().get(&url).send().await.ok()?.text().await.ok()?;
+            (!text.lines().any(|it| it.starts_with(series))).then_some(())
+        };
+        let what = format!("{series} is gone");
+        self.process.wait_until(&what, BOUND, told).await;
+    }
+
+    /// Stops it, does something in its place, and starts it again.
+    pub(crate) async fn meanwhile(self, done: impl AsyncFnOnce(&Self)) -> Self {
+        self.process.stop();
+        done(&self).await;
+        let watcher = Self {
+            process: serve(self.home.path()),
+            ..self
+        };
+        watcher.until_it_tells().await;
+        watcher
+    }
+
+    /// A command in its pod: what it said, and to whom.
+    pub(crate) async fn gc(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = daemon::command(self.home.path());
+        command.arg("gc").args(words);
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let ended = ended.await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            ended.status.code(),
+            text(&ended.stdout),
+            text(&ended.stderr),
+        )
     }
 
     fn url(&self) -> String {
@@ -256,7 +288,7 @@ impl Mounted {
     }
 
     /// What a kubelet does with the Job's container.
-    async fn run(&self, cluster: &Cluster, name: &str) -> (Option<i32>, Value) {
+    pub(crate) async fn run(&self, cluster: &Cluster, name: &str) -> (Option<i32>, Value) {
         let from = "--from=cronjob/pullproof-collector";
         cluster
             .kubectl(&["create", "job", name, from, "-n", "registry"])
@@ -269,8 +301,32 @@ impl Mounted {
         fs::read_to_string(self.home.path().join("termination-log")).unwrap_or_default()
     }
 
+    /// Changes what the Job's configuration says.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Value)) {
+        let file = self.home.path().join("pullproof.yaml");
+        let mut text: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        change(&mut text);
+        fs::write(file, text.to_string()).unwrap();
+    }
+
+    /// The container of a Job, which is killed in the end.
+    pub(crate) async fn begun(&self, cluster: &Cluster, name: &str) -> Process {
+        let command = self.command(cluster, name).await;
+        Process::start(command, "collector", self.home.path(), Ending::Kill)
+    }
+
     /// What the container of a Job does.
     pub(crate) async fn contained(&self, cluster: &Cluster, name: &str) -> (Option<i32>, Value) {
+        let mut command = self.command(cluster, name).await;
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let ended = ended.await.unwrap();
+        let view = serde_json::from_slice(&ended.stdout).unwrap_or_else(|_| {
+            panic!("{}", String::from_utf8_lossy(&ended.stderr));
+        });
+        (ended.status.code(), view)
+    }
+
+    async fn command(&self, cluster: &Cluster, name: &str) -> Command {
         let words = ["get", "job", name, "-n", "registry", "-o", "json"];
         let job: Value = serde_json::from_str(&cluster.kubectl(&words).await).unwrap();
         let pod = &job["spec"]["template"]["spec"];
@@ -281,12 +337,7 @@ impl Mounted {
             let word = word.as_str().unwrap().replace("/etc/pullproof/", &own);
             command.arg(word.replace("/dev/", &own));
         }
-        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
-        let ended = ended.await.unwrap();
-        let view = serde_json::from_slice(&ended.stdout).unwrap_or_else(|_| {
-            panic!("{}", String::from_utf8_lossy(&ended.stderr));
-        });
-        (ended.status.code(), view)
+        command
     }
 }
 

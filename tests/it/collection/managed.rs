@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -103,6 +104,14 @@ async fn one_that_died_in_between_is_switched_back_by_the_next_start() {
     })
     .await;
     assert!(note(&desk), "it was noted before");
+    // Somebody else, who gets no lock, does not know how it will be left.
+    let (ran, words) = desk.gc_with_last_words(&["run"]).await;
+    assert_eq!(ran.codes(), ["not_leader"], "{ran:?}");
+    assert!(!words.knows_read_only, "{words:?}");
+    configure(&desk, &node, r#", "windows": []"#);
+    let (ran, words) = desk.gc_with_last_words(&["run"]).await;
+    assert_eq!(ran.codes(), ["window_closed"], "{ran:?}");
+    assert!(!words.knows_read_only, "{words:?}");
     dies.stop();
     node.holds.store(false, Ordering::Relaxed);
     node.until_available(cluster).await;
@@ -113,9 +122,18 @@ async fn one_that_died_in_between_is_switched_back_by_the_next_start() {
         "{status:?}"
     );
     // Also outside its windows.
-    configure(&desk, &node, r#", "windows": []"#);
-    let ran = desk.gc(&["run"]).await;
+    let since = status.view["read_only"]["since"].as_str().unwrap();
+    let since: Timestamp = since.parse().unwrap();
+    desk.use_cluster(&node.collector_without_switch(cluster).await.kubeconfig);
+    let (ran, words) = desk.gc_with_last_words(&["run"]).await;
     assert_eq!(ran.codes(), ["window_closed"], "{ran:?}");
+    assert!(words.knows_read_only && words.switches, "{words:?}");
+    assert_eq!(words.read_only_since, Some(since.into()), "{words:?}");
+    desk.use_cluster(&node.collector(cluster).await.kubeconfig);
+    let (ran, words) = desk.gc_with_last_words(&["run"]).await;
+    assert_eq!(ran.codes(), ["window_closed"], "{ran:?}");
+    assert!(words.knows_read_only, "{words:?}");
+    assert_eq!(words.read_only_since, None, "{words:?}");
     let told = ran.view["told"][0].as_str().unwrap();
     assert!(told.contains("left the Deployment"), "{told}");
     is_writable_again(cluster, &desk, &node).await;

@@ -1,6 +1,7 @@
 //! Caches that forget by a restart of their replicas: a real API server, a real registry with a cache, and a
 //! kubelet that the test plays.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ async fn bytes_whose_links_are_gone_wait_for_every_replica_to_start_again() {
         assert!(is_live(&desk, &manifest) && !revision.exists());
 
         // It waits, and whoever asks is told for whom.
-        let ran = desk.gc(&["run"]).await;
+        let (ran, words) = desk.gc_with_last_words(&["run"]).await;
         assert_eq!((ran.code, ran.result()), (Some(0), "planned"), "{ran:?}");
         let pod_name = pod(cluster, &node).await;
         assert_eq!(ran.view["waits"][0]["replica"], json!(pod_name), "{ran:?}");
@@ -105,6 +106,8 @@ async fn bytes_whose_links_are_gone_wait_for_every_replica_to_start_again() {
             ran.view["left"]["unsettled"].as_u64(),
             "{ran:?}"
         );
+        let unsettled = BTreeMap::from([(pod_name.clone(), waits)]);
+        assert_eq!(words.unsettled, Some(unsettled));
         let status = desk.gc(&["status"]).await;
         assert_eq!(status.view["waits"], ran.view["waits"], "{status:?}");
         let planned = desk.gc_in_words(&["plan"]).await;

@@ -17,6 +17,9 @@ use crate::support::parts::require_cluster;
 use crate::support::registry::Version;
 use crate::support::wait::wait_until;
 
+mod died;
+mod paused;
+
 /// The daemon's: a window that is open, and the Job in place of a storage.
 pub(crate) fn gc() -> Value {
     let opened = (SystemClock.now() - SignedDuration::from_mins(10)).round(Unit::Minute);
@@ -52,10 +55,21 @@ pub(crate) async fn run(
     mounted: &Mounted,
     purpose: &str,
 ) -> Value {
+    let name = until_started(cluster, watcher, purpose).await;
+    let (code, view) = mounted.contained(cluster, &name).await;
+    ended(cluster, &name, code, &mounted.last_words()).await;
+    view
+}
+
+/// Waits until there is a Job for this, and says how it is called.
+async fn until_started(cluster: &Cluster, watcher: &Watcher, purpose: &str) -> String {
     let is_there = async || jobs(cluster, purpose).await.into_iter().next();
     let what = format!("a Job to {purpose}");
-    let name = watcher.process.wait_until(&what, BOUND, is_there).await;
-    let (code, view) = mounted.contained(cluster, &name).await;
+    watcher.process.wait_until(&what, BOUND, is_there).await
+}
+
+/// Tells how the container of a Job's pod ended, and what it said last.
+async fn ended(cluster: &Cluster, name: &str, code: Option<i32>, words: &str) {
     let label = format!("pullproof.dev/job={name}");
     let pod = wait_until("the Job has a pod", BOUND, async || {
         let pods = get(cluster, &["pods", "-l", &label]).await;
@@ -77,7 +91,7 @@ pub(crate) async fn run(
         "containerStatuses": [{
             "name": "pullproof", "image": "pullproof:0.1.0", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"terminated": {
-                "exitCode": code, "startedAt": now, "finishedAt": now, "message": mounted.last_words(),
+                "exitCode": code.unwrap_or(137), "startedAt": now, "finishedAt": now, "message": words,
             }},
         }],
     }});
@@ -94,7 +108,6 @@ pub(crate) async fn run(
         &status,
     ];
     cluster.kubectl(&patch).await;
-    view
 }
 
 #[tokio::test]

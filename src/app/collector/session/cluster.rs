@@ -91,7 +91,10 @@ impl Session<'_> {
         let holder = format!("process {}", std::process::id());
         match self.vault.lock(&holder, self.now()) {
             Ok(lock) => self.lock = Some(lock),
-            Err(LockError::Held(_)) => return,
+            Err(LockError::Held(_)) => {
+                self.report.is_locked_out = true;
+                return;
+            }
             Err(error) => {
                 self.fail(error.to_string());
                 return;
