@@ -339,13 +339,12 @@ impl One {
             error!(registry = self.registry.host, "deleting tags: {problem}");
         }
         self.change(|status| {
-            status.deleted = status.deleted.saturating_add(deleted as u64);
             if let Some(planned) = &report.retention {
                 let due = planned.due.saturating_sub(deleted);
                 let told = Told::without(&planned.id, &planned.plan, due, at, &gone);
                 status.planned = Some(told);
             }
-            status.last = Some(Last {
+            status.take(Last {
                 at,
                 deleted,
                 restored,

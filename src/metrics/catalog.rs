@@ -179,6 +179,7 @@ catalog! {
     RETENTION_PROTECTED_TAGS = "retention_protected_tags", Gauge, &["registry", "class"],
         "Tags that stay by the last plan, each by its strongest class";
     RETENTION_DELETED_TAGS = "retention_deleted_tags", Counter, &["registry"], "Tags that were deleted";
+    RETENTION_RUNS = "retention_runs", Counter, &["registry", "result"], "Deletions of tags that ended, by result";
     STORAGE_BLOBS = "storage_blobs", Gauge, &["storage"], "Objects (manifests, configs, layers) in the storage";
     STORAGE_BYTES = "storage_bytes", Gauge, &["storage"], "Bytes of the objects in the storage";
     STORAGE_FREE_BYTES = "storage_free_bytes", Gauge, &["storage"],

@@ -8,7 +8,7 @@ use super::catalog;
 use super::families::{Families, Labels, and, number};
 use super::workloads;
 use crate::retention::class::Class;
-use crate::state::retention::Retentions;
+use crate::state::retention::{Retentions, RunResult};
 
 /// All of them.
 pub(super) fn encode(retentions: &Retentions, families: &mut Families<'_>) -> fmt::Result {
@@ -36,5 +36,12 @@ pub(super) fn encode(retentions: &Retentions, families: &mut Families<'_>) -> fm
     families.gauges(&catalog::RETENTION_PROTECTED_TAGS, protected)?;
     let deleted = retentions.iter();
     let deleted = deleted.map(|(host, status)| (of(host), number(status.deleted)));
-    families.family(&catalog::RETENTION_DELETED_TAGS, deleted, count)
+    families.family(&catalog::RETENTION_DELETED_TAGS, deleted, count)?;
+    let runs = retentions.iter().flat_map(|(host, status)| {
+        RunResult::ALL.into_iter().map(move |result| {
+            let count = status.runs.get(&result).copied().unwrap_or_default();
+            (and(of(host), "result", result.as_str()), number(count))
+        })
+    });
+    families.family(&catalog::RETENTION_RUNS, runs, count)
 }

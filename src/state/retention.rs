@@ -47,6 +47,8 @@ pub struct RetentionStatus {
     pub is_running: bool,
     /// Tags that were deleted since the start.
     pub deleted: u64,
+    /// Runs that ended since the start.
+    pub runs: BTreeMap<RunResult, u64>,
     /// What came of the last run in a window.
     pub last: Option<Last>,
 }
@@ -113,4 +115,53 @@ pub struct Last {
     pub restored: usize,
     pub refusals: Vec<Refusal>,
     pub failed: Option<String>,
+}
+
+/// A run in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RunResult {
+    /// What was due went; that may be nothing.
+    Deleted,
+    /// The gate was closed.
+    Refused,
+    /// Something that is kept got worse or was deployed meanwhile, and tags were put back.
+    Restored,
+    /// Something could not be done, or was not answered.
+    Failed,
+}
+
+impl RunResult {
+    pub const ALL: [Self; 4] = [Self::Deleted, Self::Refused, Self::Restored, Self::Failed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Refused => "refused",
+            Self::Restored => "restored",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Last {
+    pub fn result(&self) -> RunResult {
+        if self.restored > 0 {
+            RunResult::Restored
+        } else if self.failed.is_some() {
+            RunResult::Failed
+        } else if !self.refusals.is_empty() {
+            RunResult::Refused
+        } else {
+            RunResult::Deleted
+        }
+    }
+}
+
+impl RetentionStatus {
+    /// Takes what came of a run.
+    pub fn take(&mut self, last: Last) {
+        *self.runs.entry(last.result()).or_default() += 1;
+        self.deleted = self.deleted.saturating_add(last.deleted as u64);
+        self.last = Some(last);
+    }
 }

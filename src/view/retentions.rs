@@ -67,6 +67,7 @@ struct LeftAlone<'a> {
 #[derive(Debug, Serialize)]
 struct OfRun<'a> {
     at: Timestamp,
+    result: &'static str,
     deleted: usize,
     restored: usize,
     refusals: &'a [Refusal],
@@ -143,6 +144,7 @@ impl<'a> From<&'a Last> for OfRun<'a> {
     fn from(last: &'a Last) -> Self {
         Self {
             at: last.at,
+            result: last.result().as_str(),
             deleted: last.deleted,
             restored: last.restored,
             refusals: &last.refusals,

@@ -78,6 +78,7 @@ async fn the_daemon_plans_and_deletes_what_stood_long_enough_once_a_window() {
     assert_eq!(of["plan"]["delete"], 0, "{of:#}");
     assert_eq!(of["plan"]["keep"], json!({"listed": 1, "retained": 1}));
     assert_eq!(of["last_run"]["deleted"], 2);
+    assert_eq!(of["last_run"]["result"], "deleted");
     assert_eq!(of["last_run"]["failed"], Value::Null);
     daemon.terminate().await;
 }
