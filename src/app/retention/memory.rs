@@ -33,3 +33,16 @@ pub fn find(config: &Config, registry: &Registry) -> Result<Option<Vault>, Refus
         Ok(None)
     }
 }
+
+/// Everywhere where deletions may be remembered, that of now first: with `gc.mode` it moves.
+pub fn places(config: &Config, registry: &Registry) -> Result<Vec<Vault>, Refusal> {
+    let mut places: Vec<Vault> = find(config, registry)?.into_iter().collect();
+    if is_in_storage(registry) {
+        if collector::notes_directory(config, registry, KIND).is_dir() {
+            places.push(collector::notes(config, registry, KIND)?);
+        }
+    } else if registry.storage.is_some() && !registry.gc.executor.is_foreign() {
+        places.push(collector::vault(config, registry)?);
+    }
+    Ok(places)
+}

@@ -31,7 +31,7 @@ pub(super) async fn run(tag: &str, common: &Common, global: &Global) -> anyhow::
         Ok((registry, repository, tag)) => find(&config, registry, &repository, &tag).await?,
         Err(problem) => Err(problem),
     };
-    let (registry, number, mut batch, removed) = match found {
+    let (registry, (place, number), mut batch, removed) = match found {
         Ok(found) => found,
         Err(problem) => {
             terminal::complain(&format!("error: {problem}"));
@@ -75,8 +75,9 @@ pub(super) async fn run(tag: &str, common: &Common, global: &Global) -> anyhow::
     let noted = {
         let registry = registry.clone();
         let write = move || {
-            let vault = memory::open(&config, &registry).map_err(|refusal| refusal.message)?;
-            record::write_batch(&vault, number, &batch)
+            let places = memory::places(&config, &registry).map_err(|refusal| refusal.message)?;
+            let vault = places.get(place).ok_or("it is not there any more")?;
+            record::write_batch(vault, number, &batch)
         };
         tokio::task::spawn_blocking(write).await?
     };
@@ -133,7 +134,8 @@ fn chosen<'a>(
     }
 }
 
-type Found = (Registry, u32, Batch, Removed);
+/// With its place among those where deletions are remembered, and its number there.
+type Found = (Registry, (usize, u32), Batch, Removed);
 
 /// What is remembered of it; the inner error is that nothing is.
 async fn find(
@@ -151,11 +153,14 @@ async fn find(
                 registry.host
             )
         };
-        let vault = memory::find(&config, &registry).map_err(|refusal| refusal.message)?;
-        let vault = vault.ok_or_else(none)?;
-        let (number, batch) = record::find(&vault, &repository, &tag)?.ok_or_else(none)?;
-        let removed = batch.find(&repository, &tag).cloned().ok_or_else(none)?;
-        Ok((registry, number, batch, removed))
+        let places = memory::places(&config, &registry).map_err(|refusal| refusal.message)?;
+        for (place, vault) in places.iter().enumerate() {
+            if let Some((number, batch)) = record::find(vault, &repository, &tag)? {
+                let removed = batch.find(&repository, &tag).cloned().ok_or_else(none)?;
+                return Ok((registry, (place, number), batch, removed));
+            }
+        }
+        Err(none())
     };
     Ok(tokio::task::spawn_blocking(look).await?)
 }

@@ -152,3 +152,24 @@ async fn what_belongs_to_an_image_that_runs_without_a_tag_stays() {
         }
     }
 }
+
+/// Where what is remembered lies follows `gc.mode`; what was written down before is found all the same.
+#[tokio::test]
+async fn what_was_deleted_can_be_put_back_after_the_configuration_moved() {
+    require!("registry-3.1", "crane");
+    for (before, after) in [("plan", "quarantine"), ("quarantine", "plan")] {
+        let shop = Shop::start(Version::V3).await;
+        shop.push("team/app", Some("old"), "old").await;
+        shop.push("team/app", Some("other"), "other").await;
+        shop.keep(&["team/app:other"]);
+        let policies = json!([{"repositories": ["**"], "keep": [{"tags": ["none"]}]}]);
+        shop.configure(&policies, |text| text["gc"]["mode"] = json!(before));
+        let (code, applied) = shop.json(&["retention", "apply"]).await;
+        assert_eq!(code, 0, "{before}: {applied:#}");
+        assert_eq!(shop.tags("team/app").await, ["other"]);
+        shop.configure(&policies, |text| text["gc"]["mode"] = json!(after));
+        let ended = shop.run(&["gc", "restore", "--tag", "team/app:old"]).await;
+        assert_eq!(ended.code, 0, "{before}: {ended:?}");
+        assert_eq!(shop.tags("team/app").await, ["old", "other"]);
+    }
+}

@@ -296,11 +296,11 @@ async fn a_registry_says_which_of_its_tags_go_and_which_stay() {
         &[
             "nightly",
             "<h3>Tags <span class=\"tag\">mode delete</span></h3>",
+            "What was in every plan for 7 d is deleted in the next window",
             "<strong>812 tags</strong> would go, 95.8 % of 847: 25.0 GiB",
             "plan fedcba9876543210",
-            "What was in every plan for 7 d is deleted in the next window",
             "640 tags",
-            "27 <span class=\"tag\">runtime</span>",
+            "27 <span class=\"tag\">runtime</span>, ",
             "8 <span class=\"tag\">release</span>",
             "2 repositories",
             "1,200 tags deleted",
