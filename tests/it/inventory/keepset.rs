@@ -144,7 +144,8 @@ async fn it_is_told_over_tls_to_whoever_knows_the_token_and_only_whole() {
         })
         .await;
     assert_eq!(led["hash"], hash(&led).as_str());
-    assert!(led["sequence"].as_u64() > set["sequence"].as_u64());
+    // It never falls. It may be the same: what tags lead to is read when it is asked for.
+    assert!(led["sequence"].as_u64() >= set["sequence"].as_u64());
 
     for token in [None, Some("s3cret2"), Some("")] {
         let (status, text) = daemon.ask(token).await.unwrap();
