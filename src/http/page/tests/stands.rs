@@ -184,13 +184,23 @@ fn collected() -> CollectionStatus {
     status
 }
 
-const NIGHTLY: &str =
-    "gc: {mode: purge, windows: [{name: nightly, schedule: \"0 2 * * *\", duration: 2h}]}";
+/// A window that is far away whenever this runs.
+fn nightly() -> String {
+    let schedule = far_away();
+    format!(
+        "gc: {{mode: purge, windows: [{{name: nightly, schedule: \"{schedule}\", duration: 2h}}]}}"
+    )
+}
+
+fn far_away() -> String {
+    let hour = ago(12 * 3600).to_zoned(jiff::tz::TimeZone::UTC).hour();
+    format!("0 {hour} * * *")
+}
 
 #[tokio::test]
 async fn a_storage_says_when_why_not_what_how_much_and_how_to_put_it_back() {
     let beside = Beside {
-        windows: windows(NIGHTLY),
+        windows: windows(&nightly()),
         storages: [(HOST.to_owned(), planned())].into(),
         collections: [(HOST.to_owned(), collected())].into(),
         ..Beside::default()
@@ -206,7 +216,7 @@ async fn a_storage_says_when_why_not_what_how_much_and_how_to_put_it_back() {
             "The gate is closed: 2 conditions stand against a collection.",
             "class=\"open\"",
             "nightly",
-            "0 2 * * *",
+            &far_away(),
             "A window is open",
             "no window is open",
             "No image that was ever proven is broken",
@@ -288,7 +298,7 @@ async fn a_registry_says_which_of_its_tags_go_and_which_stay() {
         retentions: [(HOST.to_owned(), status)].into(),
         ..Beside::default()
     };
-    let site = Site::with(snapshot(shop()), beside(of_tags(Delete), NIGHTLY)).await;
+    let site = Site::with(snapshot(shop()), beside(of_tags(Delete), &nightly())).await;
     let html = site.page("collection-tags", "/collection").await;
     check(&html);
     follow(
@@ -358,9 +368,9 @@ async fn a_registry_says_which_of_its_tags_go_and_which_stay() {
             "Nothing is deleted: retention.mode is plan",
         ),
         (of_tags(Delete), "", "No window is configured"),
-        (put_back, NIGHTLY, "3 tags put back, since something"),
-        (failed, NIGHTLY, "the registry answered 500"),
-        (running, NIGHTLY, "A run is under way"),
+        (put_back, &nightly(), "3 tags put back, since something"),
+        (failed, &nightly(), "the registry answered 500"),
+        (running, &nightly(), "A run is under way"),
     ] {
         let site = Site::with(snapshot(shop()), beside(status, nights)).await;
         let html = site.page("collection-tags-more", "/collection").await;
@@ -447,7 +457,7 @@ async fn a_storage_of_which_little_is_known_says_no_more_than_that() {
         ),
     ] {
         let beside = Beside {
-            windows: windows(NIGHTLY),
+            windows: windows(&nightly()),
             storages: [(HOST.to_owned(), planned())].into(),
             collections: [(HOST.to_owned(), status)].into(),
             ..Beside::default()
