@@ -115,7 +115,8 @@ async fn tree(
 }
 
 /// What went with manifests that were deleted by their digests, though it was to stay, in words: a tag, or an index,
-/// that was pushed in the very moment. `before` is what the tags named just before, `with` those that were to go.
+/// that was pushed in the very moment. `before` is what the tags named before the first went, and each that was seen
+/// since; `with` those that were to go.
 pub async fn lost_with(
     asker: &Asker,
     planned: &Planned,
@@ -182,12 +183,29 @@ pub async fn put_manifests_back(
     batch: &Batch,
     digests: &BTreeSet<Digest>,
 ) -> Result<(), String> {
+    for digest in digests {
+        put_tree(asker, repository, batch, *digest, None).await?;
+    }
+    Ok(())
+}
+
+/// Puts a manifest back with all below it, each before those that name it, and itself under its tag, if it is to
+/// have one.
+async fn put_tree(
+    asker: &Asker,
+    repository: &Arc<str>,
+    batch: &Batch,
+    root: Digest,
+    tag: Option<&str>,
+) -> Result<(), String> {
     let client = asker.prover.client();
-    for digest in digests.iter().flat_map(|digest| batch.in_order(*digest)) {
+    for digest in batch.in_order(root) {
         let Some(body) = batch.manifests.get(&digest) else {
             continue;
         };
-        let (name, body) = (digest.to_string(), Bytes::from(body.clone()));
+        let tag = tag.filter(|_| digest == root).map(str::to_owned);
+        let name = tag.unwrap_or_else(|| digest.to_string());
+        let body = Bytes::from(body.clone());
         let put = client
             .put_manifest(asker.auth, repository, &name, body)
             .await;
@@ -230,8 +248,13 @@ pub async fn remove(
     let (answer, outcome) = match client.delete(permit, auth, repository, &it.tag).await {
         Err(NotDeleted::Unsupported(_)) => {
             // Just before each: what is deleted by its digest goes with every tag that names it by then.
-            let now = names.insert(self::names(asker, repository).await?);
-            let new = new_indexes(asker, planned, repository, now).await?;
+            let now = self::names(asker, repository).await?;
+            // What an earlier deletion of the batch took along is missing here; what was there first counts.
+            let before = names.get_or_insert_default();
+            for (tag, digest) in &now {
+                before.entry(Arc::clone(tag)).or_insert(*digest);
+            }
+            let new = new_indexes(asker, planned, repository, &now).await?;
             let new = new
                 .iter()
                 .find(|(_, children)| children.contains(&it.digest));
@@ -239,7 +262,7 @@ pub async fn remove(
                 let index = index.short();
                 format!("the index {index}, which was pushed since, names it")
             });
-            if let Some(problem) = new.or_else(|| by_digest(planned, it, with, now)) {
+            if let Some(problem) = new.or_else(|| by_digest(planned, it, with, &now)) {
                 return Ok(Outcome::Kept(format!(
                     "the registry deletes no tags, and by its digest it may not go: {problem}"
                 )));
@@ -311,19 +334,7 @@ pub async fn put_back(asker: &Asker, batch: &Batch, it: &Removed) -> Result<(), 
         }
         None => {}
     }
-    for digest in batch.in_order(it.digest) {
-        let Some(body) = batch.manifests.get(&digest) else {
-            continue;
-        };
-        let body = Bytes::from(body.clone());
-        let name = if digest == it.digest {
-            it.tag.to_string()
-        } else {
-            digest.to_string()
-        };
-        let put = client.put_manifest(auth, repository, &name, body).await;
-        put.map_err(|problem| format!("{}: {problem}", digest.short()))?;
-    }
+    put_tree(asker, repository, batch, it.digest, Some(&it.tag)).await?;
     let now = client
         .tagged_manifest(auth, repository, &it.tag, None)
         .await;

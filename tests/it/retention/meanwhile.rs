@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use super::gateway::Gateway;
 use super::shop::{Shop, going, staying};
 use crate::support::clients::Clients;
 use crate::support::daemon;
@@ -83,7 +84,7 @@ async fn after_an_answer_that_is_lost_nothing_more_goes_and_what_went_can_be_put
     }
     let policies = json!([{"repositories": ["**"], "keep": [{"youngerThan": "30d"}]}]);
     // A gateway that gives up before the registry does.
-    let gateway = super::gateway::Gateway::start(&shop.registry.host());
+    let gateway = Gateway::holding(&shop.registry.host());
     shop.configure(&policies, |text| {
         text["registries"][0]["endpoint"] = json!(gateway.address());
     });
@@ -109,6 +110,36 @@ async fn after_an_answer_that_is_lost_nothing_more_goes_and_what_went_can_be_put
     clients
         .crane(&["validate", "--remote", &shop.at(&tag)])
         .await;
+}
+
+/// A registry that deletes no tags takes every tag of a manifest along, also one that was moved to it in the very
+/// moment; whatever is deleted after it.
+#[tokio::test]
+async fn a_tag_that_is_moved_to_what_is_just_deleted_is_not_lost_unnoticed() {
+    require!("docker-registry", "crane");
+    let shop = Shop::start(Version::V2).await;
+    let mut pushed = Vec::new();
+    for at in 0..3 {
+        pushed.push(shop.push("team/app", Some(&name(at)), &name(at)).await);
+        shop.age("team/app", &name(at), 40);
+    }
+    shop.push("team/app", Some("live"), "live").await;
+    let gateway = Gateway::moving(&shop.registry.host(), "live");
+    let policies = json!([{"repositories": ["**"], "keep": [{"youngerThan": "30d"}]}]);
+    shop.configure(&policies, |text| {
+        text["registries"][0]["endpoint"] = json!(gateway.address());
+    });
+    let (code, applied) = shop.json(&["retention", "apply"]).await;
+    assert_eq!(code, 1, "{applied:#}");
+    assert_eq!(applied["result"], "failed", "{applied:#}");
+    let failed = applied["failed"].as_str().unwrap();
+    assert!(failed.contains("`live`, which named "), "{failed}");
+    assert!(failed.contains("they are put back"), "{failed}");
+    let clients = Clients::of(&shop.registry).await;
+    for pushed in &pushed {
+        let reference = shop.at(&format!("team/app@{}", pushed.digest));
+        clients.crane(&["validate", "--remote", &reference]).await;
+    }
 }
 
 /// Where nobody reads its storage, only tags tell what a registry has: not what runs and lost its tag.
