@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::app::reload::{self, LoadError, Origin};
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, LogLevel, Registry};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,6 +244,23 @@ impl Global {
                 LoadError::Read { .. } | LoadError::Invalid(_) => Exit::Usage,
             }
         })
+    }
+
+    /// For a command about one registry: reads the configuration, starts the log, and chooses the registry.
+    /// `Err(exit)` when there is none, and the way out was said.
+    fn about(
+        &self,
+        choose: impl FnOnce(&Config) -> Result<&Registry, String>,
+    ) -> Result<(Config, Registry), Exit> {
+        let (config, _) = self.load()?;
+        self.start_log(&config, Some(LogLevel::Warn));
+        match choose(&config).cloned() {
+            Ok(registry) => Ok((config, registry)),
+            Err(problem) => {
+                terminal::complain(&format!("error: {problem}"));
+                Err(Exit::Usage)
+            }
+        }
     }
 
     fn start_log(&self, config: &Config, default: Option<LogLevel>) {

@@ -609,7 +609,7 @@ fn has_quarantine(registry: &Registry) -> bool {
 /// where somebody else collects what pullproof does not see, in a directory of its own.
 fn ground(config: &Config, registry: &Registry) -> Result<(Option<Storage>, Vault), Refusal> {
     if sees_nothing(registry) {
-        return Ok((None, notes(config, registry, "collections")?));
+        return Ok((None, notes(config, registry, marks::KIND)?));
     }
     open(registry).map(|(storage, vault)| (Some(storage), vault))
 }
@@ -654,7 +654,7 @@ fn open(registry: &Registry) -> Result<(Storage, Vault), Refusal> {
 /// What a collection does to a registry's storage, for whoever only looks, or leaves a mark, too.
 pub fn vault(config: &Config, registry: &Registry) -> Result<Vault, Refusal> {
     if sees_nothing(registry) {
-        return notes(config, registry, "collections");
+        return notes(config, registry, marks::KIND);
     }
     storage_vault(registry)
 }

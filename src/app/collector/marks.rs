@@ -13,7 +13,7 @@ pub const PAUSE: &str = "pause";
 pub const STOP: &str = "stop";
 
 /// Of all that concerns collections and is not in a storage.
-const KIND: &str = "collections";
+pub(super) const KIND: &str = "collections";
 
 /// Wherever whoever collects, or has a Job do so, looks for a pause. Each error says why one cannot be left there.
 pub fn paused_at(config: &Config, registry: &Registry) -> Vec<Result<Vault, Refusal>> {

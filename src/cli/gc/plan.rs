@@ -24,7 +24,7 @@ use crate::cli::given::GivenSources;
 use crate::cli::terminal::{self, Paint};
 use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogLevel, Mode, Registry, duration};
+use crate::config::{Config, Mode, Registry, duration};
 use crate::gc::needed::Needed;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
@@ -76,18 +76,12 @@ enum Form {
 }
 
 pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Exit> {
-    let (config, _) = match global.load() {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
-    global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match chosen(&config, arguments.storage.as_deref()) {
-        Ok(registry) => registry,
-        Err(problem) => {
-            terminal::complain(&format!("error: {problem}"));
-            return Ok(Exit::Usage);
-        }
-    };
+    let (config, registry) =
+        match global.about(|config| chosen(config, arguments.storage.as_deref())) {
+            Ok(about) => about,
+            Err(exit) => return Ok(exit),
+        };
+    let registry = &registry;
     let before = match &arguments.diff {
         None => None,
         Some(file) => match recorded("--diff", file, registry)? {

@@ -21,7 +21,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::collection::item::RunId;
 use crate::collection::machine::Ending;
 use crate::collection::occasion::MARGIN;
-use crate::config::{Config, LogLevel, Mode, Registry};
+use crate::config::{Config, Mode, Registry};
 use crate::credential_source::Sources;
 use crate::gc::plan::Plan;
 use crate::gc::refusal::{Code, Refusal};
@@ -182,18 +182,11 @@ async fn session(
     starter: &Starter,
     global: &Global,
 ) -> anyhow::Result<Exit> {
-    let (config, _) = match global.load() {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
-    global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match plan::collected(&config, common.storage.as_deref()) {
-        Ok(registry) => registry.clone(),
-        Err(problem) => {
-            terminal::complain(&format!("error: {problem}"));
-            return Ok(Exit::Usage);
-        }
-    };
+    let (config, registry) =
+        match global.about(|config| plan::collected(config, common.storage.as_deref())) {
+            Ok(about) => about,
+            Err(exit) => return Ok(exit),
+        };
     let only = match chosen.plan.map(|named| only(named, &registry)) {
         None => None,
         Some(only) => match only? {

@@ -25,7 +25,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::collection::item::RunId;
 use crate::collection::journal::Replayed;
 use crate::collection::run::Proof;
-use crate::config::{Config, LogLevel, Registry};
+use crate::config::{Config, Registry};
 use crate::gc::refusal::Refusal;
 use crate::vault::Vault;
 
@@ -221,18 +221,11 @@ fn words(view: &View, paint: Paint) -> String {
 }
 
 pub async fn mark(arguments: MarkArguments, mark: Mark, global: &Global) -> anyhow::Result<Exit> {
-    let (config, _) = match global.load() {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
-    global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match stopped(&config, arguments.common.storage.as_deref()) {
-        Ok(registry) => registry.clone(),
-        Err(problem) => {
-            terminal::complain(&format!("error: {problem}"));
-            return Ok(Exit::Usage);
-        }
-    };
+    let (config, registry) =
+        match global.about(|config| stopped(config, arguments.common.storage.as_deref())) {
+            Ok(about) => about,
+            Err(exit) => return Ok(exit),
+        };
     let host = registry.host.clone();
     let leave = move || {
         // Where one cannot be left, the others are all the same.
@@ -307,18 +300,11 @@ fn words_of(mark: Mark, registry: &Registry) -> String {
 
 /// The storage, for whoever only looks, or leaves a mark.
 fn opened(common: &Common, global: &Global) -> anyhow::Result<Result<(Registry, Vault), Exit>> {
-    let (config, _) = match global.load() {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(Err(exit)),
-    };
-    global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match collected(&config, common.storage.as_deref()) {
-        Ok(registry) => registry.clone(),
-        Err(problem) => {
-            terminal::complain(&format!("error: {problem}"));
-            return Ok(Err(Exit::Usage));
-        }
-    };
+    let (config, registry) =
+        match global.about(|config| collected(config, common.storage.as_deref())) {
+            Ok(about) => about,
+            Err(exit) => return Ok(Err(exit)),
+        };
     match collector::vault(&config, &registry) {
         Ok(vault) => Ok(Ok((registry, vault))),
         Err(refusal) => anyhow::bail!("{}", refusal.message),

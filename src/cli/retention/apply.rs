@@ -18,7 +18,7 @@ use crate::cli::terminal::{self, Paint};
 use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::machine::Ending;
-use crate::config::{Config, LogLevel, Registry, RetentionMode};
+use crate::config::{Config, Registry, RetentionMode};
 use crate::gc::refusal::{Code, Refusal};
 use crate::retention::removal::{Outcome, Removed};
 
@@ -54,18 +54,11 @@ struct View<'a> {
 }
 
 pub async fn run(arguments: ApplyArguments, global: &Global) -> anyhow::Result<Exit> {
-    let (config, _) = match global.load() {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
-    global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match super::chosen(&config, arguments.registry.as_deref()) {
-        Ok(registry) => registry.clone(),
-        Err(problem) => {
-            terminal::complain(&format!("error: {problem}"));
-            return Ok(Exit::Usage);
-        }
-    };
+    let (config, registry) =
+        match global.about(|config| super::chosen(config, arguments.registry.as_deref())) {
+            Ok(about) => about,
+            Err(exit) => return Ok(exit),
+        };
     let ApplyArguments {
         given,
         accept,

@@ -9,7 +9,7 @@ use crate::cli::given::GivenSources;
 use crate::cli::terminal;
 use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogLevel, Registry};
+use crate::config::{Config, Registry};
 use crate::retention::export::{self, Form};
 
 #[derive(Debug, clap::Args)]
@@ -63,18 +63,12 @@ impl From<Wanted> for Form {
 }
 
 pub async fn run(arguments: ExportArguments, global: &Global) -> anyhow::Result<Exit> {
-    let (config, _) = match global.load() {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
-    global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match chosen(&config, arguments.registry.as_deref()) {
-        Ok(registry) => registry,
-        Err(problem) => {
-            terminal::complain(&format!("error: {problem}"));
-            return Ok(Exit::Usage);
-        }
-    };
+    let (config, registry) =
+        match global.about(|config| chosen(config, arguments.registry.as_deref())) {
+            Ok(about) => about,
+            Err(exit) => return Ok(exit),
+        };
+    let registry = &registry;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let kept = keep::read(&arguments.given, &config, registry, &clock, Vec::new()).await?;
     let (kept, refusals) = match kept {

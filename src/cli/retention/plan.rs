@@ -11,7 +11,7 @@ use crate::cli::output::{self, Output};
 use crate::cli::terminal::{self, Paint};
 use crate::cli::{Exit, Global};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, LogLevel, Registry, RetentionMode, duration};
+use crate::config::{Config, Registry, RetentionMode, duration};
 use crate::credential_source::Sources;
 use crate::gc::refusal::{Code, Refusal};
 use crate::registry::manifest_cache::InMemory;
@@ -35,18 +35,11 @@ pub struct PlanArguments {
 }
 
 pub async fn run(arguments: PlanArguments, global: &Global) -> anyhow::Result<Exit> {
-    let (config, _) = match global.load() {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
-    global.start_log(&config, Some(LogLevel::Warn));
-    let registry = match super::chosen(&config, arguments.registry.as_deref()) {
-        Ok(registry) => registry.clone(),
-        Err(problem) => {
-            terminal::complain(&format!("error: {problem}"));
-            return Ok(Exit::Usage);
-        }
-    };
+    let (config, registry) =
+        match global.about(|config| super::chosen(config, arguments.registry.as_deref())) {
+            Ok(about) => about,
+            Err(exit) => return Ok(exit),
+        };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let planned = planned(&arguments.given, &config, &registry, &clock).await?;
     let (planned, remembered) = match planned {

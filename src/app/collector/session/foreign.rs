@@ -89,16 +89,24 @@ impl Session<'_> {
         self.report()
     }
 
-    fn collected(&mut self) -> Ending {
+    /// Takes the lead and the lock, and waits for what went before to drain. False where somebody else has them.
+    pub(super) fn is_let_in(&mut self) -> bool {
         if let Err(refusal) = self.lead() {
             self.refuse(vec![refusal]);
-            return Ending::Refused;
+            return false;
         }
         let Event::Locked { drained_at, .. } = self.lock() else {
-            return Ending::Refused;
+            return false;
         };
         if let Some(at) = drained_at {
             self.wait_until(at);
+        }
+        true
+    }
+
+    fn collected(&mut self) -> Ending {
+        if !self.is_let_in() {
+            return Ending::Refused;
         }
         let held = self.journals.held().next().map(|(run, ..)| run);
         if let Some(run) = held {

@@ -17,7 +17,7 @@ use crate::app::retention::removing::{self, By, Names};
 use crate::app::retention::{self, Asker, Of, Planned, asker, memory, record};
 use crate::collection::gate::{self, Permit};
 use crate::collection::item::RunId;
-use crate::collection::machine::{Ending, Event, Guarded};
+use crate::collection::machine::{Ending, Guarded};
 use crate::collection::proven::{self, Found, Memory, Proofs};
 use crate::config::{RetentionMode, duration};
 use crate::gc::refusal::{Code, Refusal};
@@ -54,15 +54,8 @@ pub(in crate::app::collector) fn retain(work: &Work) -> Result<Report, Refusal> 
 
 impl Session<'_> {
     fn retained(&mut self) -> Ending {
-        if let Err(refusal) = self.lead() {
-            self.refuse(vec![refusal]);
+        if !self.is_let_in() {
             return Ending::Refused;
-        }
-        let Event::Locked { drained_at, .. } = self.lock() else {
-            return Ending::Refused;
-        };
-        if let Some(at) = drained_at {
-            self.wait_until(at);
         }
         let found = self.look();
         let epoch = self.lock.as_ref().map_or(0, Lock::epoch);

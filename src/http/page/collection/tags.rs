@@ -7,7 +7,7 @@ use super::super::words::{self, Moment, Piece};
 use super::plan::{GoingRow, largest};
 use super::week::Week;
 use crate::config::RetentionMode;
-use crate::state::retention::{Last, Planned, RetentionStatus, Terms};
+use crate::state::retention::{Last, Planned, RetentionStatus, RunResult, Terms};
 
 pub(in crate::http::page) struct TagsCard {
     pub(in crate::http::page) mode: Option<&'static str>,
@@ -149,23 +149,18 @@ impl TagsRun {
             refusals.map(|refusal| format!("{}: {}", refusal.code.as_str(), refusal.message));
         let said = last.failed.iter().cloned().chain(refusals);
         let tags = |count| words::counted(count, "tag");
-        let (tone, result) = match last {
-            Last {
-                failed: Some(_), ..
-            } => ("broken", format!("failed, {} deleted", tags(last.deleted))),
-            Last {
-                restored: restored @ 1..,
-                ..
-            } => (
+        let (tone, result) = match last.result() {
+            RunResult::Failed => ("broken", format!("failed, {} deleted", tags(last.deleted))),
+            RunResult::Restored => (
                 "broken",
                 format!(
                     "{} put back, since something that is kept got worse",
-                    tags(*restored)
+                    tags(last.restored)
                 ),
             ),
-            Last { refusals, .. } if !refusals.is_empty() => ("unknown", "refused".to_owned()),
-            Last { deleted: 0, .. } => ("pullable", "nothing was due".to_owned()),
-            Last { deleted, .. } => ("pullable", format!("{} deleted", tags(*deleted))),
+            RunResult::Refused => ("unknown", "refused".to_owned()),
+            RunResult::Deleted if last.deleted == 0 => ("pullable", "nothing was due".to_owned()),
+            RunResult::Deleted => ("pullable", format!("{} deleted", tags(last.deleted))),
         };
         Self {
             at: Moment::of(last.at, now),
