@@ -1,9 +1,19 @@
 //! The README and docs/ against the code: what they list must be what there is, and what they link is there.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
 
+mod cluster;
 mod commands;
+mod configuration;
+mod demo;
 mod reference;
+pub(crate) mod shown;
+mod storage;
+mod tags;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

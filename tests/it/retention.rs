@@ -6,7 +6,7 @@
     reason = "a panic is how a test fails"
 )]
 
-mod apply;
+pub(crate) mod apply;
 mod gateway;
 mod incident;
 mod killed;

@@ -4,11 +4,14 @@ use pullproof::oci::digest::Digest;
 use serde_json::{Value, json};
 
 use super::run::pullproof;
+use crate::docs::shown::{By, bash, run_by};
+use crate::support::parts::require;
 use crate::support::scripted::store::{CONFIG, LAYER};
 use crate::support::scripted::{Script, Scripted};
 
 #[tokio::test]
 async fn foreign_layers_are_told_by_platform_and_never_asked_for() {
+    require!("jq");
     let mut script = Script::default();
     let repository = script.store.repository("app");
     let config = json!({"os": "windows", "architecture": "amd64"}).to_string();
@@ -57,6 +60,15 @@ async fn foreign_layers_are_told_by_platform_and_never_asked_for() {
         json!([foreign, true])
     );
     assert_eq!(registry.count_seen(|seen| seen.path.contains(&foreign)), 0);
+
+    // As docs/verdicts.md asks for them.
+    let home = tempfile::tempdir().unwrap();
+    for shown in run_by(By::Foreign) {
+        let given = format!("pullproof verify --plain-http {host} -o json {reference} {plain}");
+        let command = format!("{given} | {}", shown.command);
+        let ended = bash(home.path(), home.path(), &command).await;
+        assert_eq!(ended.stdout, format!("\"{reference}\"\n"), "{ended:?}");
+    }
 
     // A line for people, only where there is one.
     let told = "1 of them with foreign layers";

@@ -14,13 +14,13 @@ fn younger(days: u32) -> Value {
 }
 
 /// A repository in which everything that is easily lost is.
-struct Scene {
-    shop: Shop,
+pub(crate) struct Scene {
+    pub(crate) shop: Shop,
     index: Pushed,
     shared: Pushed,
 }
 
-async fn scene(version: Version) -> Scene {
+pub(crate) async fn scene(version: Version) -> Scene {
     let shop = Shop::start(version).await;
     let app = "team/app";
     let old = shop.push(app, Some("old"), "old").await;

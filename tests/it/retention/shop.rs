@@ -17,21 +17,21 @@ use crate::cli::run::{Ended, pullproof_in};
 use crate::support::http::client;
 use crate::support::registry::{Options, Registry, Version};
 
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Debug)]
-pub(super) struct Shop {
-    pub(super) registry: Registry,
+pub(crate) struct Shop {
+    pub(crate) registry: Registry,
     _root: Option<TempDir>,
     home: TempDir,
 }
 
 /// A manifest as it was pushed.
 #[derive(Debug, Clone)]
-pub(super) struct Pushed {
-    pub(super) digest: String,
+pub(crate) struct Pushed {
+    pub(crate) digest: String,
     size: usize,
     media_type: &'static str,
 }
@@ -44,13 +44,13 @@ impl Pushed {
 
 impl Shop {
     /// With deletion enabled, and nothing in use.
-    pub(super) async fn start(version: Version) -> Self {
+    pub(crate) async fn start(version: Version) -> Self {
         let root = tempfile::tempdir().unwrap();
         let registry = Registry::start(Options::new(version, root.path()).with_deletes()).await;
         Self::over(registry, Some(root))
     }
 
-    pub(super) fn over(registry: Registry, root: Option<TempDir>) -> Self {
+    pub(crate) fn over(registry: Registry, root: Option<TempDir>) -> Self {
         let shop = Self {
             registry,
             _root: root,
@@ -61,23 +61,23 @@ impl Shop {
         shop
     }
 
-    pub(super) fn at(&self, reference: &str) -> String {
+    pub(crate) fn at(&self, reference: &str) -> String {
         format!("{}/{reference}", self.registry.host())
     }
 
-    pub(super) fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
     /// What is in use.
-    pub(super) fn keep(&self, references: &[&str]) {
+    pub(crate) fn keep(&self, references: &[&str]) {
         let lines = references.iter().map(|it| self.at(it) + "\n");
         let text = "# What runs.\n".to_owned() + &lines.collect::<String>();
         fs::write(self.home.path().join("keep.txt"), text).unwrap();
     }
 
     /// In a window that is open, with nothing that waits.
-    pub(super) fn configure(&self, policies: &Value, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn configure(&self, policies: &Value, change: impl FnOnce(&mut Value)) {
         let opened = SystemClock.now() - SignedDuration::from_mins(10);
         let opened = opened.round(Unit::Minute).unwrap();
         let opened = opened.to_zoned(jiff::tz::TimeZone::UTC);
@@ -103,7 +103,7 @@ impl Shop {
     }
 
     /// What is configured, for a daemon, which has a state directory of its own.
-    pub(super) fn as_daemon(&self) -> String {
+    pub(crate) fn as_daemon(&self) -> String {
         let text = fs::read(self.home.path().join("pullproof.yaml")).unwrap();
         let mut parts: Value = serde_json::from_slice(&text).unwrap();
         let parts = parts.as_object_mut().unwrap();
@@ -114,24 +114,24 @@ impl Shop {
         parts.collect()
     }
 
-    pub(super) async fn run(&self, words: &[&str]) -> Ended {
+    pub(crate) async fn run(&self, words: &[&str]) -> Ended {
         pullproof_in(self.home.path(), words).await
     }
 
     /// The same, as a script reads it.
-    pub(super) async fn json(&self, words: &[&str]) -> (i32, Value) {
+    pub(crate) async fn json(&self, words: &[&str]) -> (i32, Value) {
         let all: Vec<&str> = words.iter().copied().chain(["-o", "json"]).collect();
         let ended = self.run(&all).await;
         (ended.code, ended.json())
     }
 
     /// An image of one layer, under a tag or by its digest.
-    pub(super) async fn push(&self, repository: &str, tag: Option<&str>, content: &str) -> Pushed {
+    pub(crate) async fn push(&self, repository: &str, tag: Option<&str>, content: &str) -> Pushed {
         self.push_for(repository, tag, content, None).await
     }
 
     /// The same, which refers to another.
-    pub(super) async fn push_for(
+    pub(crate) async fn push_for(
         &self,
         repository: &str,
         tag: Option<&str>,
@@ -157,14 +157,14 @@ impl Shop {
         self.put(repository, tag, &body, MANIFEST).await
     }
 
-    pub(super) async fn index(&self, repository: &str, tag: &str, children: &[&Pushed]) -> Pushed {
+    pub(crate) async fn index(&self, repository: &str, tag: &str, children: &[&Pushed]) -> Pushed {
         let children: Vec<Value> = children.iter().map(|it| it.descriptor()).collect();
         let body = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children});
         self.put(repository, Some(tag), &body, INDEX).await
     }
 
     /// Another tag for what was pushed.
-    pub(super) async fn tag(&self, repository: &str, tag: &str, pushed: &Pushed) {
+    pub(crate) async fn tag(&self, repository: &str, tag: &str, pushed: &Pushed) {
         let url = format!("{}/v2/{repository}/manifests", self.registry.url());
         let get = client().get(format!("{url}/{}", pushed.digest));
         let body = get
@@ -221,7 +221,7 @@ impl Shop {
     }
 
     /// As if a tag had been pushed so many days ago.
-    pub(super) fn age(&self, repository: &str, tag: &str, days: u32) {
+    pub(crate) fn age(&self, repository: &str, tag: &str, days: u32) {
         let tags = "docker/registry/v2/repositories";
         let path = self.registry.root().join(tags).join(repository);
         let path = path.join("_manifests/tags").join(tag);
@@ -234,7 +234,7 @@ impl Shop {
     }
 
     /// The tags that the registry lists, in order.
-    pub(super) async fn tags(&self, repository: &str) -> Vec<String> {
+    pub(crate) async fn tags(&self, repository: &str) -> Vec<String> {
         let url = format!("{}/v2/{repository}/tags/list", self.registry.url());
         let answer = client().get(url).send().await.unwrap();
         if answer.status() == reqwest::StatusCode::NOT_FOUND {
@@ -248,7 +248,7 @@ impl Shop {
         tags
     }
 
-    pub(super) fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.home.path().join("state")
     }
 }
@@ -274,7 +274,7 @@ fn tar(content: &str) -> Vec<u8> {
     archive
 }
 
-pub(super) fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = "sha256:".to_owned();
     for byte in Sha256::digest(bytes) {
@@ -284,7 +284,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 }
 
 /// What of a plan goes, as `REPOSITORY:TAG`.
-pub(super) fn going(view: &Value) -> Vec<String> {
+pub(crate) fn going(view: &Value) -> Vec<String> {
     let rows = view["delete"].as_array().unwrap().iter();
     let name = |row: &Value| {
         format!(
@@ -297,7 +297,7 @@ pub(super) fn going(view: &Value) -> Vec<String> {
 }
 
 /// Why a tag stays: its classes and the reason.
-pub(super) fn staying(view: &Value, repository: &str, tag: &str) -> (Vec<String>, String) {
+pub(crate) fn staying(view: &Value, repository: &str, tag: &str) -> (Vec<String>, String) {
     let mut rows = view["keep"].as_array().unwrap().iter();
     let row = rows
         .find(|row| row["repository"] == repository && row["tag"] == tag)
@@ -308,7 +308,7 @@ pub(super) fn staying(view: &Value, repository: &str, tag: &str) -> (Vec<String>
 }
 
 /// The codes of what is closed.
-pub(super) fn codes(view: &Value) -> Vec<String> {
+pub(crate) fn codes(view: &Value) -> Vec<String> {
     let refusals = view["refusals"].as_array().unwrap().iter();
     refusals
         .map(|it| it["code"].as_str().unwrap().to_owned())
@@ -316,7 +316,7 @@ pub(super) fn codes(view: &Value) -> Vec<String> {
 }
 
 /// What came of each tag that was to be deleted.
-pub(super) fn outcomes(view: &Value) -> Vec<String> {
+pub(crate) fn outcomes(view: &Value) -> Vec<String> {
     let removed = view["removed"].as_array().unwrap().iter();
     let outcome = |it: &Value| {
         let outcome = &it["outcome"];

@@ -129,3 +129,17 @@ fn storages_with_windows_of_their_own_are_told_apart() {
     );
     assert!(nobodys.starts_with("no storage\n  open "), "{nobodys}");
 }
+
+#[test]
+fn the_documentation_shows_what_is_said() {
+    let page = include_str!("../../../../../docs/collection.md");
+    let (before, after) = page
+        .split_once("```text\n$ pullproof gc windows --count 3\n")
+        .unwrap();
+    let (shown, _) = after.split_once("```\n").unwrap();
+    let (_, window) = before.rsplit_once("windows: [").unwrap();
+    let (window, _) = window.split_once("]\n").unwrap();
+    assert_eq!(window, SUNDAY);
+    let config = of(window).replace("r.example", "registry.example:5000");
+    assert_eq!(said(&config, "2026-10-22T12:00:00Z", 3, false), shown);
+}
