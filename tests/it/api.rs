@@ -46,11 +46,17 @@ fn problems(document: &Value, path: &str, answer: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Every path that answers JSON to whoever asks.
+/// Every path that answers JSON to whoever asks. The keep-set is looked at where it is told: [`check_keepset`].
 fn open_paths(document: &Value) -> Vec<String> {
     let paths = document["paths"].as_object().unwrap().keys();
     let is_open = |path: &&String| !path.ends_with("/keepset") && !path.contains("openapi");
     paths.filter(is_open).cloned().collect()
+}
+
+/// Whether what answers only to whoever knows a token is as the document says.
+pub(crate) fn check_keepset(answer: &Value) {
+    let problems = problems(&document(), "/api/v1/keepset", answer);
+    assert!(problems.is_empty(), "{problems:#?}");
 }
 
 async fn check_all(daemon: &Daemon) {

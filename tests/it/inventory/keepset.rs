@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use pullproof::oci::digest::Digest;
 use serde_json::Value;
 
+use crate::api::check_keepset;
 use crate::daemon::shop::{OFTEN, Stock, require_shop};
 use crate::support::certificates::{Authority, Key};
 use crate::support::daemon::{BOUND, command};
@@ -54,6 +55,7 @@ impl Secured {
                 let (status, text) = self.ask(Some("s3cret")).await?;
                 assert_eq!(status, 200, "{text}");
                 let value: Value = serde_json::from_str(&text).unwrap();
+                check_keepset(&value);
                 (value["complete"] == is_complete).then_some(value)
             })
             .await

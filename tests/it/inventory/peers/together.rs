@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{BOUND, Ground, Site, image_of, kept, refusals, source_of};
+use crate::api::check_keepset;
 use crate::cli::run::pullproof_in;
 use crate::daemon::shop::{OFTEN, Stock, deployment, namespace, require_shop, value};
 use crate::support::cluster::Cluster;
@@ -114,6 +115,7 @@ impl Scene {
     async fn nothing_is_given_back(&self) {
         let told = self.near.get("/api/v1/keepset?firstHand=true").await;
         let told = told.unwrap();
+        check_keepset(&told);
         assert_eq!(kept(&told), [self.here.as_str()]);
         assert_eq!(told["complete"], true);
         assert_eq!(told["first_hand"], true);
@@ -123,6 +125,7 @@ impl Scene {
         let content = told["content"].as_str().unwrap();
         let path = format!("/api/v1/keepset?firstHand=true&unless={content}");
         let unchanged = self.near.get(&path).await.unwrap();
+        check_keepset(&unchanged);
         assert_eq!(unchanged["unchanged"], true);
         assert_eq!(unchanged["complete"], true);
         assert_eq!(unchanged["references"], Value::Null);
