@@ -37,6 +37,7 @@ use crate::state::collections::Collections;
 use crate::state::retention::Retentions;
 use crate::state::storages::Storages;
 use crate::state::windows::Windows;
+use crate::view::answers::counted;
 
 /// Without a new snapshot for so long, the daemon's heart has stopped.
 const HEARTBEAT_MAX: SignedDuration = SignedDuration::from_secs(60);
@@ -96,7 +97,8 @@ impl Health {
         };
         let unchecked = snapshot.images.iter().filter(checked).count();
         if unchecked > 0 {
-            problem.push_str(&format!("{unchecked} images were not checked yet\n"));
+            let unchecked = counted(unchecked, "image");
+            problem.push_str(&format!("not checked yet: {unchecked}\n"));
         }
         Err(problem)
     }

@@ -16,6 +16,7 @@ use crate::app::keeper::SNAPSHOT_FILE;
 use crate::baseline::{self, Baseline, Terms};
 use crate::clock::{Clock as _, SystemClock};
 use crate::verify::finding::Verdict;
+use crate::view::answers::counted;
 
 #[derive(Debug, clap::Args)]
 pub struct BaselineArguments {
@@ -136,7 +137,8 @@ fn accept(directory: &Path, arguments: &AcceptArguments) -> anyhow::Result<Exit>
     let added = baseline.accept(broken, &terms, now);
     baseline::save(directory, &baseline)?;
     terminal::print(&format!(
-        "{added} images added, {} known\n",
+        "{} added, {} known\n",
+        counted(added, "image"),
         baseline.images.len()
     ))?;
     Ok(Exit::Done)
@@ -160,8 +162,8 @@ fn table(baseline: &Baseline) -> String {
     });
     let rows: String = rows.collect();
     format!(
-        "{rows}{} images known to be broken; made {made_at}\n",
-        baseline.images.len()
+        "{rows}{} known to be broken; made {made_at}\n",
+        counted(baseline.images.len(), "image")
     )
 }
 

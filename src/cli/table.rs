@@ -11,6 +11,7 @@ use super::terminal::Paint;
 use crate::inventory::{Class, User};
 use crate::oci::platform::Platform;
 use crate::verify::finding::Verdict;
+use crate::view::answers::counted;
 use crate::view::{Image, InventoryView, PlatformView, Summary, UserView};
 
 pub use self::answers::answers;
@@ -132,7 +133,7 @@ pub fn verify(
         broken,
         unknown,
     } = summary;
-    let counted = |count: usize, word: &str, mark: fn(Paint, &str) -> String| {
+    let marked = |count: usize, word: &str, mark: fn(Paint, &str) -> String| {
         let words = format!("{count} {word}");
         if count > 0 {
             mark(paint, &words)
@@ -141,10 +142,12 @@ pub fn verify(
         }
     };
     let summary = format!(
-        "{images} images: {}, {}, {} ({requests} requests in {seconds:.1} s)",
-        counted(pullable, "pullable", Paint::green),
-        counted(broken, "broken", Paint::red),
-        counted(unknown, "unknown", Paint::yellow),
+        "{}: {}, {}, {} ({} in {seconds:.1} s)",
+        counted(images, "image"),
+        marked(pullable, "pullable", Paint::green),
+        marked(broken, "broken", Paint::red),
+        marked(unknown, "unknown", Paint::yellow),
+        counted(usize::try_from(requests).unwrap_or(usize::MAX), "request"),
     );
     line(&mut text, &summary);
     text
@@ -374,11 +377,6 @@ pub fn inventory(view: &InventoryView, breadth: Breadth, paint: Paint) -> String
         &format!("{}; {note}", counted(view.images.len(), "reference")),
     );
     text
-}
-
-fn counted(count: usize, word: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {word}{plural}")
 }
 
 fn line(text: &mut String, line: &str) {

@@ -61,7 +61,7 @@ async fn the_exit_code_tells_what_was_found_and_fail_on_what_counts() {
         let ended = pullproof(&arguments).await;
         assert_eq!(ended.code, expected, "{more:?}: {ended:?}");
         // Data on stdout; nothing to complain of on stderr, whatever was found.
-        assert!(ended.stdout.contains(" images: "), "{ended:?}");
+        assert!(ended.stdout.contains(" pullable, "), "{ended:?}");
         assert_eq!(ended.stderr, "");
     }
 }

@@ -81,7 +81,7 @@ async fn who_asks_about_workloads_is_told_what_may_be_done() {
         assert_eq!(ended.code, 0, "{ended:?}");
         let [summary] = last(&ended.stdout);
         assert!(
-            summary.starts_with("1 images: 1 pullable, 0 broken"),
+            summary.starts_with("1 image: 1 pullable, 0 broken"),
             "{ended:?}"
         );
     }
