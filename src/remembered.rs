@@ -14,6 +14,7 @@ use crate::images::{ImageKey, PullerKey};
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
 use crate::second::Second;
+use crate::verify::change::Change;
 use crate::verify::depth::Rotation;
 use crate::verify::finding::Report;
 use crate::verify::suspects::Suspect;
@@ -31,6 +32,9 @@ pub struct RememberedImage {
     /// Where there is more to remember of its platforms than the report has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Box<PlatformsBefore>>,
+    /// When its verdict changed, the oldest first.
+    #[serde(default, skip_serializing_if = "<[Change]>::is_empty")]
+    pub changes: Box<[Change]>,
 }
 
 /// What is remembered of one registry besides its images.

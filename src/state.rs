@@ -149,6 +149,9 @@ impl State {
             if let Some(platforms) = before.as_mut().and_then(|before| before.platforms.take()) {
                 self.drifting.recall(&image.key, *platforms);
             }
+            let changes = before
+                .as_mut()
+                .map(|before| std::mem::take(&mut before.changes));
             if let Some(before) = before
                 && standing.report.is_none()
                 && let Some(recalled) = Standing::recalled(before, &image.needs)
@@ -157,6 +160,9 @@ impl State {
                     self.proven.remove(&image.name);
                 }
                 *standing = recalled;
+                if let Some(changes) = changes.filter(|changes| !changes.is_empty()) {
+                    Arc::make_mut(&mut self.histories).recall(&image.key, changes);
+                }
             }
             let Some(memory) = self.remembered.registries.remove(image.host()) else {
                 continue;

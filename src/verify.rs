@@ -7,6 +7,7 @@
 //! Invariants: `broken` needs a positive fact that was confirmed; whatever is not proof is `unknown`;
 //! an object is asked for once a round however many images share it.
 
+pub mod change;
 pub mod depth;
 pub mod engine;
 pub mod finding;

@@ -4,36 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::images::ImageKey;
-use crate::second::Second;
-use crate::verify::finding::{Code, Report, Verdict};
+use crate::verify::change::Change;
 
 /// So many changes of one image; the oldest are forgotten.
 const CHANGES_MAX: usize = 16;
 /// So many images. Of those beyond only the last change is known, as of every image.
 const IMAGES_MAX: usize = 10_000;
 
-/// From when on a verdict held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
-    pub at: Second,
-    pub verdict: Verdict,
-    /// What decided it, where it is not a proof.
-    pub code: Option<Code>,
-}
-
-impl Change {
-    pub(super) fn of(report: &Report, at: Second) -> Self {
-        let decides = report.findings.iter().filter(|finding| finding.needed);
-        let mut decides = decides.filter(|finding| finding.code.verdict() == report.verdict);
-        Self {
-            at,
-            verdict: report.verdict,
-            code: decides.next().map(|finding| finding.code),
-        }
-    }
-}
-
-/// The changes of all images that have changed since this process started.
+/// The changes of all images that have changed; those of before a restart too.
 #[derive(Debug, Clone, Default)]
 pub struct Histories(BTreeMap<Arc<ImageKey>, Vec<Change>>);
 
@@ -60,6 +38,14 @@ impl Histories {
         changes.push(now);
     }
 
+    /// What was remembered of an image, unless more is known by now.
+    pub(super) fn recall(&mut self, key: &Arc<ImageKey>, changes: Box<[Change]>) {
+        let is_full = self.0.len() >= IMAGES_MAX;
+        if !changes.is_empty() && !is_full && !self.0.contains_key(key) {
+            self.0.insert(Arc::clone(key), changes.into());
+        }
+    }
+
     /// Forgets what is of no image any more.
     pub(super) fn retain(&mut self, is_there: impl Fn(&ImageKey) -> bool) {
         self.0.retain(|key, _| is_there(key));
@@ -75,6 +61,8 @@ impl Histories {
 mod tests {
     use super::*;
     use crate::images::PullerKey;
+    use crate::second::Second;
+    use crate::verify::finding::Verdict;
 
     fn key(name: &str) -> Arc<ImageKey> {
         Arc::new(ImageKey {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::facts;
-use super::history::Change;
 use super::image::ImageState;
 use crate::remembered::RememberedImage;
 use crate::second::Second;
+use crate::verify::change::Change;
 use crate::verify::finding::{Code, Report, Verdict};
 use crate::verify::target::Needs;
 
@@ -95,6 +95,7 @@ impl Standing {
             since: self.since?,
             asked_at: Timestamp::from_microsecond(self.asked_at).ok()?,
             platforms: None,
+            changes: Box::default(),
         })
     }
 

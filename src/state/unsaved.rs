@@ -102,6 +102,7 @@ impl State {
             return;
         };
         remembered.platforms = self.drifting.platforms_before(&key).cloned().map(Box::new);
+        remembered.changes = self.histories.of(&key).into();
         let name = remembered::name(&self.remembered.salt, &key);
         // It is named again.
         self.unsaved.forgotten.remove(&name);

@@ -8,8 +8,17 @@ use redb::StorageBackend;
 use super::*;
 use crate::images::{ImageKey, PullerKey};
 use crate::remembered::RememberedImage;
-use crate::verify::finding::{Code, Report};
+use crate::verify::change::Change;
+use crate::verify::finding::{Code, Report, Verdict};
 use crate::verify::target::Needs;
+
+fn changed(verdict: Verdict) -> Change {
+    Change {
+        at: Second::new(verdict as i64),
+        verdict,
+        code: (verdict == Verdict::Broken).then_some(Code::LayerMissing),
+    }
+}
 
 #[test]
 fn manifests_and_proofs_survive_and_one_process_has_the_file() {
@@ -26,6 +35,7 @@ fn manifests_and_proofs_survive_and_one_process_has_the_file() {
         since: jiff::Timestamp::UNIX_EPOCH.into(),
         asked_at: jiff::Timestamp::UNIX_EPOCH,
         platforms: None,
+        changes: [Verdict::Pullable, Verdict::Broken].map(changed).into(),
     };
     let salt = store.remembered().unwrap().salt;
     assert_ne!(salt, Digest::default());
@@ -218,6 +228,7 @@ fn a_reference_is_seen_from_its_first_time_to_its_last() {
             since: jiff::Timestamp::UNIX_EPOCH.into(),
             asked_at: jiff::Timestamp::from_second(asked_at).unwrap(),
             platforms: None,
+            changes: Box::default(),
         };
         unsaved.images.push((Digest::of(name.as_bytes()), image));
         let reference = format!("registry.example/{name}:1").parse().unwrap();

@@ -192,3 +192,44 @@ fn an_inherited_verdict_is_on_disk_before_the_one_it_comes_from_goes() {
         );
     }
 }
+
+#[test]
+fn when_a_verdict_changed_is_known_after_a_restart_and_goes_on() {
+    let (inventory, images) = inventory(&["r.example/app:v1", "r.example/app:v2"]);
+    let mut state = State::default();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    let mut disk = Disk::default();
+    let gone = || Report::only(Code::LayerMissing, "gone".to_owned());
+    state.record(round(
+        &images,
+        10,
+        &[pullable(10, 2000), pullable(10, 2000)],
+    ));
+    state.record(round(&images, 20, &[gone(), pullable(20, 2000)]));
+    disk.write(state.take_unsaved(usize::MAX));
+
+    let mut state = disk.restart();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    let told = |state: &mut State, now: i64, at_: usize| -> Vec<(Verdict, Option<Code>)> {
+        let snapshot = state.snapshot(at(now));
+        let changes = snapshot.histories.of(&images.images[at_].key);
+        changes.iter().map(|it| (it.verdict, it.code)).collect()
+    };
+    let before = [
+        (Verdict::Pullable, None),
+        (Verdict::Broken, Some(Code::LayerMissing)),
+    ];
+    assert_eq!(told(&mut state, 30, 0), before);
+    assert_eq!(told(&mut state, 30, 1), []);
+    state.record(round(
+        &images,
+        40,
+        &[pullable(40, 2000), pullable(40, 2000)],
+    ));
+    disk.write(state.take_unsaved(usize::MAX));
+    let mut state = disk.restart();
+    state.set_inventory(&inventory, Arc::clone(&images));
+    let after = [&before[..], &[(Verdict::Pullable, None)]].concat();
+    assert_eq!(told(&mut state, 50, 0), after);
+    assert_eq!(told(&mut state, 50, 1), []);
+}

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::picture::{Axis, Segment};
 use super::super::words::{self, Moment};
-use crate::state::history::Change;
+use crate::verify::change::Change;
 use crate::verify::finding::Verdict;
 
 pub(in crate::http::page) struct History {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::inventory::completeness::Shrunk;
 use crate::state::State;
-use crate::state::history::{Change, Histories};
+use crate::state::history::Histories;
+use crate::verify::change::Change;
 
 const APP: &str = "/image?reference=registry.example/team/app:1";
 
