@@ -1,6 +1,7 @@
 //! Collects storages inside their windows: begins what is due, watches what is in quarantine, and tells how
 //! it stands.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,12 +32,15 @@ use crate::registry::manifest_cache::InMemory;
 use crate::registry::stats::Stats;
 use crate::second::Second;
 use crate::state::Snapshot;
-use crate::state::collections::{Amount, CollectionStatus, Collections, Did, Last, Leading};
+use crate::state::collections::{
+    Amount, CollectionStatus, Collections, Did, Last, Leading, Remembered,
+};
 use crate::state::storages::{Storages, Terms};
 use crate::state::windows::Windows;
 use crate::verify::finding::Verdict;
 
 mod job;
+mod memory;
 
 /// It is looked this often whether something is due, or got worse.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -185,6 +189,7 @@ impl Collecting {
                     problem: None,
                     paused: None,
                     obeyed_recall: None,
+                    remembered: Remembered::default(),
                 };
                 match one.registry.gc.collector.clone() {
                     Collector::InProcess => storages.spawn(one.run(end.clone())),
@@ -231,10 +236,13 @@ struct One {
     paused: Option<Refusal>,
     /// The plan that had asked something back when the last session began.
     obeyed_recall: Option<Timestamp>,
+    /// As it was written last.
+    remembered: Remembered,
 }
 
 impl One {
     async fn run(mut self, stop: CancellationToken) {
+        self.recall().await;
         let begun = tokio::time::Instant::now();
         let mut told_at: Option<tokio::time::Instant> = None;
         while !stop.is_cancelled() {
@@ -365,7 +373,10 @@ impl One {
         };
         self.tended_at = Some(self.with.clock.now());
         match report {
-            Ok(report) => self.take(report, is_run),
+            Ok(report) => {
+                self.take(report, is_run);
+                self.remember().await;
+            }
             Err(panic) => {
                 error!(storage = self.registry.host, %panic, "a collection died");
                 self.standing.is_open = true;
@@ -412,12 +423,15 @@ impl One {
             returns_at,
             ..
         } = self.standing;
-        let took = took.into_iter().map(|(phase, took)| (phase.as_str(), took));
+        let took: BTreeMap<&'static str, Duration> = took
+            .into_iter()
+            .map(|(phase, took)| (phase.as_str(), took))
+            .collect();
         let did = Did {
             taken: Some(amount(taken)),
             restored: amount(restored),
             purged: amount(purged),
-            took: took.collect(),
+            took: took.iter().map(|(phase, took)| (*phase, *took)).collect(),
         };
         self.change(|status| {
             status.is_running = false;
@@ -427,7 +441,7 @@ impl One {
             status.drilled_at = drilled_at.or(status.drilled_at);
             status.purged.add(did.purged);
             status.restored.add(did.restored);
-            status.took.extend(&did.took);
+            status.took.extend(took);
             if let Some(unsettled) = unsettled.filter(|_| is_run) {
                 status.unsettled = unsettled;
             }
@@ -442,6 +456,40 @@ impl One {
                 });
             }
         });
+    }
+
+    /// Takes what is remembered of the runs before this start.
+    async fn recall(&mut self) {
+        let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
+        let recalled = tokio::task::spawn_blocking(move || memory::recall(&config, &registry));
+        self.remembered = recalled.await.unwrap_or_default();
+        let before = self.remembered.clone();
+        self.change(|status| {
+            // With a new configuration all of it is known.
+            if status.to_remember() == Remembered::default() {
+                status.recall(before);
+            }
+        });
+    }
+
+    /// Remembers the runs, if there is anything new.
+    async fn remember(&mut self) {
+        let now = {
+            let all = self.publish.borrow();
+            let status = all.get(&self.registry.host);
+            status
+                .map(CollectionStatus::to_remember)
+                .unwrap_or_default()
+        };
+        if now == self.remembered {
+            return;
+        }
+        self.remembered = now.clone();
+        let (config, registry) = (Arc::clone(&self.config), self.registry.clone());
+        let writing = move || memory::remember(&config, &registry, &now);
+        if let Err(panic) = tokio::task::spawn_blocking(writing).await {
+            error!(storage = self.registry.host, %panic, "a run is not remembered");
+        }
     }
 
     /// Tells what the gate would say.

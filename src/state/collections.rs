@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::collection::gate::Facts;
 use crate::gc::refusal::{Code, Refusal};
 use crate::state::storages::Terms;
 
-/// So many runs are told; the journal has all of them.
+/// So many runs are told, those of before a restart too; the journal has all of them.
 const RUNS_MAX: usize = 20;
 
 /// What may come of a run, by the contract's names.
@@ -21,6 +23,46 @@ pub const RESULTS: [&str; 6] = [
     "refused",
     "failed",
 ];
+
+/// What a run may spend its time with, by the contract's names.
+pub const PHASES: [&str; 8] = [
+    "acquire",
+    "gate",
+    "list",
+    "prove",
+    "quarantine",
+    "settle",
+    "purge",
+    "restore",
+];
+
+/// One of a list of names. (A reference by its own name is one that serde would take from what it reads.)
+type Name = &'static str;
+
+/// One of these names, as they are known here.
+fn known<'de, D: Deserializer<'de>>(
+    from: D,
+    names: &[&'static str],
+) -> Result<&'static str, D::Error> {
+    let name = String::deserialize(from)?;
+    let found = names.iter().find(|it| **it == name);
+    let unknown = || D::Error::custom(format!("`{name}` is none of {names:?}"));
+    found.copied().ok_or_else(unknown)
+}
+
+fn result<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    known(from, &RESULTS)
+}
+
+/// A phase that is none any more is left out.
+fn took<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<&'static str, Duration>, D::Error> {
+    let all = BTreeMap::<String, Duration>::deserialize(from)?;
+    let known = all.into_iter().filter_map(|(phase, took)| {
+        let found = PHASES.iter().find(|it| **it == phase)?;
+        Some((*found, took))
+    });
+    Ok(known.collect())
+}
 
 /// By the registry's host.
 pub type Collections = BTreeMap<String, CollectionStatus>;
@@ -82,12 +124,21 @@ pub struct CollectionStatus {
     pub restored: Amount,
     /// How long each phase took when there last was one, by its name.
     pub took: BTreeMap<&'static str, Duration>,
-    /// The last runs since the start, the newest first.
+    /// The last runs, the newest first.
+    pub recent: VecDeque<Last>,
+}
+
+/// What a daemon that starts again is to know of the runs before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    pub last_success_at: Option<Timestamp>,
+    pub drilled_at: Option<Timestamp>,
+    /// The newest first.
     pub recent: VecDeque<Last>,
 }
 
 /// Manifests, configs and layers, and their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     pub blobs: u64,
     pub bytes: u64,
@@ -101,10 +152,11 @@ impl Amount {
 }
 
 /// What came of the last run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
     pub at: Timestamp,
-    pub result: &'static str,
+    #[serde(deserialize_with = "result")]
+    pub result: Name,
     pub refusals: Vec<Refusal>,
     pub failed: Option<String>,
     pub told: Vec<String>,
@@ -122,13 +174,14 @@ impl Last {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Did {
     /// Not known of a Job, which does not tell.
     pub taken: Option<Amount>,
     pub restored: Amount,
     pub purged: Amount,
     /// How long each phase took, by its name.
+    #[serde(deserialize_with = "took")]
     pub took: BTreeMap<&'static str, Duration>,
 }
 
@@ -148,8 +201,33 @@ impl CollectionStatus {
         if matches!(last.result, "planned" | "quarantined" | "purged") {
             self.last_success_at = Some(last.at);
         }
+        // A Job that ended before a restart is found again.
+        self.recent
+            .retain(|it| (it.at, &it.result) != (last.at, &last.result));
         self.recent.truncate(RUNS_MAX - 1);
         self.recent.push_front(last);
+    }
+
+    /// What outlasts a restart.
+    pub fn to_remember(&self) -> Remembered {
+        Remembered {
+            last_success_at: self.last_success_at,
+            drilled_at: self.drilled_at,
+            recent: self.recent.clone(),
+        }
+    }
+
+    /// Takes what was remembered. Counters begin anew: they are of a process.
+    pub fn recall(&mut self, before: Remembered) {
+        let Remembered {
+            last_success_at,
+            drilled_at,
+            recent,
+        } = before;
+        self.last_success_at = self.last_success_at.max(last_success_at);
+        self.drilled_at = self.drilled_at.max(drilled_at);
+        self.recent.extend(recent);
+        self.recent.truncate(RUNS_MAX);
     }
 
     pub fn last(&self) -> Option<&Last> {
@@ -192,7 +270,7 @@ mod tests {
     fn runs_are_counted_by_what_came_of_them() {
         let mut status = CollectionStatus::default();
         let at = Timestamp::UNIX_EPOCH;
-        let last = |result, refusals| Last {
+        let last = |result: &'static str, refusals| Last {
             at,
             result,
             refusals,
@@ -209,5 +287,52 @@ mod tests {
         assert_eq!(status.runs, [("quarantined", 1), ("refused", 2)].into());
         assert_eq!(status.refusals, [("paused", 2)].into());
         assert_eq!(status.last_success_at, Some(at));
+    }
+
+    #[test]
+    fn runs_of_before_a_restart_are_known_and_counters_begin_anew() {
+        let last = |at, result, took: &[(&'static str, u64)]| Last {
+            at: Timestamp::from_second(at).unwrap(),
+            result,
+            refusals: vec![Refusal::new(Code::Paused, "an operator paused it")],
+            failed: None,
+            told: Vec::new(),
+            did: Did {
+                took: took
+                    .iter()
+                    .map(|(it, took)| (*it, Duration::from_secs(*took)))
+                    .collect(),
+                ..Did::default()
+            },
+        };
+        let mut before = CollectionStatus::default();
+        for at in 0..30 {
+            before.take(last(at, "quarantined", &[("list", 3), ("prove", 60)]));
+        }
+        let written = serde_json::to_string(&before.to_remember()).unwrap();
+        let read: Remembered = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, before.to_remember());
+
+        let mut status = CollectionStatus::default();
+        status.recall(read);
+        assert_eq!(status.recent, before.recent);
+        assert_eq!(status.last_success_at, before.last_success_at);
+        assert_eq!((status.runs.len(), status.refusals.len()), (0, 0));
+        // A Job of before is told again, and one that is new.
+        status.take(last(29, "quarantined", &[]));
+        status.take(last(31, "refused", &[]));
+        assert_eq!(status.recent.len(), RUNS_MAX);
+        let times: Vec<i64> = status.recent.iter().map(|it| it.at.as_second()).collect();
+        assert_eq!(times[..3], [31, 29, 28]);
+        // Neither a result nor a phase of a later version breaks an earlier one unnoticed.
+        assert!(
+            serde_json::from_str::<Remembered>(&written.replace("quarantined", "dreamt")).is_err()
+        );
+        let other =
+            serde_json::from_str::<Remembered>(&written.replace("\"prove\"", "\"dream\"")).unwrap();
+        assert_eq!(
+            other.recent[0].did.took,
+            [("list", Duration::from_secs(3))].into()
+        );
     }
 }

@@ -61,6 +61,7 @@ impl One {
             told: None,
             switched: Switched::default(),
         };
+        self.recall().await;
         let begun = Instant::now();
         let mut looked_at: Option<Instant> = None;
         let mut told_at: Option<Instant> = None;
@@ -78,6 +79,7 @@ impl One {
                 }
                 if looked_at.is_some() && self.tell_ended(&mut followed) {
                     told_at = None;
+                    self.remember().await;
                 }
             }
             if self.look_for_pause().await {

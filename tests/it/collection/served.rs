@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::desk::Desk;
 use super::lease::identity;
 use crate::support::cluster::Cluster;
@@ -25,13 +27,23 @@ pub(super) async fn told(daemon: &Daemon, name: &str, texts: &[&str], value: f64
     daemon.wait_until(&what, is_so).await;
 }
 
+/// What is told of its runs, the newest first.
+async fn runs(daemon: &Daemon) -> Vec<Value> {
+    let told = daemon.api("gc").await;
+    let storages = told["storages"].as_array().unwrap();
+    let [storage] = &storages[..] else {
+        panic!("{told:#}");
+    };
+    storage["collection"]["runs"].as_array().unwrap().clone()
+}
+
 #[tokio::test]
 async fn a_window_has_one_run_and_what_gets_worse_brings_everything_back() {
     require!("registry-3.1");
     let desk = Desk::start(Version::V3).await;
     let before = desk.content();
     let config = desk.of_daemon("quarantine");
-    let daemon = Daemon::start(&config);
+    let mut daemon = Daemon::start(&config);
     told(&daemon, "gc_runs_total", &["result=\"quarantined\""], 1.0).await;
     let held = desk.held();
     assert!(!held.is_empty());
@@ -71,6 +83,22 @@ async fn a_window_has_one_run_and_what_gets_worse_brings_everything_back() {
     .await;
     fs::rename(&aside, &data).unwrap();
     assert_eq!(desk.content(), before);
+
+    // What it did is known after a restart too, though it is counted anew.
+    let known = runs(&daemon).await;
+    assert!(
+        known.iter().any(|run| run["result"] == "quarantined"),
+        "{known:#?}"
+    );
+    daemon.restart().await;
+    daemon.wait_for_series("gc_gate_open", &[]).await;
+    told(&daemon, "gc_runs_total", &["result=\"quarantined\""], 0.0).await;
+    let after = runs(&daemon).await;
+    assert!(after.ends_with(&known), "{known:#?}\n{after:#?}");
+    let success = daemon
+        .series("gc_last_success_timestamp_seconds", &[])
+        .await;
+    assert_eq!(success.len(), 1);
     assert!(daemon.terminate().await.success());
 
     // The opening has had its run, whatever daemon asks. What the gate would say is told after it was decided
