@@ -407,6 +407,15 @@ impl Config {
         })
     }
 
+    /// Whether a host leads to what a registry has: a name of its entry, or of another one with the same storage.
+    pub fn leads_to(&self, host: &str, registry: &Registry) -> bool {
+        let shares =
+            |other: &&Registry| registry.storage.is_some() && other.storage == registry.storage;
+        let entries = self.registries.iter().filter(shares);
+        let mut names = entries.chain([registry]).flat_map(Registry::names);
+        names.any(|name| name.eq_ignore_ascii_case(host))
+    }
+
     /// Which hosts are other names of which.
     pub fn aliases(&self) -> Aliases {
         let pairs = self.registries.iter().flat_map(|registry| {

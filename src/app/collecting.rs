@@ -326,8 +326,7 @@ impl One {
     }
 
     fn is_own(&self, host: &str) -> bool {
-        let mut names = self.registry.names();
-        names.any(|name| name.eq_ignore_ascii_case(host))
+        self.config.leads_to(host, &self.registry)
     }
 
     /// A session, from its beginning to its end.

@@ -127,6 +127,11 @@ impl std::fmt::Debug for Work {
 }
 
 impl Work {
+    /// The registry, and the configuration that it is of.
+    fn entry(&self) -> (&Config, &Registry) {
+        (&self.registries.config, &self.registry)
+    }
+
     /// Whether somebody said that it is known to be lost.
     fn is_acknowledged(&self, reference: &str) -> bool {
         let now = self.clock.now();

@@ -268,7 +268,7 @@ pub fn needed(
         led_to.into_iter(),
         keep.unwrap_or(SignedDuration::MAX),
     );
-    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
+    let is_own = |host: &str| config.leads_to(host, registry);
     let needed = Needed::of(&set, &is_own, &|host| config.registry(host).is_some());
     (needed, set)
 }

@@ -258,10 +258,7 @@ impl One {
     /// Repositories with an image of which nobody can tell whether it can be pulled.
     fn doubts(&self) -> BTreeMap<Box<str>, String> {
         let snapshot = Arc::clone(&self.with.snapshots.borrow());
-        let is_own = |host: &str| {
-            let mut names = self.registry.names();
-            names.any(|name| name.eq_ignore_ascii_case(host))
-        };
+        let is_own = |host: &str| self.config.leads_to(host, &self.registry);
         let own = snapshot.images.iter();
         let own = own.filter(|image| is_own(image.registry()));
         let unknown = own.filter(|image| image.verdict() == Verdict::Unknown);

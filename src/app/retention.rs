@@ -101,13 +101,7 @@ pub async fn asker(registries: &Registries, host: &str) -> anyhow::Result<Asker>
 
 /// What of a registry is needed.
 pub fn protection(config: &Config, registry: &Registry, kept: &Kept) -> Protection {
-    // Two entries may be of one storage.
-    let shares =
-        |other: &&Registry| registry.storage.is_some() && other.storage == registry.storage;
-    let entries = config.registries.iter().filter(shares);
-    let names = entries.chain([registry]).flat_map(Registry::names);
-    let names: Vec<&String> = names.collect();
-    let is_own = |host: &str| names.iter().any(|name| name.eq_ignore_ascii_case(host));
+    let is_own = |host: &str| config.leads_to(host, registry);
     Protection::of(&kept.set, &is_own, &|host| config.registry(host).is_some())
 }
 

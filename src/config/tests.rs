@@ -1518,3 +1518,25 @@ registries:
         ],
     );
 }
+
+#[test]
+fn a_host_of_another_entry_with_the_same_storage_leads_to_it_too() {
+    let text = "registries:
+  - {host: a.example, aliases: [b.example], storage: {filesystem: {root: one}}}
+  - {host: c.example, storage: {filesystem: {root: one}}}
+  - {host: d.example, storage: {filesystem: {root: two}}}
+  - {host: e.example}
+  - {host: f.example}
+";
+    let config = parse(text, "p", Path::new("/")).unwrap();
+    let leads = |host: &str, to: &str| config.leads_to(host, config.registry(to).unwrap());
+    for host in ["a.example", "B.example", "c.example"] {
+        assert!(
+            leads(host, "a.example") && leads(host, "c.example"),
+            "{host}"
+        );
+    }
+    assert!(!leads("d.example", "a.example") && !leads("a.example", "d.example"));
+    // Of whose storage nothing is known is one for itself.
+    assert!(leads("e.example", "e.example") && !leads("e.example", "f.example"));
+}

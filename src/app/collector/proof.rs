@@ -27,16 +27,25 @@ use crate::verify::target::AuthId;
 /// `stored` says that it was there.
 pub(super) fn references(
     set: &KeepSet,
-    registry: &Registry,
+    (config, registry): (&Config, &Registry),
     stored: &dyn Fn(&Digest) -> bool,
 ) -> BTreeSet<String> {
-    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
+    let is_own = |host: &str| config.leads_to(host, registry);
     let mut all = BTreeSet::new();
     for (reference, kept) in set.references() {
         if !is_own(reference.host()) {
             continue;
         }
-        all.insert(reference.to_string());
+        let text = reference.to_string();
+        let is_named = registry
+            .names()
+            .any(|name| name.eq_ignore_ascii_case(reference.host()));
+        let rest = text.strip_prefix(reference.host()).filter(|_| !is_named);
+        // By another entry's host it is the same: it is in the same storage.
+        all.insert(match rest {
+            Some(rest) => format!("{}{rest}", registry.host),
+            None => text,
+        });
         let digests = kept.digests.iter().filter(|digest| stored(digest));
         all.extend(
             digests.map(|digest| format!("{}/{}@{digest}", registry.host, reference.repository())),
@@ -171,4 +180,48 @@ pub(super) async fn believed(asker: Option<&Prover>, items: &[Item]) -> Vec<Beli
     };
     let all = stream::iter(items).map(ask);
     all.buffered(client.concurrency().max(1)).collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::config::parse;
+    use crate::inventory::completeness::complete;
+
+    #[test]
+    fn what_another_entry_of_the_same_storage_names_is_proven_by_this_one() {
+        let text = "registries:
+  - {host: a.example, aliases: [b.example], storage: {filesystem: {root: one}}}
+  - {host: c.example, storage: {filesystem: {root: one}}}
+  - {host: d.example, storage: {filesystem: {root: two}}}
+";
+        let config = parse(text, "p", Path::new("/")).unwrap();
+        let now = Timestamp::from_second(1000).unwrap();
+        let digest = Digest::of(b"runs");
+        let named = format!(
+            "a.example/app:1\nb.example/app:2\nc.example/app:3\nc.example/app@{digest}\nd.example/app:4"
+        );
+        let inventory = Arc::new(Inventory {
+            sources: vec![Arc::new(references::read_text("keep", &named, now))],
+        });
+        let set = KeepSet::of(
+            &complete(&inventory, now).unwrap(),
+            &Aliases::default(),
+            std::iter::empty(),
+            SignedDuration::from_secs(1),
+        );
+        let registry = config.registry("a.example").unwrap();
+        let proven = super::references(&set, (&config, registry), &|_| false);
+        let expected = [
+            "a.example/app:1".to_owned(),
+            "b.example/app:2".to_owned(),
+            "a.example/app:3".to_owned(),
+            format!("a.example/app@{digest}"),
+        ];
+        assert_eq!(proven, expected.into());
+    }
 }

@@ -114,7 +114,7 @@ fn tags(
     set: &KeepSet,
     now: Timestamp,
 ) -> Vec<TagView> {
-    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
+    let is_own = |host: &str| config.leads_to(host, registry);
     let protection = Protection::of(set, &is_own, &|host| config.registry(host).is_some());
     let planned = retention::plan(&Input {
         graph: plan.graph(),

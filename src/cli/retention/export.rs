@@ -84,7 +84,7 @@ pub async fn run(arguments: ExportArguments, global: &Global) -> anyhow::Result<
         terminal::complain("nothing is written: what is needed is not known in full");
         return Ok(Exit::Unknown);
     };
-    let is_own = |host: &str| registry.names().any(|name| name.eq_ignore_ascii_case(host));
+    let is_own = |host: &str| config.leads_to(host, registry);
     let form = arguments.form.into();
     terminal::print(&export::export(
         &kept.set,

@@ -164,9 +164,9 @@ impl Session<'_> {
                     .is_some_and(|id| graph.object(id).size().is_some() && graph.node(id).is_some())
             })
         };
-        let references = proof::references(&kept.set, &self.work.registry, &stored);
+        let references = proof::references(&kept.set, self.work.entry(), &stored);
         let running = if self.plan.is_none() && self.work.registry.gc.executor.is_foreign() {
-            let all = proof::references(&kept.set, &self.work.registry, &|_| true);
+            let all = proof::references(&kept.set, self.work.entry(), &|_| true);
             all.difference(&references).cloned().collect()
         } else {
             BTreeSet::new()

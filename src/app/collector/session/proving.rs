@@ -179,7 +179,7 @@ impl Session<'_> {
     /// Whoever asks a replica; `None` for one that cannot be asked.
     fn asker(&self, replica: Endpoint) -> Option<Prover> {
         let kept = self.kept.as_ref();
-        let all = kept.map(|kept| proof::references(&kept.set, &self.work.registry, &|_| false));
+        let all = kept.map(|kept| proof::references(&kept.set, self.work.entry(), &|_| false));
         // By one round it is known as whom to ask.
         let one: BTreeSet<String> = all.unwrap_or_default().into_iter().take(1).collect();
         self.work.runtime.block_on(proof::asker(
