@@ -583,7 +583,17 @@ impl One {
                 Verdict::Unknown => Code::ImageUnknown,
             };
             if facts.is_met(code) != Some(false) {
-                let message = format!("{}: see `pullproof explain`", image.reference());
+                let reference = image.reference();
+                let message = match code {
+                    Code::ImageBroken => format!(
+                        "{reference} could be pulled and cannot be any more: push it again, or name it under \
+                         `gc.acknowledged` if it is known to be lost; `pullproof explain {reference}` shows what is \
+                         missing"
+                    ),
+                    _ => format!(
+                        "whether {reference} can be pulled is not known: `pullproof explain {reference}` shows why"
+                    ),
+                };
                 facts.refused(Refusal::new(code, message));
             }
         }

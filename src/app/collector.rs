@@ -24,6 +24,7 @@ use crate::collection::gate::Facts;
 use crate::collection::guard::Guards;
 use crate::collection::item::{Item, RunId};
 use crate::collection::machine::{Effect, Ending, Event, Goal, Machine, Rules};
+use crate::collection::proven::{self, Memory};
 use crate::collection::rehearsed::Rehearsed;
 use crate::collection::run::Why;
 use crate::collection::select::Left;
@@ -417,6 +418,29 @@ fn restored(work: &Work, restore: &Restore) -> Report {
     }
 }
 
+/// What the gate would say of the images that are kept, which are proven now: for whoever asks outside of a session.
+/// What was proven earlier is read, and nothing is remembered.
+pub async fn images_say(work: &Work, kept: &Kept) -> Vec<Refusal> {
+    let (config, registry) = work.entry();
+    let read = {
+        let (config, registry) = (config.clone(), registry.clone());
+        move || {
+            let vault = vault(&config, &registry).map_err(|refusal| refusal.message)?;
+            memory::read::<Memory>(&vault, session::gate::PROVEN)
+        }
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    let remembered = match read.unwrap_or_else(|panic| Err(panic.to_string())) {
+        Ok(remembered) => remembered.unwrap_or_default(),
+        Err(problem) => return vec![Refusal::new(Code::ProofStale, problem)],
+    };
+    let references = proof::references(&kept.set, work.entry(), &|_| false);
+    let proving = proof::prove(&work.registries, &registry.host, &references, &work.clock);
+    let (proofs, _) = proving.await;
+    let is_acknowledged = |reference: &str| work.is_acknowledged(reference);
+    proven::judge(&proofs, &remembered, registry.gc.require, &is_acknowledged).refusals
+}
+
 /// What comes of a session that does not begin: a registry that a run which died left read-only is made
 /// writable all the same.
 pub fn refused(work: &Work, refusal: Refusal) -> Report {
@@ -572,7 +596,10 @@ fn wanted(task: &Task, journals: &Journals) -> Result<Wanted, Refusal> {
     let may_be_none = matches!(restore, Restore::All | Restore::Worse | Restore::Digests(_));
     if found.is_empty() && !may_be_none {
         let message = match restore {
-            Restore::Run(run) => format!("nothing of the run {run} is in quarantine"),
+            Restore::Run(run) => format!(
+                "nothing of the run {run} is in quarantine: it was put back or purged; `pullproof gc status` tells \
+                 what is held"
+            ),
             Restore::Digest(digest) => format!("{digest} is in no quarantine of this storage"),
             Restore::All | Restore::Worse | Restore::Digests(_) => String::new(),
         };

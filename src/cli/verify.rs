@@ -66,6 +66,9 @@ pub struct VerifyArguments {
         env = "PULLPROOF_FAIL_ON"
     )]
     fail_on: FailOn,
+    /// That no image is named at all is no failure
+    #[arg(long, env = "PULLPROOF_ALLOW_EMPTY")]
+    allow_empty: bool,
 }
 
 /// [`Depth`] as a word on the command line.
@@ -130,11 +133,16 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
         tags,
         output,
         fail_on,
+        allow_empty,
     } = arguments;
     let depth = Depth::from(depth);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let wanted = given.sources.wanted(&references, &config)?;
-    let inventory = sources::read_once(&wanted, &clock).await;
+    let mut inventory = sources::read_once(&wanted, &clock).await;
+    let proves = Proves {
+        fail_on,
+        is_nothing: !allow_empty && mark_empty(&mut inventory),
+    };
     tell_incomplete(&inventory);
     let stats = Stats::default();
     let registries = Registries {
@@ -188,9 +196,43 @@ pub async fn run(arguments: VerifyArguments, global: &Global) -> anyhow::Result<
     view.tell_foreign_layers(&foreign_layers);
     let answers = wanted.iter().any(Wanted::names_workloads);
     let answers = answers.then(|| Answers::of(&snapshot));
-    let text = shown(&view, answers, &inventory, &wanted, output, fail_on)?;
+    let text = shown(&view, answers, &inventory, &wanted, output, proves)?;
     terminal::print(&text)?;
-    Ok(exit(fail_on, view.summary, inventory.is_complete()))
+    Ok(exit(proves, view.summary, inventory.is_complete()))
+}
+
+/// Where not one image is named, no source is believed to be whole: what was to name them may have failed before
+/// the pipe, or the path is another one. Whether that is so.
+fn mark_empty(inventory: &mut Inventory) -> bool {
+    let is_empty = inventory.sources.iter().all(|it| it.uses.is_empty());
+    if is_empty {
+        for source in &mut inventory.sources {
+            if source.incomplete.is_none() {
+                let reason = "it names no image; with `set -o pipefail` a command that fails before a pipe is seen, \
+                              and where nothing is meant to be named say --allow-empty";
+                Arc::make_mut(source).incomplete = Some(reason.to_owned());
+            }
+        }
+    }
+    is_empty
+}
+
+/// What a result has to be.
+#[derive(Debug, Clone, Copy)]
+struct Proves {
+    fail_on: FailOn,
+    /// There was nothing to prove, though there should be.
+    is_nothing: bool,
+}
+
+impl Proves {
+    fn counts_unknown(self) -> bool {
+        match self.fail_on {
+            FailOn::Unknown => true,
+            FailOn::Broken => self.is_nothing,
+            FailOn::Never => false,
+        }
+    }
 }
 
 /// `answers` where somebody asked about workloads: of images that were only named, nobody knows what they are for.
@@ -200,7 +242,7 @@ fn shown(
     inventory: &Inventory,
     wanted: &[Wanted],
     form: Form,
-    fail_on: FailOn,
+    proves: Proves,
 ) -> anyhow::Result<String> {
     let as_table = |breadth| {
         let (sum, requests) = (view.summary, total(view.requests));
@@ -220,12 +262,12 @@ fn shown(
         Form::Json => as_script(Output::Json),
         Form::Yaml => as_script(Output::Yaml),
         Form::Junit => {
-            let counts_unknown = fail_on == FailOn::Unknown;
+            let places = places(view, wanted);
             Ok(junit::junit(
                 view,
                 &sources,
-                &places(view, wanted),
-                counts_unknown,
+                &places,
+                proves.counts_unknown(),
             )?)
         }
         Form::Sarif => {
@@ -245,9 +287,9 @@ fn places(view: &view::Verify, wanted: &[Wanted]) -> Places {
 }
 
 /// An incomplete source is something that is not known.
-fn exit(fail_on: FailOn, summary: view::Summary, is_complete: bool) -> Exit {
-    let counts_broken = fail_on != FailOn::Never;
-    let counts_unknown = fail_on == FailOn::Unknown;
+fn exit(proves: Proves, summary: view::Summary, is_complete: bool) -> Exit {
+    let counts_broken = proves.fail_on != FailOn::Never;
+    let counts_unknown = proves.counts_unknown();
     if counts_broken && summary.broken > 0 {
         Exit::Broken
     } else if counts_unknown && (summary.unknown > 0 || !is_complete) {
@@ -327,12 +369,46 @@ mod tests {
             broken,
             unknown,
         };
-        assert_eq!(exit(FailOn::Unknown, summary(1, 1), true), Exit::Broken);
-        assert_eq!(exit(FailOn::Unknown, summary(0, 1), true), Exit::Unknown);
-        assert_eq!(exit(FailOn::Unknown, summary(0, 0), false), Exit::Unknown);
-        assert_eq!(exit(FailOn::Unknown, summary(0, 0), true), Exit::Done);
-        assert_eq!(exit(FailOn::Broken, summary(0, 1), true), Exit::Done);
-        assert_eq!(exit(FailOn::Broken, summary(1, 0), true), Exit::Broken);
-        assert_eq!(exit(FailOn::Never, summary(1, 1), true), Exit::Done);
+        let with = |fail_on, is_nothing| Proves {
+            fail_on,
+            is_nothing,
+        };
+        assert_eq!(
+            exit(with(FailOn::Unknown, false), summary(1, 1), true),
+            Exit::Broken
+        );
+        assert_eq!(
+            exit(with(FailOn::Unknown, false), summary(0, 1), true),
+            Exit::Unknown
+        );
+        assert_eq!(
+            exit(with(FailOn::Unknown, false), summary(0, 0), false),
+            Exit::Unknown
+        );
+        assert_eq!(
+            exit(with(FailOn::Unknown, false), summary(0, 0), true),
+            Exit::Done
+        );
+        assert_eq!(
+            exit(with(FailOn::Broken, false), summary(0, 1), true),
+            Exit::Done
+        );
+        assert_eq!(
+            exit(with(FailOn::Broken, false), summary(1, 0), true),
+            Exit::Broken
+        );
+        assert_eq!(
+            exit(with(FailOn::Never, false), summary(1, 1), true),
+            Exit::Done
+        );
+        // Nothing that was proven is no proof, but for who wants none.
+        let none = summary(0, 0);
+        for (fail_on, expected) in [
+            (FailOn::Unknown, Exit::Unknown),
+            (FailOn::Broken, Exit::Unknown),
+            (FailOn::Never, Exit::Done),
+        ] {
+            assert_eq!(exit(with(fail_on, true), none, false), expected);
+        }
     }
 }

@@ -215,7 +215,7 @@ mod tests {
             SignedDuration::from_secs(1),
         );
         let registry = config.registry("a.example").unwrap();
-        let proven = super::references(&set, (&config, registry), &|_| false);
+        let proven = references(&set, (&config, registry), &|_| false);
         let expected = [
             "a.example/app:1".to_owned(),
             "b.example/app:2".to_owned(),

@@ -38,7 +38,7 @@ use crate::vault::{Lock, LockError, Moved, Vault};
 mod cluster;
 pub mod foreign;
 mod forgetting;
-mod gate;
+pub(super) mod gate;
 mod listing;
 mod pacing;
 mod proving;

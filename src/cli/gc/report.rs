@@ -146,6 +146,7 @@ pub(super) fn waiting(waits: &Waits) -> String {
 pub(super) fn text(
     registry: &Registry,
     report: &Report,
+    is_restore: bool,
     output: Output,
     paint: Paint,
 ) -> anyhow::Result<String> {
@@ -178,11 +179,15 @@ pub(super) fn text(
         told: &report.told,
         refusals: &report.refusals,
     };
-    Ok(structured(output, &view)?.unwrap_or_else(|| words(&view, report, paint)))
+    Ok(structured(output, &view)?.unwrap_or_else(|| words(&view, report, is_restore, paint)))
 }
 
-fn words(view: &View<'_>, report: &Report, paint: Paint) -> String {
-    let mut text = format!("{}  {}", paint.bold(view.storage), view.result);
+fn words(view: &View<'_>, report: &Report, is_restore: bool, paint: Paint) -> String {
+    let result = match view.result {
+        "planned" if is_restore => "nothing of it is in quarantine, so nothing was put back",
+        result => result,
+    };
+    let mut text = format!("{}  {result}", paint.bold(view.storage));
     if let Some(run) = &view.run {
         text.push_str(&format!(", run {run}"));
     }

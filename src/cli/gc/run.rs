@@ -12,6 +12,7 @@ use super::plan;
 use super::report;
 use crate::app::collector::ended::LeftAs;
 use crate::app::collector::{self, Only, Reading, Report, Restore, Task, Work};
+use crate::app::plan::Kept;
 use crate::app::registries::Registries;
 use crate::cli::given::GivenSources;
 use crate::cli::output::Output;
@@ -203,8 +204,11 @@ async fn session(
     let closed = closed(&registry, clock.now()).filter(|_| !is_restore);
     let report = match closed {
         Some(first) => {
-            let others = all_closed(&given, &config, &registry, &clock).await;
+            let (mut others, kept) = all_closed(&given, &config, &registry, &clock).await;
             let work = work(config, registry.clone(), given, clock, Timestamp::MAX);
+            if let Some(kept) = kept {
+                others.extend(collector::images_say(&work, &kept).await);
+            }
             let refused = tokio::task::spawn_blocking(move || collector::refused(&work, first));
             let mut report = refused.await?;
             report.refusals.extend(others);
@@ -219,7 +223,13 @@ async fn session(
             carried_out(work, task).await?
         }
     };
-    let text = report::text(&registry, &report, common.output, Paint::for_stdout())?;
+    let text = report::text(
+        &registry,
+        &report,
+        is_restore,
+        common.output,
+        Paint::for_stdout(),
+    )?;
     starter.tell(&report, known, registry).await;
     terminal::print(&text)?;
     Ok(match report.ending {
@@ -290,27 +300,30 @@ pub(in crate::cli) fn window_closed(registry: &Registry, now: Timestamp) -> Opti
     Some(Refusal::new(Code::WindowClosed, message))
 }
 
-/// What else can be told of the gate by now: nobody is to find out one after the other.
+/// What else can be told of the gate by now, and what is kept: nobody is to find out one after the other.
 async fn all_closed(
     given: &GivenSources,
     config: &Config,
     registry: &Registry,
     clock: &Arc<dyn Clock>,
-) -> Vec<Refusal> {
+) -> (Vec<Refusal>, Option<Kept>) {
     let looked = {
         let (config, registry) = (config.clone(), registry.clone());
         tokio::task::spawn_blocking(move || collector::look(&config, &registry).facts.refusals())
     };
     let mut refusals = looked.await.unwrap_or_default();
     match keep::read(given, config, registry, clock, Vec::new()).await {
-        Ok(Ok(kept)) => refusals.extend(kept.refusals),
+        Ok(Ok(mut kept)) => {
+            refusals.append(&mut kept.refusals);
+            return (refusals, Some(kept));
+        }
         Ok(Err(more)) => refusals.extend(more),
         Err(error) => {
             let message = format!("the sources cannot be read: {error:#}");
             refusals.push(Refusal::new(Code::InventoryIncomplete, message));
         }
     }
-    refusals
+    (refusals, None)
 }
 
 pub(in crate::cli) fn work(

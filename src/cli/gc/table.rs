@@ -167,7 +167,7 @@ fn totals(counts: &Counts) -> Vec<String> {
     ];
     if young > 0 {
         lines.push(format!(
-            "too young to go: {}, {}",
+            "too young to go (`gc.minimumAge`): {}, {}",
             counted(young, "blob", "blobs"),
             size(young_bytes)
         ));

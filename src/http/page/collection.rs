@@ -190,7 +190,10 @@ fn sentence(
         0 => "The gate is closed: not everything was looked at yet.".to_owned(),
         _ => format!("The gate is closed: {refused} {verb} against a collection."),
     };
-    ("unknown", "?", sentence)
+    match gate.refused {
+        0 => ("unknown", "?", sentence),
+        _ => ("broken", "✗", sentence),
+    }
 }
 
 fn mode(mode: Mode) -> &'static str {

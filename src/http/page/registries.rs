@@ -142,7 +142,9 @@ impl RegistryCard {
             count: words::number(count),
             href: of(verdict.as_str()),
         });
-        let minutes = u64::try_from(passed.as_secs() / 60).unwrap_or_default();
+        // Of the first minute nothing is said: a part of it would be a wild guess.
+        let seconds = u64::try_from(passed.as_secs()).unwrap_or_default();
+        let seconds = (seconds >= 60).then_some(seconds);
         let known = (images - unknown) as u64;
         Self {
             name: registry.host.to_string(),
@@ -159,7 +161,7 @@ impl RegistryCard {
             objects: count(registry.objects.iter().map(|count| count.blobs).sum()),
             bytes: words::bytes(registry.objects.iter().map(|count| count.bytes).sum()),
             requests: count(traffic.requests),
-            per_minute: traffic.requests.checked_div(minutes).map(count),
+            per_minute: seconds.map(|it| count(traffic.requests.saturating_mul(60) / it)),
             per_day: count(registry.requests_per_day),
             failed: count(traffic.failed),
             limited: count(traffic.limited),

@@ -173,6 +173,38 @@ async fn what_cannot_be_read_leaves_the_answer_open() {
     }
 }
 
+/// What a command before the pipe said when it failed, or nothing: an error is never an empty list.
+#[tokio::test]
+async fn where_no_image_is_named_nothing_is_proven() {
+    for text in ["", "# nothing\n", "---\n---\n", "Error: chart not found\n"] {
+        for source in [["-f", "-"], ["--references", "-"]] {
+            if source[0] == "--references" && text.contains(['E', '-']) {
+                continue;
+            }
+            for (more, code) in [
+                (&[][..], 3),
+                (&["--fail-on", "broken"], 3),
+                (&["--fail-on", "never"], 0),
+                (&["--allow-empty"], 0),
+            ] {
+                let arguments = [&["verify"], &source[..], more].concat();
+                let ended = with_input(&arguments, text).await;
+                assert_eq!(ended.code, code, "{arguments:?} {text:?}: {ended:?}");
+                let is_told = ended
+                    .stderr
+                    .contains("source stdin is incomplete: it names no image");
+                assert_eq!(is_told, more != ["--allow-empty"], "{ended:?}");
+            }
+        }
+    }
+    let ended = with_input(&["verify", "-f", "-", "-o", "junit"], "").await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stdout.contains("errors=\"1\""), "{ended:?}");
+    // A path that is another one than was meant passes no pipeline, whatever it is to fail on.
+    let ended = with_input(&["verify", "-f", "nowhere", "--fail-on", "broken"], "").await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+}
+
 #[tokio::test]
 async fn what_is_asked_for_by_a_name_that_is_not_whole_is_told_where_it_is() {
     let home = tempfile::tempdir().unwrap();

@@ -170,6 +170,12 @@ async fn each_thing_that_closes_the_gate_is_told_and_nothing_is_touched() {
     fs::remove_file(desk.root().join("pullproof/proven.json")).unwrap();
     desk.keep(&["app:v1", "app:lost"]);
     refused(&["image_broken"]).await;
+    // It is told as well where nothing would be begun: nobody finds out one after the other.
+    desk.configure("plan", "");
+    refused(&["plan_only", "image_broken"]).await;
+    desk.configure("quarantine", r#""windows": []"#);
+    refused(&["window_closed", "image_broken"]).await;
+    desk.configure("quarantine", "");
     // Nor by whoever silences its alerts: it is kept all the same.
     desk.keep(&["app:v1"]);
     silenced(&desk, "app:lost");

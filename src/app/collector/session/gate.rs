@@ -28,7 +28,7 @@ const WINDOWS: usize = 16;
 pub(super) const UNSETTLED: &str = "unsettled";
 
 /// Beside the journal: what was ever proven.
-pub(super) const PROVEN: &str = "proven.json";
+pub(in crate::app::collector) const PROVEN: &str = "proven.json";
 
 impl Session<'_> {
     /// What can be told before anything is listed.
