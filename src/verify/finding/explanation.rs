@@ -90,7 +90,7 @@ pub fn explain(code: Code) -> Explanation {
         Code::RateLimited => (
             "The registry limits requests",
             "It answered 429: the quota is used up for now, and pulls of nodes may be refused for the same reason.",
-            "Give the registry a credential with a larger quota, or a longer `interval`.",
+            "Give the registry a credential with a larger quota, or a longer `verify.interval`.",
         ),
         Code::Unreachable => (
             "The registry cannot be reached",
