@@ -81,7 +81,12 @@ async fn the_alerts_and_the_dashboards_arrive_as_they_are() {
         .iter()
         .find(|it| it.kind() == "PrometheusRule")
         .unwrap();
-    let alerts: Value = serde_saphyr::from_str(&read("alerts/pullproof.rules.yaml")).unwrap();
+    // Those values have a place of their own for runbooks.
+    let published = "https://github.com/pullproof/pullproof/blob/main/docs/alerts.md";
+    let alerts = read("alerts/pullproof.rules.yaml");
+    assert!(alerts.contains(published));
+    let alerts = alerts.replace(published, "https://wiki.example/pullproof");
+    let alerts: Value = serde_saphyr::from_str(&alerts).unwrap();
     assert_eq!(rule.value["spec"], alerts);
     let maps = objects
         .iter()

@@ -88,16 +88,6 @@ const ALL: &[(&str, &str, By)] = &[
     ),
     (
         "install.md",
-        "helm upgrade --install pullproof oci:",
-        By::Installed,
-    ),
-    (
-        "install.md",
-        "helm upgrade --install pullproof deploy/",
-        By::Installed,
-    ),
-    (
-        "install.md",
         "kubectl -n pullproof port-forward",
         By::Nobody("it needs a kubelet"),
     ),
@@ -106,8 +96,9 @@ const ALL: &[(&str, &str, By)] = &[
         "kubectl -n pullproof exec",
         By::Nobody("it needs a kubelet"),
     ),
-    ("install.md", "kubectl apply", By::Installed),
-    ("install.md", "kubectl create", By::Installed),
+    ("install.md", "helm upgrade", By::Test("deploy/said.rs")),
+    ("install.md", "kubectl apply", By::Test("deploy/said.rs")),
+    ("install.md", "kubectl create", By::Test("deploy/said.rs")),
     ("install.md", "make image", By::Test("deploy/image.rs")),
     ("install.md", "deploy/image/", By::Test("deploy/image.rs")),
     (
