@@ -257,9 +257,20 @@ impl Global {
         match choose(&config).cloned() {
             Ok(registry) => Ok((config, registry)),
             Err(problem) => {
-                terminal::complain(&format!("error: {problem}"));
+                let read = self.read();
+                terminal::complain(&format!("error: {problem}\n  ({read})"));
                 Err(Exit::Usage)
             }
+        }
+    }
+
+    /// Which configuration that was: what is missed in one may stand in another.
+    fn read(&self) -> String {
+        match self.path() {
+            Some(file) => format!("configuration: {}", file.display()),
+            None => "no configuration was read: there is no pullproof.yaml here, and neither --config nor \
+                     PULLPROOF_CONFIG names one"
+                .to_owned(),
         }
     }
 

@@ -552,17 +552,11 @@ impl One {
         }
         self.images(&mut facts);
         // What only a run can tell, as the last one told it.
-        for code in Code::ALL {
-            if facts.is_met(code).is_none() && self.facts.is_met(code) == Some(true) {
-                facts.met(code);
-            }
-        }
-        for refusal in self.facts.refusals() {
-            if facts.is_met(refusal.code).is_none() {
-                facts.refused(refusal);
-            }
-        }
-        self.change(|status| status.gate = facts);
+        let carried = facts.carry(&self.facts);
+        self.change(|status| {
+            status.gate = facts;
+            status.carried = carried;
+        });
     }
 
     /// What the last verification says of this registry's images.

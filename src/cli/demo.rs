@@ -3,6 +3,7 @@
 //! The registry serves a real storage tree, the daemon is the one that `serve` runs, and what breaks
 //! is removed from the tree: nothing here is told what to find.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,13 @@ struct World {
     tree: Tree,
     directory: tempdir::Directory,
     host: String,
+}
+
+impl World {
+    /// The configuration's file.
+    fn configuration(&self) -> PathBuf {
+        self.directory.path().join("pullproof.yaml")
+    }
 }
 
 pub async fn run(arguments: DemoArguments, global: &Global) -> anyhow::Result<Exit> {
@@ -152,7 +160,8 @@ fn configuration(world: &World, scene: &Scene) -> anyhow::Result<config::Config>
         scene.workloads(&world.host),
     )?;
     let text = format!(
-        "inventory:\n  manifests: [{{name: demo, path: workloads.yaml}}]\n\
+        "# What this demo was started with, for commands beside it.\n\
+         inventory:\n  manifests: [{{name: demo, path: workloads.yaml}}]\n\
          registries:\n  - {{host: \"{}\", plainHttp: true, kind: distribution, storage: {{filesystem: {{root: registry}}}}}}\n\
          verify: {{interval: 2s, blobInterval: 2s}}\n\
          state: {{directory: state}}\n\
@@ -160,7 +169,13 @@ fn configuration(world: &World, scene: &Scene) -> anyhow::Result<config::Config>
         world.host,
         collection::configuration(SystemClock.now()),
     );
-    Ok(config::parse(&text, "demo.yaml", directory)?)
+    let file = world.configuration();
+    std::fs::write(&file, &text)?;
+    Ok(config::parse(
+        &text,
+        &file.display().to_string(),
+        directory,
+    )?)
 }
 
 fn introduce(world: &World, page: &str, metrics: &str, paint: Paint) -> anyhow::Result<()> {
@@ -254,12 +269,46 @@ async fn tell(
             paint.green("pullable")
         ))?;
     } else {
+        say(&beside(world, &swept, paint))?;
         say(&format!(
-            "Look at the page and the metrics now; nodes that have the old layers cached would have hidden this\nfor days. {} ends the demo and removes its files.",
+            "{} ends the demo and removes its files.",
             paint.bold("Ctrl-C"),
         ))?;
     }
     Ok(())
+}
+
+/// What may be done beside it. Nothing of that changes what the demo tells.
+fn beside(world: &World, swept: &Swept, paint: Paint) -> String {
+    let program = program();
+    let image = format!("{}/{}:{}", world.host, swept.repository, swept.tag);
+    let configuration = world.configuration();
+    let commands = [
+        ("verify", "a table; its exit code is 2"),
+        (&format!("explain {image}"), "what was asked and answered"),
+        ("gc plan", "what would go, and why"),
+        ("gc run", "what speaks against that now"),
+    ];
+    let width = commands.iter().map(|(words, _)| words.len()).max();
+    let width = width.unwrap_or_default();
+    let commands =
+        commands.map(|(words, about)| format!("\n  {program} {words:width$}  # {about}"));
+    format!(
+        "{}      Look at the page and the metrics now; nodes that have the old layers cached would have hidden this\n  for days. Or ask in another terminal:\n\n  export PULLPROOF_CONFIG={}{}",
+        paint.bold("look"),
+        configuration.display(),
+        commands.concat(),
+    )
+}
+
+/// This program, as it can be called from here.
+fn program() -> String {
+    let Ok(program) = std::env::current_exe() else {
+        return "pullproof".to_owned();
+    };
+    let here = std::env::current_dir().unwrap_or_default();
+    let near = program.strip_prefix(here).unwrap_or(&program);
+    near.display().to_string()
 }
 
 async fn report(image: &ImageState, metrics: &str, paint: Paint) -> anyhow::Result<()> {

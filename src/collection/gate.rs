@@ -3,7 +3,7 @@
 //! Every condition of the contract is asked for, and one that was not looked at is not met. A [`Permit`] is
 //! made here and nowhere else, for one holder of the storage's lock and for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::gc::refusal::{Code, Refusal};
 use crate::second::Second;
@@ -42,6 +42,18 @@ impl Facts {
     /// Whether a condition is met; `None` if it was not looked at.
     pub fn is_met(&self, code: Code) -> Option<bool> {
         self.0.get(&code).map(Result::is_ok)
+    }
+
+    /// Takes what was known before of each condition that was not looked at now; the result is which.
+    pub fn carry(&mut self, before: &Self) -> BTreeSet<Code> {
+        let unseen = before
+            .0
+            .iter()
+            .filter(|(code, _)| !self.0.contains_key(code));
+        let unseen: BTreeMap<_, _> = unseen.map(|(code, fact)| (*code, fact.clone())).collect();
+        let carried = unseen.keys().copied().collect();
+        self.0.extend(unseen);
+        carried
     }
 
     /// All that speaks against it, in order of the conditions.
@@ -131,6 +143,27 @@ mod tests {
                 [code]
             );
         }
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_as_it_was_before() {
+        let mut before = Facts::default();
+        before.met(Code::DrillStale);
+        before.met(Code::Paused);
+        for replica in ["one", "two"] {
+            before.refused(Refusal::new(Code::CacheUnsettled, replica));
+        }
+        let mut now = Facts::default();
+        now.refused(Refusal::new(Code::Paused, "an operator paused it"));
+        let carried = now.carry(&before);
+        assert_eq!(carried, [Code::CacheUnsettled, Code::DrillStale].into());
+        assert_eq!(now.is_met(Code::DrillStale), Some(true));
+        assert_eq!(now.is_met(Code::Paused), Some(false));
+        let of_caches = now.refusals().into_iter();
+        let of_caches = of_caches.filter(|it| it.code == Code::CacheUnsettled);
+        let told: Vec<String> = of_caches.map(|it| it.message).collect();
+        assert_eq!(told, ["one", "two"]);
+        assert_eq!(now.is_met(Code::NotLeader), None);
     }
 
     #[test]

@@ -36,9 +36,11 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
         checker.report.add("inventory.mentions", message);
     }
     let inventory = sources::check(&mut checker, raw.inventory.unwrap_or_default());
+    let retention = raw.retention.unwrap_or_default();
+    let deletes = retention.mode == Some(raw::RetentionMode::Delete);
     let retention = checker.retention(
         "retention",
-        raw.retention.unwrap_or_default(),
+        retention,
         &Retention::default(),
         inventory.keep_seen,
     );
@@ -52,17 +54,26 @@ pub(super) fn check(raw: raw::Config, base: &Path, report: &mut Report<'_>) -> C
                        `inventory.clusters`, or leave this out";
         checker.report.add("kubernetesEvents.write", message);
     }
+    let registries = registry::check(
+        &mut checker,
+        raw.registries.unwrap_or_default(),
+        registry::Defaults {
+            verify: &verify,
+            gc: &gc,
+            retention: &retention,
+            keep_seen: inventory.keep_seen,
+        },
+    );
+    let mut decided = registries.iter().map(|it| &it.retention);
+    if deletes
+        && retention.policies.is_empty()
+        && decided.all(|it| it.policies.is_empty())
+        && !checker.report.has("registries")
+    {
+        checker.deletes_by_no_policy("retention");
+    }
     Config {
-        registries: registry::check(
-            &mut checker,
-            raw.registries.unwrap_or_default(),
-            registry::Defaults {
-                verify: &verify,
-                gc: &gc,
-                retention: &retention,
-                keep_seen: inventory.keep_seen,
-            },
-        ),
+        registries,
         inventory,
         verify,
         gc,

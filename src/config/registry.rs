@@ -157,6 +157,7 @@ impl Checker<'_, '_> {
         if !validates {
             self.suits_validation(path, &gc);
         }
+        let retention = raw.retention.unwrap_or_default();
         Registry {
             host,
             endpoint,
@@ -182,13 +183,22 @@ impl Checker<'_, '_> {
                 .and_then(|raw| self.storage(&of("storage"), raw)),
             validates,
             gc,
-            retention: self.retention(
-                &of("retention"),
-                raw.retention.unwrap_or_default(),
-                defaults.retention,
-                defaults.keep_seen,
-            ),
+            retention: self.own_retention(&of("retention"), retention, defaults),
         }
+    }
+
+    fn own_retention(
+        &mut self,
+        path: &str,
+        raw: raw::Retention,
+        defaults: Defaults<'_>,
+    ) -> Retention {
+        let deletes = raw.mode == Some(raw::RetentionMode::Delete);
+        let retention = self.retention(path, raw, defaults.retention, defaults.keep_seen);
+        if deletes && retention.policies.is_empty() {
+            self.deletes_by_no_policy(path);
+        }
+        retention
     }
 
     /// `is_safe`: what is asked for a token is not to hear a credential in the clear.

@@ -87,6 +87,17 @@ impl Checker<'_, '_> {
         }
     }
 
+    /// Says that `mode: delete`, written under `path`, deletes nothing: whoever writes it expects that something
+    /// goes.
+    pub(super) fn deletes_by_no_policy(&mut self, path: &str) {
+        if self.report.is_below(&format!("{path}.policies")) {
+            return;
+        }
+        let message = "no policy says what stays, and without one nothing goes; add `policies: [{repositories: \
+                       [\"**\"], keep: [{newest: 10}]}]` beside it, or leave this out";
+        self.report.add(&format!("{path}.mode"), message);
+    }
+
     fn policy(&mut self, path: &str, raw: raw::Policy, keep_seen: Duration) -> Policy {
         let raw::Policy {
             repositories,

@@ -670,6 +670,44 @@ fn mentions_are_of_listed_registries() {
 }
 
 #[test]
+fn whoever_deletes_tags_has_a_policy() {
+    let policy = "policies: [{repositories: [team/*], keep: [{newest: 3}]}]";
+    for text in [
+        format!("retention: {{mode: delete, {policy}}}"),
+        // Of some registries nothing goes.
+        format!(
+            "{{retention: {{mode: delete, {policy}}}, registries: [{{host: a.example, retention: {{policies: []}}}}]}}"
+        ),
+        // The mode for all, and the policies where they differ.
+        format!(
+            "{{retention: {{mode: delete}}, registries: [{{host: a.example}}, {{host: b.example, retention: {{{policy}}}}}]}}"
+        ),
+        "retention: {mode: plan}".to_owned(),
+    ] {
+        parsed(&text);
+    }
+    let way_out = "no policy says what stays, and without one nothing goes; add `policies: [{repositories: [\"**\"], keep: [{newest: 10}]}]` beside it, or leave this out";
+    for (text, place) in [
+        ("retention: {mode: delete}", "1:19 retention.mode"),
+        (
+            "retention: {mode: delete, policies: []}",
+            "1:19 retention.mode",
+        ),
+        (
+            "registries: [{host: a.example, retention: {mode: delete}}]",
+            "1:50 registries[0].retention.mode",
+        ),
+    ] {
+        check(text, &[&format!("{place}: {way_out}")]);
+    }
+    // What is wrong with a policy is said, and not that there is none.
+    check(
+        "retention: {mode: delete, policies: 3}",
+        &["1:37 retention.policies: expected a list, found the number 3"],
+    );
+}
+
+#[test]
 fn events_are_for_the_workloads_of_clusters() {
     assert!(!Config::default().writes_events);
     for text in [

@@ -98,6 +98,8 @@ pub struct CollectionStatus {
     pub terms: Option<Terms>,
     /// What is known of each condition of the gate now.
     pub gate: Facts,
+    /// Conditions of which only a run can tell: they are in the gate as the last one found them.
+    pub carried: BTreeSet<Code>,
     /// Whether a session is under way.
     pub is_running: bool,
     /// Runs since the start, by result.

@@ -37,7 +37,9 @@ pub fn why(question: Question, count: Count, answer: Answer) -> String {
         Answer::Unknown if unknown > 0 => format!("{} of {named} unknown", number(unknown)),
         Answer::Unknown if images == 0 => match question {
             Question::LoseNode => "no workload is known to run".to_owned(),
-            Question::FailOver => "no workload of a standby cluster is known".to_owned(),
+            Question::FailOver => {
+                "no workload of a standby cluster is known (one has `role: failover`)".to_owned()
+            }
             Question::RollBack => "no earlier version of a workload is known".to_owned(),
         },
         Answer::Unknown => format!("{named} proven, but the inventory may not be whole"),
@@ -98,7 +100,7 @@ mod tests {
                 Question::FailOver,
                 count(0, 0, 0),
                 Answer::Unknown,
-                "no workload of a standby cluster is known",
+                "no workload of a standby cluster is known (one has `role: failover`)",
             ),
             (
                 Question::LoseNode,

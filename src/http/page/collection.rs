@@ -114,7 +114,7 @@ impl StorageCard {
         let status = told.collections.get(host);
         let terms = storage.terms.or_else(|| status.and_then(|it| it.terms));
         let week = Week::of(host, told.windows, now);
-        let gate = status.map(|status| Gate::of(&status.gate));
+        let gate = status.map(|status| Gate::of(&status.gate, &status.carried));
         let tags = told.retentions.get(host);
         let tags = tags.map(|status| TagsCard::of(host, status, &week, now));
         let has_tags_only = tags.is_some() && !told.storages.contains_key(host) && status.is_none();

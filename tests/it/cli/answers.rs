@@ -8,7 +8,7 @@ use crate::support::parts::require;
 use crate::support::registry::{Options, Registry, Version};
 
 const NOT_KNOWN: [&str; 2] = [
-    "Can I fail over?    don't know  no workload of a standby cluster is known",
+    "Can I fail over?    don't know  no workload of a standby cluster is known (one has `role: failover`)",
     "Can I roll back?    don't know  no earlier version of a workload is known",
 ];
 

@@ -314,3 +314,24 @@ fn child_of(blobs: &Path, index: &str) -> String {
     let index: Value = serde_json::from_slice(&std::fs::read(data).unwrap()).unwrap();
     index["manifests"][0]["digest"].as_str().unwrap().to_owned()
 }
+
+#[tokio::test]
+async fn what_a_configuration_lacks_is_said_with_the_configuration_that_was_read() {
+    let home = tempfile::tempdir().unwrap();
+    let ended = pullproof_in(home.path(), &["gc", "plan"]).await;
+    assert_eq!(ended.code, 64, "{ended:?}");
+    for told in [
+        "error: no registry has a storage; write in the configuration\n  registries:",
+        "no configuration was read: there is no pullproof.yaml here",
+        "neither --config nor PULLPROOF_CONFIG names one",
+    ] {
+        assert!(ended.stderr.contains(told), "{ended:?}");
+    }
+    let file = home.path().join("other.yaml");
+    std::fs::write(&file, "registries: [{host: registry.example}]\n").unwrap();
+    let named = ["gc", "plan", "--config", file.to_str().unwrap()];
+    let ended = pullproof_in(home.path(), &named).await;
+    assert_eq!(ended.code, 64, "{ended:?}");
+    let told = format!("(configuration: {})", file.display());
+    assert!(ended.stderr.contains(&told), "{ended:?}");
+}

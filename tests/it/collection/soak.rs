@@ -60,7 +60,6 @@ const SHORT_IN_BUCKET: Scale = Scale {
 };
 
 const LONG_IN_BUCKET: Scale = Scale {
-    pushes: 2_500,
     collections: 30,
     ..LONG
 };

@@ -37,6 +37,11 @@ async fn what_is_shown_of_the_demo_and_beside_it_is_what_is_printed() {
     fs::create_dir(home.join("deploy")).unwrap();
     fs::write(home.join("deploy/workloads.yaml"), yaml).unwrap();
 
+    for (command, code) in demo.commands().iter().zip([2, 2, 0, 3]) {
+        let ended = bash(home, home, command).await;
+        assert_eq!(ended.code, code, "{command}: {ended:?}");
+    }
+
     let mut code = 0;
     for shown in run_by(By::Demo) {
         if shown.command == "echo $?" {

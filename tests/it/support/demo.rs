@@ -62,6 +62,19 @@ impl Demo {
         directory.join("workloads.yaml")
     }
 
+    /// What it says may be done beside it, each as a shell takes it.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let export = format!("export {}", self.after("\n  export ", "\n"));
+        let (_, rest) = self.told.split_once(&export).expect("it is said");
+        let lines = rest.lines().skip(1);
+        let commands: Vec<String> = lines
+            .map_while(|line| line.strip_prefix("  "))
+            .map(|line| format!("{export}; {line}"))
+            .collect();
+        assert_eq!(commands.len(), 4, "{}", self.told);
+        commands
+    }
+
     fn after(&self, before: &str, end: &str) -> String {
         let (_, rest) = self.told.split_once(before).expect("it says where it is");
         let (found, _) = rest.split_once(end).expect("it says where it is");

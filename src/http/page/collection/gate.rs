@@ -1,5 +1,7 @@
 //! What the conditions of a gate say now, with the way out of each refusal. Pure.
 
+use std::collections::BTreeSet;
+
 use super::super::words::{self, Piece};
 use crate::collection::gate::Facts;
 use crate::gc::refusal::Code;
@@ -21,13 +23,16 @@ pub(in crate::http::page) struct Condition {
     /// What has to be so.
     pub(in crate::http::page) wanted: &'static str,
     pub(in crate::http::page) is_met: Option<bool>,
+    /// Whether that is what the last run found, and nobody has looked since.
+    pub(in crate::http::page) is_carried: bool,
     /// Why it is not, and the way out.
     pub(in crate::http::page) messages: Vec<Vec<Piece>>,
     pub(in crate::http::page) more: usize,
 }
 
 impl Gate {
-    pub(super) fn of(facts: &Facts) -> Self {
+    /// Of `carried` conditions only the last run knew.
+    pub(super) fn of(facts: &Facts, carried: &BTreeSet<Code>) -> Self {
         let refusals = facts.refusals();
         let condition = |code: Code| {
             let of_it = refusals.iter().filter(|refusal| refusal.code == code);
@@ -35,6 +40,7 @@ impl Gate {
                 code: code.as_str(),
                 wanted: wanted(code),
                 is_met: facts.is_met(code),
+                is_carried: carried.contains(&code),
                 more: of_it.clone().count().saturating_sub(MESSAGES_SHOWN),
                 messages: of_it
                     .take(MESSAGES_SHOWN)
@@ -51,6 +57,11 @@ impl Gate {
             against,
             met,
         }
+    }
+
+    /// How many of what is met only the last run knew: nobody has looked since.
+    pub(in crate::http::page) fn met_before(&self) -> usize {
+        self.met.iter().filter(|it| it.is_carried).count()
     }
 
     /// What a run finds out by itself is not looked at before a window opens.
@@ -96,11 +107,12 @@ mod tests {
             facts.met(code);
         }
         facts.refused(Refusal::new(Code::WindowClosed, "no window is open"));
-        assert!(Gate::of(&facts).waits_for_window_only());
+        let none = BTreeSet::new();
+        assert!(Gate::of(&facts, &none).waits_for_window_only());
         for number in 0..7 {
             facts.refused(Refusal::new(Code::Paused, format!("resume {number}")));
         }
-        let gate = Gate::of(&facts);
+        let gate = Gate::of(&facts, &none);
         let codes: Vec<_> = gate.against.iter().map(|it| it.code).collect();
         let expected = [
             "window_closed",

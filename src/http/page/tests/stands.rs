@@ -167,6 +167,7 @@ fn collected() -> CollectionStatus {
     let mut status = CollectionStatus {
         terms: Some(terms(crate::config::Mode::Purge)),
         gate,
+        carried: [Condition::ProofStale, Condition::DrillStale].into(),
         held: Amount {
             blobs: 412,
             bytes: 25 << 30,
@@ -223,7 +224,8 @@ async fn a_storage_says_when_why_not_what_how_much_and_how_to_put_it_back() {
             "&#60;script&#62;",
             "The window is long enough",
             "A run looks at it.",
-            "16 conditions are met",
+            "16 conditions are met, 2 of them as the last run found them",
+            "proof_stale</code> <span class=\"faint\">in the last run",
             "<strong>25.0 GiB</strong> would go, 25 % of 100 GiB: 412 blobs",
             "plan 0123456789abcdef",
             "Space free",
