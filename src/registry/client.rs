@@ -18,7 +18,7 @@ use crate::oci::schema1;
 use crate::verify::depth::Depth;
 use crate::verify::engine::Ask as Asked;
 use crate::verify::finding::Code;
-use crate::verify::node::Node;
+use crate::verify::node::{Node, Shape};
 use crate::verify::question::{Answer, Ask, Question};
 use crate::verify::table::ObjectKind;
 use crate::verify::target::AuthId;
@@ -209,16 +209,26 @@ impl Client {
         };
         match self.get(&get).await? {
             Ok(response) => {
+                let announced = announced_digest(response.headers());
                 let is_page = is_page(&response);
                 let body = read(response, MANIFEST_BYTES_MAX).await?;
-                // Its digest is told by nobody but these bytes: a page or nothing at all would become an
-                // image that nobody can have.
-                if is_page || !body.trim_ascii_start().starts_with(b"{") {
-                    let message = "what came under the tag is no manifest, and no digest was told";
-                    return Err(Failure::new(Code::ServerError, message));
+                let own = Digest::of(&body);
+                let is_whole = !is_page && !matches!(Node::read(&body).shape, Shape::Invalid(_));
+                let digest = match announced {
+                    // Of what was cut off on the way only the header tells what it was.
+                    Some(announced) if announced == own || !is_whole => announced,
+                    _ if is_whole => schema1::payload_digest(&body).unwrap_or(own),
+                    // Told by nobody but these bytes: a page, a part of a manifest or nothing at all would
+                    // become an image that nobody can have.
+                    _ => {
+                        let message =
+                            "what came under the tag is no manifest, and no digest was told";
+                        return Err(Failure::new(Code::ServerError, message));
+                    }
+                };
+                if digest == own {
+                    self.manifests.put(&digest, &body);
                 }
-                let digest = Digest::of(&body);
-                self.manifests.put(&digest, &body);
                 Ok(Answer::Tag { digest })
             }
             Err((meaning, status)) => Ok(refused(&meaning, status)),

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -11,6 +13,7 @@ use super::super::case::Case;
 use super::super::world::{AMD64, BASE, of, shop, v1};
 use crate::support::scripted::answer::Wire;
 use crate::support::scripted::fault::{Fault, Route, Which, on};
+use crate::support::scripted::store::Stored;
 
 fn public(name: &'static str) -> Case {
     Case::new(name, shop().script, &v1())
@@ -99,7 +102,48 @@ fn wrong() -> Vec<Case> {
             )
             .unknown(Code::Unreachable),
     );
+    // A whole answer by its length, to whoever asks by tag: the hash of what came is nothing's digest.
+    let cut = || on(Route::Tags).give(Fault::Set("content-length", "7".to_owned()));
+    cases.push(
+        public("r09_a_tag_that_is_cut_short_and_tells_its_digest")
+            .rule(on(Route::Tags).head().give(Fault::Status(405)))
+            .rule(cut().get())
+            .pullable(),
+    );
+    cases.push(
+        public("r09_a_tag_that_is_cut_short_and_tells_no_digest")
+            .rule(cut().give(Fault::Remove("docker-content-digest")))
+            .unknown(Code::ServerError),
+    );
+    // Its digest is that of what was signed, and not of all that is sent.
+    let (payload, signed) = signed();
+    let mut old = shop();
+    let stored = Stored {
+        media_type: "application/vnd.docker.distribution.manifest.v1+prettyjws".to_owned(),
+        body: Bytes::from(signed),
+    };
+    let repository = old.repository();
+    repository.manifests.insert(of(&payload), stored);
+    repository.tags.insert("v1".to_owned(), of(&payload));
+    cases.push(
+        Case::new("r09_a_signed_manifest_and_no_digest", old.script, &v1())
+            .rule(on(Route::Any).give(Fault::Remove("docker-content-digest")))
+            .unknown(Code::Unsupported),
+    );
     cases
+}
+
+/// What was signed of a manifest of schema 1, and that with the signature in it.
+fn signed() -> (String, String) {
+    let head = r#"{"schemaVersion":1,"name":"team/app","tag":"v1","fsLayers":[]"#;
+    let protected = format!(
+        r#"{{"formatLength":{},"formatTail":"{}"}}"#,
+        head.len(),
+        URL_SAFE_NO_PAD.encode("}")
+    );
+    let protected = URL_SAFE_NO_PAD.encode(protected);
+    let signatures = format!(r#","signatures":[{{"protected":"{protected}"}}]}}"#);
+    (format!("{head}}}"), format!("{head}{signatures}"))
 }
 
 fn encoded() -> Vec<Case> {
