@@ -6,7 +6,6 @@ use std::fs::{self, File, FileTimes};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Unit};
@@ -15,6 +14,7 @@ use pullproof::storage::s3::{Fence, PutNew, Removed, S3};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::collection::desk::Answered;
 use crate::plan::tree::{Tree, files, sound};
@@ -47,8 +47,8 @@ pub(crate) struct Store {
     home: TempDir,
     /// Requests in flight.
     pub(crate) concurrency: u32,
-    /// Of whoever collects now; 0 for nobody.
-    pub(crate) process: Arc<AtomicU32>,
+    /// Of whoever collects now.
+    pub(crate) process: watch::Sender<Option<Pid>>,
 }
 
 impl Store {
@@ -75,7 +75,7 @@ impl Store {
             reader,
             home: tempfile::tempdir().unwrap(),
             concurrency: 64,
-            process: Arc::default(),
+            process: watch::Sender::default(),
         };
         for file in files(store.tree.root()) {
             let path = file.strip_prefix(store.tree.root()).unwrap();
@@ -147,13 +147,17 @@ impl Store {
 
     /// Kills whoever collects.
     pub(crate) fn killer(&self) -> Hook {
-        let process = Arc::clone(&self.process);
+        let process = self.process.subscribe();
         Arc::new(move || {
-            let number = i32::try_from(process.load(Ordering::SeqCst)).unwrap();
-            if let Some(process) = Pid::from_raw(number) {
+            let mut process = process.clone();
+            Box::pin(async move {
+                // It may ask before whoever started it comes to note which it is.
+                let started = process.wait_for(Option::is_some).await;
+                let process = started
+                    .expect("the store is still there")
+                    .expect("it is some");
                 kill_process(process, Signal::KILL).unwrap();
-            }
-            Box::pin(std::future::ready(()))
+            })
         })
     }
 
@@ -223,10 +227,11 @@ impl Store {
         command.arg("gc").args(words).args(["-o", "json"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
-        self.process.store(child.id(), Ordering::SeqCst);
+        let number = i32::try_from(child.id()).unwrap();
+        self.process.send_replace(Pid::from_raw(number));
         let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
         let ended = ended.await.unwrap();
-        self.process.store(0, Ordering::SeqCst);
+        self.process.send_replace(None);
         Answered {
             code: ended.status.code(),
             view: serde_json::from_slice(&ended.stdout).unwrap_or_default(),
