@@ -21,6 +21,7 @@ fn public(name: &'static str) -> Case {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = wrong();
+    cases.extend(by_their_bytes());
     cases.extend(encoded());
     cases
 }
@@ -102,6 +103,12 @@ fn wrong() -> Vec<Case> {
             )
             .unknown(Code::Unreachable),
     );
+    cases
+}
+
+/// Tags whose digest has to be found out from what comes.
+fn by_their_bytes() -> Vec<Case> {
+    let mut cases = Vec::new();
     // A whole answer by its length, to whoever asks by tag: the hash of what came is nothing's digest.
     let cut = || on(Route::Tags).give(Fault::Set("content-length", "7".to_owned()));
     cases.push(
