@@ -57,7 +57,10 @@ impl Shop {
             home: tempfile::tempdir().unwrap(),
         };
         shop.keep(&[]);
-        shop.configure(&json!([]), |_| {});
+        // Until a test says by which policies, none are deleted by.
+        shop.configure(&json!([]), |text| {
+            text["retention"]["mode"] = json!("plan");
+        });
         shop
     }
 
