@@ -3,6 +3,7 @@
 //! Every condition of the contract is asked for, and one that was not looked at is not met. A [`Permit`] is
 //! made here and nowhere else, for one holder of the storage's lock and for a while.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::gc::refusal::{Code, Refusal};
@@ -46,13 +47,13 @@ impl Facts {
 
     /// Takes what was known before of each condition that was not looked at now; the result is which.
     pub fn carry(&mut self, before: &Self) -> BTreeSet<Code> {
-        let unseen = before
-            .0
-            .iter()
-            .filter(|(code, _)| !self.0.contains_key(code));
-        let unseen: BTreeMap<_, _> = unseen.map(|(code, fact)| (*code, fact.clone())).collect();
-        let carried = unseen.keys().copied().collect();
-        self.0.extend(unseen);
+        let mut carried = BTreeSet::new();
+        for (code, fact) in &before.0 {
+            if let Entry::Vacant(unseen) = self.0.entry(*code) {
+                unseen.insert(fact.clone());
+                carried.insert(*code);
+            }
+        }
         carried
     }
 

@@ -213,18 +213,19 @@ impl Client {
                 let is_page = is_page(&response);
                 let body = read(response, MANIFEST_BYTES_MAX).await?;
                 let own = Digest::of(&body);
-                let is_whole = !is_page && !matches!(Node::read(&body).shape, Shape::Invalid(_));
-                let digest = match announced {
-                    // Of what was cut off on the way only the header tells what it was.
-                    Some(announced) if announced == own || !is_whole => announced,
-                    _ if is_whole => schema1::payload_digest(&body).unwrap_or(own),
-                    // Told by nobody but these bytes: a page, a part of a manifest or nothing at all would
-                    // become an image that nobody can have.
-                    _ => {
+                let is_whole = || !is_page && !matches!(Node::read(&body).shape, Shape::Invalid(_));
+                let digest = if announced == Some(own) {
+                    own
+                } else if is_whole() {
+                    schema1::payload_digest(&body).unwrap_or(own)
+                } else {
+                    // Told by nobody but these bytes, a page, a part of a manifest or nothing at all would
+                    // become an image that nobody can have: only a header tells what was cut off on the way.
+                    announced.ok_or_else(|| {
                         let message =
                             "what came under the tag is no manifest, and no digest was told";
-                        return Err(Failure::new(Code::ServerError, message));
-                    }
+                        Failure::new(Code::ServerError, message)
+                    })?
                 };
                 if digest == own {
                     self.manifests.put(&digest, &body);

@@ -59,8 +59,8 @@ const SHORT_IN_BUCKET: Scale = Scale {
     ..SHORT
 };
 
-/// Clients go on until the last collection has ended, and each is longer than the one before: here they have
-/// pushed more than that by about this many.
+/// Clients go on until the last collection has ended, and each is longer than the one before: with as many as in a
+/// directory they push far more than is asked for.
 const LONG_IN_BUCKET: Scale = Scale {
     collections: 15,
     ..LONG

@@ -120,10 +120,8 @@ const BEYOND: usize = 3;
 async fn killed_at(scene: &Scene, least: usize, asked: fn(&str, &str) -> bool, moments: &[Moment]) {
     let store = &scene.store;
     let mut last = None;
-    for number in 0.. {
-        if number > last.unwrap_or_default() + BEYOND {
-            break;
-        }
+    let mut number = 0;
+    while number <= last.unwrap_or_default() + BEYOND {
         for moment in moments {
             store.reset(&scene.snapshot).await;
             let fault = match moment {
@@ -145,14 +143,15 @@ async fn killed_at(scene: &Scene, least: usize, asked: fn(&str, &str) -> bool, m
             } else {
                 // Nothing stopped it, since it came to its end before.
                 assert_eq!(
-                    (ran.code, seen.len() <= number),
-                    (Some(0), true),
+                    (ran.code, ran.result(), seen.len() <= number),
+                    (Some(0), "quarantined", true),
                     "{at}: {ran:?}"
                 );
             }
             scene.nothing_is_lost(&at).await;
             scene.goes_on_and_back(&at).await;
         }
+        number += 1;
     }
     let last = last.expect("it was killed");
     eprintln!("killed at each of {} requests", last + 1);
