@@ -133,6 +133,34 @@ async fn what_is_pushed_again_before_it_is_asked_for_is_no_caches_lie() {
     }
 }
 
+/// As of what was pushed again before it was asked for, and deleted before the storage was looked at.
+#[tokio::test]
+async fn what_is_answered_for_once_goes_back_and_is_no_caches_lie() {
+    require!("registry-3.1");
+    let desk = Desk::start(Version::V3).await;
+    let layer = desk.tree.find("untagged.layer-1");
+    let between = Between::start(&desk.registry.host());
+    let path = format!("/v2/app/blobs/{}", layer.digest);
+    let once = Fault::Answer(200, &[], String::new());
+    between.when(0..1, once, move |method, asked| {
+        method == "HEAD" && asked == path
+    });
+    let endpoint = format!("http://127.0.0.1:{}", between.port());
+    desk.change(|config| config["registries"][0]["endpoint"] = endpoint.into());
+    let ran = desk.gc(&["run"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.view["left"]["unsettled"], 1, "{ran:?}");
+    assert!(desk.tree.data_of(&layer).exists() && desk.tree.layer_of("app", &layer).exists());
+    assert!(!desk.root().join("pullproof/unsettled").exists());
+    let again = desk.gc(&["run"]).await;
+    assert_eq!(
+        (again.code, again.result()),
+        (Some(0), "quarantined"),
+        "{again:?}"
+    );
+    assert!(!desk.tree.data_of(&layer).exists());
+}
+
 /// One that gives no answer may believe in anything, and has not said so.
 #[tokio::test]
 async fn what_cannot_be_asked_for_goes_back_and_is_no_caches_lie() {

@@ -218,3 +218,26 @@ async fn what_a_replica_still_believes_in_goes_back() {
         assert!(desk.tree.layer_of("app", &object).exists(), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_cache_that_is_said_not_to_be_there_closes_the_gate() {
+    require!("registry-3.1", "crane", "regctl");
+    let mut desk = Desk::start(Version::V3).await;
+    desk.cache().await;
+    desk.configure("quarantine", r#""settle": {"cache": "none"}"#);
+    let layer = desk.tree.find("untagged.layer-1");
+    desk.head("app", &layer.digest).await;
+    let ran = desk.gc(&["run"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_ne!(ran.view["left"]["unsettled"], 0, "{ran:?}");
+    assert!(desk.tree.data_of(&layer).exists() && desk.tree.layer_of("app", &layer).exists());
+
+    let refused = desk.gc(&["run"]).await;
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert_eq!(refused.codes(), ["cache_unsettled"], "{refused:?}");
+
+    // What is declared now was not contradicted.
+    desk.configure("quarantine", r#""settle": {"cache": "safePut"}"#);
+    let ran = desk.gc(&["run"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}

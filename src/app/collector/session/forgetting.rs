@@ -84,7 +84,7 @@ impl Session<'_> {
     }
 
     /// Nothing is taken by it, and so it may take longer than the window.
-    fn within(&self) -> Timestamp {
+    pub(super) fn within(&self) -> Timestamp {
         let now = self.work.clock.now();
         let within = self.work.registry.gc.settle_within;
         now.saturating_add(within).unwrap_or(now)

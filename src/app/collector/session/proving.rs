@@ -1,7 +1,9 @@
 //! Whether replicas still answer for what was taken, and whether all that was proven can still be pulled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -20,6 +22,11 @@ use crate::registry::client::believed::Belief;
 /// So often it is looked again whether there are replicas that were not asked.
 const ROUNDS: usize = 5;
 
+/// Between an answer and the look at the storage it may have been deleted, or be written: a cache says the same
+/// again and again, so often and so long after each other.
+const LIES: usize = 3;
+const BETWEEN_LIES: Duration = Duration::from_secs(1);
+
 /// What a replica's word for something that was taken comes to; the strongest of all replicas' counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Word {
@@ -36,6 +43,25 @@ impl Word {
     fn is_unsettled(self) -> bool {
         self >= Self::Unknown
     }
+
+    /// What it comes to where the storage has, or has not, what is believed in, or cannot tell.
+    fn of(belief: &Belief, is_live: impl FnOnce() -> io::Result<bool>) -> Self {
+        if *belief == Belief::Gone {
+            return Self::Gone;
+        }
+        match is_live() {
+            Ok(true) => Self::Back,
+            Ok(false) if *belief == Belief::Answers => Self::Lie,
+            Ok(false) | Err(_) => Self::Unknown,
+        }
+    }
+}
+
+/// What all replicas say of the same things.
+struct Words {
+    strongest: Vec<Word>,
+    /// By replica, of how many.
+    unsettled: BTreeMap<String, usize>,
 }
 
 impl Session<'_> {
@@ -52,8 +78,14 @@ impl Session<'_> {
     /// The same, at once.
     pub(super) fn believed(&mut self, run: RunId, ids: &[ItemId]) -> Vec<bool> {
         let items = self.journals.items(run, ids);
-        let all = self.words_of_all(&items);
-        let count = all.iter().filter(|it| it.is_unsettled()).count();
+        let Words {
+            strongest,
+            unsettled,
+        } = self.words_of_all(&items);
+        for (replica, count) in unsettled {
+            *self.report.unsettled.entry(replica).or_default() += count;
+        }
+        let count = strongest.iter().filter(|it| it.is_unsettled()).count();
         if count > 0 {
             warn!(
                 storage = self.work.registry.host,
@@ -63,30 +95,51 @@ impl Session<'_> {
             self.report.left.unsettled += count;
             self.forgetting.is_believed = true;
         }
-        if all.contains(&Word::Lie) {
-            self.contradict();
-        }
-        all.into_iter().map(|it| it != Word::Gone).collect()
+        let answered = items.into_iter().zip(&strongest);
+        let lies = answered.filter(|(_, word)| **word == Word::Lie);
+        self.contradict(lies.map(|(item, _)| item).collect());
+        strongest.into_iter().map(|it| it != Word::Gone).collect()
     }
 
-    /// A replica has something that nobody declared.
-    fn contradict(&mut self) {
+    /// A replica that answers for what is not there, and goes on to, has something that nobody declared.
+    fn contradict(&mut self, lies: Vec<Item>) {
         let gc = &self.work.registry.gc;
         let declared = match &gc.redis {
             Some(redis) => redis.to_string(),
             None if gc.cache == Cache::None => gc.cache.as_str().to_owned(),
             None => return,
         };
+        let Some(repeated) = self.repeated(lies) else {
+            return;
+        };
+        warn!(
+            storage = self.work.registry.host,
+            path = repeated.path(),
+            "a replica answers for it again and again, and it is not there: `gc.settle` says {declared}"
+        );
         if let Err(error) = self.vault.write(UNSETTLED, declared.as_bytes()) {
             self.fail(format!("pullproof/{UNSETTLED} cannot be written: {error}"));
         }
     }
 
+    /// The first of what is said each time that it is asked for.
+    fn repeated(&mut self, mut lies: Vec<Item>) -> Option<Item> {
+        let until = self.within();
+        for _ in 1..LIES {
+            if lies.is_empty() || self.pause(BETWEEN_LIES, until).is_err() {
+                return None;
+            }
+            let mut words = self.words_of_all(&lies).strongest.into_iter();
+            lies.retain(|_| words.next() == Some(Word::Lie));
+        }
+        lies.into_iter().next()
+    }
+
     /// Each one's strongest word. Which replicas there are may change meanwhile: who comes is asked too, and who
     /// is gone believes in nothing any more.
-    fn words_of_all(&mut self, items: &[Item]) -> Vec<Word> {
+    fn words_of_all(&mut self, items: &[Item]) -> Words {
         let work = self.work;
-        let mut asked: BTreeMap<String, Vec<Word>> = BTreeMap::new();
+        let mut asked: BTreeMap<String, (Endpoint, Vec<Word>)> = BTreeMap::new();
         let mut is_complete = false;
         for _ in 0..ROUNDS {
             let replicas = match replicas::of(&work.registry, &work.runtime) {
@@ -110,7 +163,7 @@ impl Session<'_> {
             }
             for replica in new {
                 let words = self.words_of(&replica, items);
-                asked.insert(replica.to_string(), words);
+                asked.insert(replica.to_string(), (replica, words));
             }
         }
         let first = if is_complete {
@@ -118,9 +171,17 @@ impl Session<'_> {
         } else {
             Word::Unknown
         };
-        let mut all = vec![first; items.len()];
-        for words in asked.into_values() {
-            for (strongest, word) in all.iter_mut().zip(words) {
+        let mut all = Words {
+            strongest: vec![first; items.len()],
+            unsettled: BTreeMap::new(),
+        };
+        for (replica, words) in asked.into_values() {
+            let count = words.iter().filter(|it| it.is_unsettled()).count();
+            if count > 0 {
+                let of = all.unsettled.entry(replica.authority()).or_default();
+                *of += count;
+            }
+            for (strongest, word) in all.strongest.iter_mut().zip(words) {
                 *strongest = word.max(*strongest);
             }
         }
@@ -148,32 +209,17 @@ impl Session<'_> {
             );
         }
         let words = items.iter().zip(&found);
-        let words: Vec<Word> = words.map(|(item, found)| self.word(item, found)).collect();
-        let count = words.iter().filter(|it| it.is_unsettled()).count();
-        if count > 0 {
-            let unsettled = &mut self.report.unsettled;
-            *unsettled.entry(replica.authority()).or_default() += count;
-        }
         words
+            .map(|(item, found)| Word::of(found, || self.has(item)))
+            .collect()
     }
 
-    fn word(&self, item: &Item, belief: &Belief) -> Word {
-        if *belief == Belief::Gone {
-            return Word::Gone;
-        }
-        // What cannot be looked at is not there.
-        let is_live = self.storage.as_ref().is_some_and(|storage| {
-            let has_link = storage.has(&item.path()).unwrap_or(false);
-            let bytes = || storage.look(&[item.digest]).unwrap_or_default();
-            has_link && bytes().first().is_some_and(Option::is_some)
-        });
-        if is_live {
-            return Word::Back;
-        }
-        match belief {
-            Belief::Answers => Word::Lie,
-            Belief::Gone | Belief::Unknown(_) => Word::Unknown,
-        }
+    /// Whether its link and its bytes are there, which they may be again.
+    fn has(&self, item: &Item) -> io::Result<bool> {
+        let Some(storage) = &self.storage else {
+            return Err(io::Error::other("there is no storage"));
+        };
+        Ok(storage.has(&item.path())? && storage.look(&[item.digest])?.iter().any(Option::is_some))
     }
 
     /// Whoever asks a replica; `None` for one that cannot be asked.
@@ -265,6 +311,27 @@ impl Session<'_> {
                 );
                 Event::NotWatched
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_storage_says_it_has_not_is_a_lie() {
+        let unknown = Belief::Unknown("it said 500".to_owned());
+        let error = || Err(io::Error::other("slow down"));
+        let word = |belief: &Belief, is_live: io::Result<bool>| Word::of(belief, || is_live);
+        assert_eq!(word(&Belief::Answers, Ok(true)), Word::Back);
+        assert_eq!(word(&Belief::Answers, Ok(false)), Word::Lie);
+        assert_eq!(word(&Belief::Answers, error()), Word::Unknown);
+        assert_eq!(word(&unknown, Ok(true)), Word::Back);
+        assert_eq!(word(&unknown, Ok(false)), Word::Unknown);
+        assert_eq!(word(&unknown, error()), Word::Unknown);
+        for is_live in [Ok(true), Ok(false), error()] {
+            assert_eq!(word(&Belief::Gone, is_live), Word::Gone);
         }
     }
 }
