@@ -137,20 +137,7 @@ async fn what_is_pushed_again_before_it_is_asked_for_is_no_caches_lie() {
 #[tokio::test]
 async fn what_is_answered_for_once_goes_back_and_is_no_caches_lie() {
     require!("registry-3.1");
-    let desk = Desk::start(Version::V3).await;
-    let layer = desk.tree.find("untagged.layer-1");
-    let between = Between::start(&desk.registry.host());
-    let path = format!("/v2/app/blobs/{}", layer.digest);
-    let once = Fault::Answer(200, &[], String::new());
-    between.when(0..1, once, move |method, asked| {
-        method == "HEAD" && asked == path
-    });
-    let endpoint = format!("http://127.0.0.1:{}", between.port());
-    desk.change(|config| config["registries"][0]["endpoint"] = endpoint.into());
-    let ran = desk.gc(&["run"]).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(ran.view["left"]["unsettled"], 1, "{ran:?}");
-    assert!(desk.tree.data_of(&layer).exists() && desk.tree.layer_of("app", &layer).exists());
+    let desk = answered_for(&[0]).await;
     assert!(!desk.root().join("pullproof/unsettled").exists());
     let again = desk.gc(&["run"]).await;
     assert_eq!(
@@ -158,7 +145,43 @@ async fn what_is_answered_for_once_goes_back_and_is_no_caches_lie() {
         (Some(0), "quarantined"),
         "{again:?}"
     );
-    assert!(!desk.tree.data_of(&layer).exists());
+    assert!(!desk.tree.data_of(&desk.tree.find(LAYER)).exists());
+}
+
+/// As by the cache of one of two replicas that have one address.
+#[tokio::test]
+async fn what_is_answered_for_now_and_then_is_a_caches_lie() {
+    require!("registry-3.1");
+    let desk = answered_for(&[0, 2]).await;
+    let refused = desk.gc(&["run"]).await;
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert_eq!(refused.codes(), ["cache_unsettled"], "{refused:?}");
+}
+
+const LAYER: &str = "untagged.layer-1";
+
+/// A layer that was to go, and for which the registry answered those times that it was asked for.
+async fn answered_for(times: &[usize]) -> Desk {
+    let desk = Desk::start(Version::V3).await;
+    let layer = desk.tree.find(LAYER);
+    let between = Between::start(&desk.registry.host());
+    for time in times {
+        let path = format!("/v2/app/blobs/{}", layer.digest);
+        let answer = Fault::Answer(200, &[], String::new());
+        between.when(*time..*time + 1, answer, move |method, asked| {
+            method == "HEAD" && asked == path
+        });
+    }
+    let endpoint = format!("http://127.0.0.1:{}", between.port());
+    desk.change(|config| config["registries"][0]["endpoint"] = endpoint.into());
+    let ran = desk.gc(&["run"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.view["left"]["unsettled"], 1, "{ran:?}");
+    assert!(desk.tree.data_of(&layer).exists() && desk.tree.layer_of("app", &layer).exists());
+    between.heal();
+    let endpoint = desk.registry.url();
+    desk.change(|config| config["registries"][0]["endpoint"] = endpoint.into());
+    desk
 }
 
 /// One that gives no answer may believe in anything, and has not said so.

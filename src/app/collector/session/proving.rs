@@ -22,10 +22,10 @@ use crate::registry::client::believed::Belief;
 /// So often it is looked again whether there are replicas that were not asked.
 const ROUNDS: usize = 5;
 
-/// Between an answer and the look at the storage it may have been deleted, or be written: a cache says the same
-/// again and again, so often and so long after each other.
-const LIES: usize = 3;
-const BETWEEN_LIES: Duration = Duration::from_secs(1);
+/// Between an answer and the look at the storage it may have been deleted, or be written. A cache says it again,
+/// if it is asked so often; that of one replica behind an address of several may not say it each time.
+const AGAIN: usize = 4;
+const UNTIL_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a replica's word for something that was taken comes to; the strongest of all replicas' counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,12 +97,13 @@ impl Session<'_> {
         }
         let answered = items.into_iter().zip(&strongest);
         let lies = answered.filter(|(_, word)| **word == Word::Lie);
-        self.contradict(lies.map(|(item, _)| item).collect());
+        let lies: Vec<Item> = lies.map(|(item, _)| item).collect();
+        self.contradict(&lies);
         strongest.into_iter().map(|it| it != Word::Gone).collect()
     }
 
     /// A replica that answers for what is not there, and goes on to, has something that nobody declared.
-    fn contradict(&mut self, lies: Vec<Item>) {
+    fn contradict(&mut self, lies: &[Item]) {
         let gc = &self.work.registry.gc;
         let declared = match &gc.redis {
             Some(redis) => redis.to_string(),
@@ -115,24 +116,27 @@ impl Session<'_> {
         warn!(
             storage = self.work.registry.host,
             path = repeated.path(),
-            "a replica answers for it again and again, and it is not there: `gc.settle` says {declared}"
+            "a replica answers for it again, and it is not there: `gc.settle` says {declared}"
         );
         if let Err(error) = self.vault.write(UNSETTLED, declared.as_bytes()) {
             self.fail(format!("pullproof/{UNSETTLED} cannot be written: {error}"));
         }
     }
 
-    /// The first of what is said each time that it is asked for.
-    fn repeated(&mut self, mut lies: Vec<Item>) -> Option<Item> {
+    /// The first of it that is said again.
+    fn repeated(&mut self, lies: &[Item]) -> Option<Item> {
         let until = self.within();
-        for _ in 1..LIES {
-            if lies.is_empty() || self.pause(BETWEEN_LIES, until).is_err() {
+        for _ in 0..AGAIN {
+            if lies.is_empty() || self.pause(UNTIL_AGAIN, until).is_err() {
                 return None;
             }
-            let mut words = self.words_of_all(&lies).strongest.into_iter();
-            lies.retain(|_| words.next() == Some(Word::Lie));
+            let words = self.words_of_all(lies).strongest;
+            let mut answered = lies.iter().zip(words);
+            if let Some((lie, _)) = answered.find(|(_, word)| *word == Word::Lie) {
+                return Some(lie.clone());
+            }
         }
-        lies.into_iter().next()
+        None
     }
 
     /// Each one's strongest word. Which replicas there are may change meanwhile: who comes is asked too, and who
